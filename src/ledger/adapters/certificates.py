@@ -1,0 +1,211 @@
+"""Collects cosignatures: which checkpoint is proposed, whose verified lines it has, when it is certified (SPEC R-Q01…).
+
+Cosigners must sign the same sizes, or no size would reach a quorum while blocks keep coming. So the ordering node
+*proposes* one checkpoint at a time: its newest when the one before is certified, or after `PROPOSE_AGAIN_S`; the others
+sign what is proposed. All nodes serve the note with the lines they have verified and poll each other's. Fork evidence is
+kept, never merged. Thread-safe. Not here: signing (see `cosigner`) and transport (see `peers`).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ledger.core.checkpoint import Checkpoint, encode_checkpoint, parse_checkpoint_text
+from ledger.core.hashing import Digest, sha256
+from ledger.core.keys import PublicKey
+from ledger.core.note import NoteLine, encode_note, parse_note
+from ledger.core.quorum import (
+    CertifiedCheckpoint,
+    Cosigner,
+    VerifiedNote,
+    certify,
+    merge_lines,
+    verify_note,
+)
+from ledger.errors import ForkError, VerificationError
+
+PROPOSE_AGAIN_S = 2.0  # a proposal that nobody certifies gives way to a newer one
+KNOWN_ROOTS_MAX = 4_096  # recent (size, root) pairs of our own tree, to match peers' notes without the database
+
+
+@dataclass(frozen=True, slots=True)
+class Certified:
+    """A certified checkpoint: its block's height, its note as first certified, and what the lines say."""
+
+    height: int
+    note: bytes
+    result: CertifiedCheckpoint
+
+
+class CertificateBook:
+    """See the module.
+
+    `origin`, `log_keys` and `cosigners` fix what may be verified; `on_certified` is called (without the lock) once for
+    each newly certified size, with the note to keep.
+    """
+
+    def __init__(self, origin: str, log_keys: Sequence[PublicKey], cosigners: Sequence[Cosigner]) -> None:
+        self.origin, self.log_keys, self.cosigners = origin, tuple(log_keys), tuple(cosigners)
+        self.on_certified: list[Callable[[Certified], None]] = []
+        self._changed = threading.Condition()
+        self._own: OrderedDict[int, tuple[int, Digest]] = OrderedDict()
+        self._newest: tuple[int, bytes] | None = None
+        self._proposed: VerifiedNote | None = None
+        self._proposed_at = 0.0
+        self._note = b""
+        self._certified: Certified | None = None
+        self._ahead: VerifiedNote | None = None
+
+    # --- what we computed ourselves ----------------------------------------------------------------------------------
+
+    def committed(self, height: int, size: int, root: Digest, log_note: bytes) -> None:
+        """A block of ours is durable; its log-signed note may be proposed."""
+        with self._changed:
+            self._own[size] = (height, root)
+            while len(self._own) > KNOWN_ROOTS_MAX:
+                self._own.popitem(last=False)
+            self._newest = (size, log_note)
+            ahead, self._ahead = self._ahead, None
+            self._changed.notify_all()
+        if ahead is not None:
+            self._offer(ahead)
+
+    def know(self, height: int, size: int, root: Digest) -> None:
+        """A checkpoint of ours that carries no log signature yet (block 0 of a follower)."""
+        with self._changed:
+            self._own[size] = (height, root)
+
+    def propose(self) -> None:
+        """Propose our newest checkpoint, when the proposal before is certified or too old (ordering nodes only)."""
+        with self._changed:
+            if self._newest is None:
+                return
+            size, note = self._newest
+            current = self._proposed
+            if current is not None:
+                if size <= current.checkpoint.size:
+                    return
+                waiting = self._certified is None or self._certified.result.checkpoint.size < current.checkpoint.size
+                if waiting and time.monotonic() - self._proposed_at < PROPOSE_AGAIN_S:
+                    return
+        self._offer(verify_note(note, self.origin, self.log_keys, self.cosigners))
+
+    # --- lines -------------------------------------------------------------------------------------------------------
+
+    def add_line(self, checkpoint: Checkpoint, line: NoteLine) -> None:
+        """Add our own cosignature to the proposed checkpoint."""
+        with self._changed:
+            proposed = self._proposed
+        if proposed is None or proposed.checkpoint != checkpoint:
+            return
+        lines = [each.line for each in (*proposed.log_lines, *proposed.cosignatures)]
+        lines = [each for each in lines if (each.name, each.key_hash) != (line.name, line.key_hash)]
+        note = encode_note(encode_checkpoint(checkpoint), [*lines, line])
+        self._offer(verify_note(note, self.origin, self.log_keys, self.cosigners))
+
+    def add_note(self, data: bytes) -> None:
+        """Merge a peer's note. Raises `MalformedError`, `VerificationError`, and `ForkError` for another root at a size
+        of ours under valid lines: evidence of two histories."""
+        checkpoint = parse_checkpoint_text(parse_note(data).text)
+        with self._changed:
+            proposed = self._proposed
+            if proposed is not None and checkpoint.size < proposed.checkpoint.size:
+                return
+            if data == self._note:
+                return
+        verified = verify_note(data, self.origin, self.log_keys, self.cosigners)
+        with self._changed:
+            own = self._own.get(checkpoint.size)
+            newest = self._newest[0] if self._newest else 0
+            if own is None and checkpoint.size > newest:
+                self._ahead = verified
+                return
+        if own is not None and own[1] != checkpoint.root:
+            raise ForkError("fork", "a peer's checkpoint has another root", size=checkpoint.size, theirs=data, ours=own[1])
+        if own is not None:
+            self._offer(verified)
+
+    def _offer(self, verified: VerifiedNote) -> None:
+        """Make `verified` (of our own tree) the proposal, or merge it into the one that stands."""
+        with self._changed:
+            size = verified.checkpoint.size
+            own = self._own.get(size)
+            if own is None:
+                self._ahead = verified
+                return
+            if own[1] != verified.checkpoint.root:
+                raise ForkError("fork", "a note has another root", size=size, theirs=verified.encode(), ours=own[1])
+            proposed = self._proposed
+            if proposed is not None and size < proposed.checkpoint.size:
+                return
+            if proposed is None or size > proposed.checkpoint.size:
+                self._proposed_at = time.monotonic()
+                merged = verified
+            else:
+                merged = merge_lines(proposed, verified)
+            note = merged.encode()
+            if note == self._note:
+                return
+            self._proposed, self._note = merged, note
+            certified = self._certify(own[0], merged, note)
+            self._changed.notify_all()
+        if certified is not None:
+            for listener in self.on_certified:
+                listener(certified)
+
+    def _certify(self, height: int, merged: VerifiedNote, note: bytes) -> Certified | None:
+        """The certified checkpoint, when it is newly certified."""
+        try:
+            result = certify(merged, self.cosigners)
+        except VerificationError:
+            return None
+        known = self._certified is not None and self._certified.result.checkpoint.size == merged.checkpoint.size
+        certified = Certified(height, note, result)
+        self._certified = certified
+        return None if known else certified
+
+    # --- what others ask ---------------------------------------------------------------------------------------------
+
+    def restore(self, certified: Certified) -> None:
+        """Remember a certificate that the store kept, at start."""
+        with self._changed:
+            self._certified = certified
+
+    def proposal(self) -> VerifiedNote | None:
+        """The checkpoint that cosigners should sign now."""
+        with self._changed:
+            return self._proposed
+
+    def note(self) -> bytes:
+        """The proposed note with every line that we have verified; empty before the first."""
+        with self._changed:
+            return self._note
+
+    def certified(self) -> Certified | None:
+        """The latest certified checkpoint, its note with the freshest lines."""
+        with self._changed:
+            return self._certified
+
+    def wait(self, after: str | None, timeout_s: float) -> bytes:
+        """The note, as soon as its SHA-256 (hex) is not `after`, or after `timeout_s`."""
+        with self._changed:
+            self._changed.wait_for(lambda: sha256(self._note).hex() != after, timeout_s)
+            return self._note
+
+    def wait_certified(self, size: int, timeout_s: float) -> Certified | None:
+        """The latest certificate once it covers `size`, None after `timeout_s`."""
+
+        def covered() -> bool:
+            return self._certified is not None and self._certified.result.checkpoint.size >= size
+
+        with self._changed:
+            return self._certified if self._changed.wait_for(covered, timeout_s) else None
+
+    def wait_change(self, timeout_s: float) -> None:
+        """Wait for any change."""
+        with self._changed:
+            self._changed.wait(timeout_s)

@@ -1,0 +1,115 @@
+"""A node's data directory: where its files are, how a ledger is made in it, how its rulebook is loaded.
+
+    ledger.sqlite  the ledger        lock           one writer at a time
+    signer.state   what was cosigned log.state      what was log-signed
+    keys/          private keys      node.toml      settings
+    token          local writers     evidence/      what a lying node signed
+
+Rule: files with secrets are 0600. Not here: settings and processes (see `ledger_node`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from ledger.adapters.sqlite.store import SqliteStore
+from ledger.app import LoadRules, StartableRuntime
+from ledger.core.bundle import bundle_hash, encode_bundle, parse_bundle
+from ledger.core.config import Config
+from ledger.core.genesis import Genesis
+from ledger.core.hashing import Digest
+from ledger.core.keys import COSIGN
+from ledger.core.maptree import MapTree
+from ledger.errors import FatalError, VerificationError
+from ledger.machine.block import Head
+from ledger.machine.seal import seal_genesis
+from ledger.ports import Store
+from ledger.rules.program import Program
+
+DATABASE = "ledger.sqlite"
+SIGNER_STATE = "signer.state"
+LOG_STATE = "log.state"
+KEYS = "keys"
+TOKEN = "token"
+EVIDENCE = "evidence"
+SETTINGS = "node.toml"
+
+
+def read_bundle_folder(folder: Path, *, only: str = "") -> dict[str, bytes]:
+    """Text files below `folder` by relative path; with `only`, those below that sub-folder."""
+    base = folder / only if only else folder
+    return {
+        path.relative_to(base).as_posix(): path.read_bytes()
+        for path in sorted(base.rglob("*"))
+        if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith(".")
+    }
+
+
+def genesis_config(genesis: Genesis, program: Program) -> Config:
+    """The config in force from height 0."""
+    cosigners = tuple((member, key.public.key_id) for member, key in genesis.keys(COSIGN))
+    return Config(
+        rulebook=genesis.rulebook,
+        calendar=genesis.calendar,
+        program=program.source_hash,
+        language=program.language_version,
+        parameters=genesis.parameters,
+        cosigners=cosigners,
+        next_cosigners=cosigners,
+    )
+
+
+def create_ledger(data_dir: Path, genesis: Genesis, bundles: Mapping[Digest, bytes]) -> None:
+    """Write block 0 into a new database. Raises `VerificationError` when a bundle is not the one genesis names."""
+    program = compile_program(genesis.rulebook, genesis.calendar, bundles)
+    sealed, _ = seal_genesis(genesis, genesis_config(genesis, program), MapTree.empty())
+    store = SqliteStore.create(data_dir / DATABASE)
+    try:
+        # Block 0 needs no signature: the origin pins the genesis, and the genesis pins block 0.
+        store.write_genesis(genesis.data, bundles, sealed, b"")
+    finally:
+        store.close()
+
+
+def compile_program(rulebook: Digest, calendar: Digest, bundles: Mapping[Digest, bytes]) -> Program:
+    """The compiled program of two bundles, whose hashes are checked."""
+    return Program.compile(_checked_bundle(rulebook, bundles), _checked_bundle(calendar, bundles))
+
+
+def _checked_bundle(digest: Digest, bundles: Mapping[Digest, bytes]) -> dict[str, bytes]:
+    if digest not in bundles:
+        raise VerificationError("bundle-missing", "a bundle that the genesis names is missing", expected=digest)
+    files = parse_bundle(bundles[digest])
+    if bundle_hash(files) != digest:
+        raise VerificationError("bundle-hash", "not the bundle that the genesis names", expected=digest)
+    return files
+
+
+def load_rules(runtime: str = "worker") -> LoadRules:
+    """How an application gets its rules: `worker` (own process) or `inline`."""
+
+    def load(store: Store, head: Head) -> tuple[Program, StartableRuntime]:
+        config = head.config
+        bundles = {digest: store.bundle(digest) for digest in (config.rulebook, config.calendar)}
+        program = compile_program(config.rulebook, config.calendar, bundles)
+        if program.source_hash != config.program or program.language_version != config.language:
+            raise FatalError(
+                "rule-program",
+                "this software compiles the rulebook to another program than the network runs",
+                expected=config.program,
+                got=program.source_hash,
+            )
+        return program, start_runtime(program, runtime)
+
+    return load
+
+
+def start_runtime(program: Program, runtime: str) -> StartableRuntime:
+    """A runtime for `program`."""
+    from ledger.adapters.worker import Inline, Worker
+
+    return Inline(program) if runtime == "inline" else Worker(program)
+
+
+__all__ = ["bundle_hash", "create_ledger", "encode_bundle", "load_rules"]

@@ -1,0 +1,136 @@
+"""Talking to other nodes over HTTP: long polls for notes and blocks, forwarded submissions.
+
+Rule: an answer is bytes of a stranger, bounded here and checked by whoever uses it; every failure is `UnavailableError`.
+Only http on the addresses that the operator configured. Not here: what the bytes mean.
+"""
+
+from __future__ import annotations
+
+import http.client
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from ledger.core.hashing import sha256
+from ledger.errors import LedgerError, UnavailableError
+from ledger.limits import HTTP_WAIT_S_MAX, NOTE_BYTES_MAX, PEER_ANSWER_BYTES_MAX
+
+POLL_S = 20
+RETRY_S = 0.5
+TIMEOUT_S = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Status, body and content type of an HTTP answer."""
+
+    status: int
+    body: bytes
+    content_type: str
+
+
+class Peer:
+    """One other node. A connection belongs to the thread that made it."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme != "http" or not parts.hostname or parts.path not in ("", "/") or parts.query:
+            raise UnavailableError("peer-url", "expected http://host:port", got=url)
+        self.url = f"http://{parts.netloc}"
+        self._host, self._port = parts.hostname, parts.port or 80
+        self._local = threading.local()
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        content_type: str = "",
+        timeout_s: float = TIMEOUT_S,
+        bytes_max: int = PEER_ANSWER_BYTES_MAX,
+    ) -> Answer:
+        """One request; raises `UnavailableError` when there is no whole answer within the time and size."""
+        headers = {"Content-Type": content_type} if content_type else {}
+        for attempt in (1, 2):
+            connection: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
+            fresh = connection is None
+            if connection is None:
+                connection = http.client.HTTPConnection(self._host, self._port, timeout=timeout_s)
+                self._local.connection = connection
+            try:
+                if connection.sock is not None:
+                    connection.sock.settimeout(timeout_s)
+                connection.request(method, path, body=body, headers=headers)
+                response = connection.getresponse()
+                data = response.read(bytes_max + 1)
+            except (OSError, http.client.HTTPException) as error:
+                connection.close()
+                self._local.connection = None
+                # A kept connection may have been closed by the other side meanwhile: once more on a new one.
+                if not fresh and attempt == 1:
+                    continue
+                raise UnavailableError("peer", "no answer", peer=self.url, reason=str(error)) from error
+            if len(data) > bytes_max:
+                connection.close()
+                self._local.connection = None
+                raise UnavailableError("peer", "answer too long", peer=self.url, limit=bytes_max)
+            return Answer(response.status, data, response.getheader("Content-Type", ""))
+        raise UnavailableError("peer", "no answer", peer=self.url)
+
+    def note(self, after: str | None = None, wait_s: int = 0) -> bytes:
+        """The peer's checkpoint note; with `wait_s` a long poll for one other than `after` (SHA-256 hex)."""
+        query = f"?wait={min(wait_s, HTTP_WAIT_S_MAX)}" + (f"&after={after}" if after else "")
+        answer = self.request("GET", "/v1/checkpoint" + query, timeout_s=wait_s + TIMEOUT_S, bytes_max=NOTE_BYTES_MAX)
+        if answer.status != 200:
+            raise UnavailableError("peer", "no checkpoint", peer=self.url, status=answer.status)
+        return answer.body
+
+    def blocks(self, first_height: int, wait_s: int = 0, limit: int = 100) -> bytes:
+        """Encoded blocks from `first_height` on (see `blockcodec`); an empty list after `wait_s` without one."""
+        path = f"/v1/blocks?from={first_height}&wait={wait_s}&limit={limit}"
+        answer = self.request("GET", path, timeout_s=wait_s + TIMEOUT_S)
+        if answer.status != 200:
+            raise UnavailableError("peer", "no blocks", peer=self.url, status=answer.status)
+        return answer.body
+
+
+class NotePoller:
+    """One thread that long-polls one peer's note and hands every new one to `on_note`."""
+
+    def __init__(
+        self, peer: Peer, on_note: Callable[[bytes], None], on_error: Callable[[Peer, LedgerError], None]
+    ) -> None:
+        self.peer, self._on_note, self._on_error = peer, on_note, on_error
+        self.reachable = False
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"poll {peer.url}", daemon=True)
+
+    def start(self) -> None:
+        """Start polling."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop after the poll in hand; does not wait for it."""
+        self._closing.set()
+
+    def _run(self) -> None:
+        after: str | None = None
+        while not self._closing.is_set():
+            try:
+                note = self.peer.note(after, POLL_S)
+                self.reachable = True
+            except UnavailableError:
+                self.reachable = False
+                self._closing.wait(RETRY_S)
+                continue
+            if self._closing.is_set():
+                return
+            digest = sha256(note).hex()
+            if digest != after and note:
+                try:
+                    self._on_note(note)
+                except LedgerError as error:
+                    self._on_error(self.peer, error)
+                    self._closing.wait(RETRY_S)
+            after = digest

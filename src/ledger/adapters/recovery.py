@@ -1,0 +1,92 @@
+"""What an ordering node does before it writes again (SPEC R-Q30): find every block that it ever signed.
+
+It asks its peers for heads until more than two thirds of the cosigners (itself included) have answered, executes the
+longest chain that carries its own log signature, and refuses to open while its signer state says that it signed more
+than it can find. So a shortened WAL or a restored backup is noticed, and no second history is signed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from threading import Event as Flag
+
+from ledger.adapters.certificates import CertificateBook
+from ledger.adapters.follower import read_page, signed_checkpoint
+from ledger.adapters.peers import Peer
+from ledger.adapters.signerstate import SignerState
+from ledger.app import Application
+from ledger.blockcodec import BlockData, to_submission
+from ledger.core.keys import PublicKey
+from ledger.core.note import NoteVerifier
+from ledger.core.quorum import threshold
+from ledger.errors import FatalError, ForkError, LedgerError, UnavailableError
+from ledger.machine.block import BlockInput
+
+ASK_AGAIN_S = 0.3
+PAGE = 100
+
+
+def recover(
+    app: Application,
+    peers: Sequence[Peer],
+    state: SignerState,
+    book: CertificateBook,
+    wait_s: float,
+    closing: Flag,
+) -> None:
+    """Execute what peers have and we lack. Raises `FatalError` when the node must not open, `ForkError` with evidence
+    when a peer holds another history under our signature."""
+    keys = [key for key in book.log_keys]
+    heard: set[str] = set()
+    needed = threshold(len(book.cosigners)) - 1 if len(book.cosigners) > 1 else 0
+    until = time.monotonic() + wait_s
+    while not closing.is_set():
+        for peer in peers:
+            if peer.url not in heard and _catch_up(app, peer, keys):
+                heard.add(peer.url)
+        if len(heard) >= min(needed, len(peers)):
+            break
+        if time.monotonic() > until:
+            raise FatalError(
+                "peers-missing",
+                "too few peers answered, so blocks that this node signed might be unknown to it; not opening",
+                heard=len(heard),
+                needed=needed,
+            )
+        closing.wait(ASK_AGAIN_S)
+    signed, head = state.signed, app.head
+    if signed.size > head.size:
+        raise FatalError(
+            "signed-more",
+            "this node signed a longer log than it can find (shortened WAL or restored backup?); not opening",
+            signed=signed.size,
+            found=head.size,
+        )
+    if signed.size == head.size and signed.root != head.log.root():
+        raise FatalError("signed-other", "this node signed another tree of this size; not opening", size=head.size)
+
+
+def _catch_up(app: Application, peer: Peer, keys: Sequence[PublicKey]) -> bool:
+    """Execute the peer's blocks beyond ours; False when it does not answer."""
+    verifiers = [NoteVerifier(app.origin, key) for key in keys]
+    while True:
+        try:
+            page = read_page(peer.blocks(app.head.height + 1, 0, PAGE))
+        except (UnavailableError, LedgerError):
+            return False
+        if not page:
+            return True
+        for data in page:
+            _execute(app, data, verifiers)
+
+
+def _execute(app: Application, data: BlockData, verifiers: Sequence[NoteVerifier]) -> None:
+    checkpoint = signed_checkpoint(data.note, app.origin, verifiers)
+    submissions = tuple(to_submission(each, app.origin) for each in data.submissions)
+    block = BlockInput(data.height, data.time, submissions, data.attachments)
+    app.process(block)
+    sealed = app.finalize(block)
+    if (sealed.size, sealed.root) != (checkpoint.size, checkpoint.root):
+        raise ForkError("fork", "our own signature stands under another block", height=data.height, note=data.note)
+    app.commit(data.note)

@@ -1,0 +1,208 @@
+"""Blocks, leaves and submissions on disk: what of a sealed block is written, and how it is read back exactly.
+
+Rules: the header leaf, the note and the submissions' metadata are one row; leaves with their heads, and bodies apart, lie
+in segments keyed by the log index of their first leaf. Items are in submission order, so the place of an event follows
+from the counts, the duplicates (no leaf) and the timers (no event). Not here: hashes and the state.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgpack
+
+from ledger.adapters.sqlite.faults import damaged
+from ledger.adapters.sqlite.frames import SEGMENT_ENTRIES, Compressor, Decompressor, train
+from ledger.core.hashing import Digest
+from ledger.machine.block import Sealed
+
+RECORDS_DICTIONARY, BODIES_DICTIONARY, BLOCKS_DICTIONARY = 1, 2, 3
+TRAIN_AFTER_EVENTS: Final = 2_000
+DICTIONARY_BYTES: Final = 32 * 1024
+_SAMPLES_MAX: Final = 4_000
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSubmission:
+    """A submission without its events: `count` of them stand in the block one after the other."""
+
+    member: str
+    key_id: Digest
+    signature: bytes
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class BlockData:
+    """What the row of a block holds beside its leaves.
+
+    `duplicates` number the block's events that made no leaf, `timers` the leaf positions that are no events.
+    """
+
+    header_leaf: bytes
+    note: bytes
+    submissions: tuple[StoredSubmission, ...]
+    duplicates: tuple[int, ...]
+    timers: tuple[int, ...]
+
+
+class Signers:
+    """Numbers of (member, key) pairs, so that a signature costs 65 bytes and no names."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._numbers: dict[tuple[str, bytes], int] = {}
+        for number, member, key_id in connection.execute("SELECT no, member, key_id FROM signers ORDER BY no"):
+            self._numbers[member, key_id] = number
+
+    def number(self, member: str, key_id: bytes) -> int:
+        """The pair's number; a new one is written in the open transaction."""
+        number = self._numbers.get((member, key_id))
+        if number is None:
+            number = self._numbers[member, key_id] = len(self._numbers) + 1
+            self._connection.execute("INSERT INTO signers VALUES (?, ?, ?)", (number, member, key_id))
+        return number
+
+
+class BlockWriter:
+    """Writes the block tables inside the caller's transaction."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._signers = Signers(connection)
+        self._compressors = {
+            number: Compressor() for number in (RECORDS_DICTIONARY, BODIES_DICTIONARY, BLOCKS_DICTIONARY)
+        }
+        self._samples: dict[int, list[bytes]] | None = {RECORDS_DICTIONARY: [], BODIES_DICTIONARY: [], BLOCKS_DICTIONARY: []}
+        for number, data in connection.execute("SELECT id, data FROM dictionaries"):
+            self._compressors[number] = Compressor(number, data)
+            self._samples = None
+
+    def write(self, sealed: Sealed, note: bytes) -> None:
+        """Write one block."""
+        header, block = sealed.header, sealed.decision.block
+        items = sealed.decision.items
+        records: list[tuple[bytes, bytes | None]] = []
+        bodies: list[bytes | None] = []
+        timers: list[int] = []
+        for position, item in enumerate(items):
+            event = item.event
+            if event is None:
+                timers.append(position)
+                records.append((sealed.leaves[position], None))
+                bodies.append(None)
+            else:
+                records.append((sealed.leaves[position], event.head))
+                bodies.append(event.body)
+        self._segments("records", RECORDS_DICTIONARY, header.first_seq, records)
+        if block.submissions:
+            self._segments("bodies", BODIES_DICTIONARY, header.first_seq, bodies)
+        numbers: list[int] = []
+        if sealed.decision.duplicates:
+            numbers = self._extras(sealed)
+        data = [
+            sealed.leaves[-1],
+            note,
+            [[self._signers.number(s.member, s.key_id), s.signature, len(s.events)] for s in block.submissions],
+            numbers,
+            timers,
+        ]
+        row = self._compressors[BLOCKS_DICTIONARY].single(data)
+        self._connection.execute("INSERT INTO blocks VALUES (?, ?, ?)", (header.height, header.first_seq, row))
+        if block.attachments:
+            attached = Compressor().single(list(block.attachments))
+            self._connection.execute("INSERT INTO attachments VALUES (?, ?)", (header.height, attached))
+        self._learn(records, bodies, data)
+
+    def _segments(self, table: str, dictionary: int, first_seq: int, entries: Sequence[Any]) -> None:
+        rows = [(first_seq + at, data) for at, data in self._compressors[dictionary].segments(entries)]
+        self._connection.executemany(f"INSERT INTO {table} VALUES (?, ?)", rows)  # noqa: S608 - one of two names
+
+    def _extras(self, sealed: Sealed) -> list[int]:
+        """Keep the events without a leaf; their numbers among the block's events."""
+        submissions = sealed.decision.block.submissions
+        starts = [0]
+        for submission in submissions:
+            starts.append(starts[-1] + len(submission.events))
+        places = sorted(sealed.decision.duplicates)
+        pairs = [(submissions[s].events[e].head, submissions[s].events[e].body) for s, e in places]
+        rows = self._compressors[BODIES_DICTIONARY].segments(pairs)
+        packed = msgpack.packb([data for _, data in rows])
+        self._connection.execute("INSERT INTO extras VALUES (?, ?)", (sealed.height, packed))
+        return [starts[s] + e for s, e in places]
+
+    def _learn(self, records: Sequence[Any], bodies: Sequence[Any], data: Any) -> None:
+        """Collect samples until there are enough for dictionaries, which are then used from the next block on."""
+        samples = self._samples
+        if samples is None:
+            return
+        samples[RECORDS_DICTIONARY].extend(msgpack.packb(entry) for entry in records)
+        samples[BODIES_DICTIONARY].extend(body for body in bodies if body is not None)
+        samples[BLOCKS_DICTIONARY].append(msgpack.packb(data))
+        if len(samples[BODIES_DICTIONARY]) < TRAIN_AFTER_EVENTS:
+            return
+        self._samples = None
+        for number, found in samples.items():
+            dictionary = train(found[-_SAMPLES_MAX:], DICTIONARY_BYTES)
+            if dictionary:
+                self._connection.execute("INSERT INTO dictionaries VALUES (?, ?)", (number, dictionary))
+                self._compressors[number] = Compressor(number, dictionary)
+
+
+class BlockReader:
+    """Reads the block tables of one connection; `StoredBlock`s and leaves come out as they went in."""
+
+    def __init__(self, connection: sqlite3.Connection, decompressor: Decompressor | None = None) -> None:
+        self._connection = connection
+        self.decompressor = Decompressor(self._dictionary) if decompressor is None else decompressor
+
+    def _dictionary(self, number: int) -> bytes:
+        row = self._connection.execute("SELECT data FROM dictionaries WHERE id=?", (number,)).fetchone()
+        if row is None:
+            raise damaged("segment", reason="its dictionary is missing", dictionary=number)
+        return bytes(row[0])
+
+    def data(self, packed: bytes) -> BlockData:
+        """The contents of a block's row."""
+        signers = {}
+        value = self.decompressor.single(packed)
+        try:
+            header_leaf, note, submissions, duplicates, timers = value
+            numbers = {number for number, _, _ in submissions}
+            for number in numbers:
+                row = self._connection.execute("SELECT member, key_id FROM signers WHERE no=?", (number,)).fetchone()
+                signers[number] = (row[0], Digest(row[1]))
+            found = tuple(StoredSubmission(*signers[n], signature, count) for n, signature, count in submissions)
+            return BlockData(header_leaf, note, found, tuple(duplicates), tuple(timers))
+        except (TypeError, ValueError) as error:
+            raise damaged("block row", reason=str(error)) from error
+
+    def entries(self, table: str, first_seq: int, count: int) -> list[Any]:
+        """All entries of one block from `records` or `bodies`."""
+        found: list[Any] = []
+        rows = self._connection.execute(
+            f"SELECT seq, data FROM {table} WHERE seq>=? AND seq<? ORDER BY seq",  # noqa: S608 - one of two names
+            (first_seq, first_seq + count),
+        )
+        for seq, data in rows:
+            if seq != first_seq + len(found):
+                raise damaged(table, reason="a segment is missing", seq=seq)
+            found.extend(self.decompressor.entries(data))
+        return found
+
+    def extras(self, height: int) -> list[tuple[bytes, bytes]]:
+        """(head, body) of the block's events without a leaf."""
+        row = self._connection.execute("SELECT data FROM extras WHERE height=?", (height,)).fetchone()
+        if row is None:
+            return []
+        try:
+            segments = msgpack.unpackb(row[0])
+            return [(head, body) for segment in segments for head, body in self.decompressor.entries(segment)]
+        except (TypeError, ValueError) as error:
+            raise damaged("extras", height=height, reason=str(error)) from error
+
+
+__all__ = ["SEGMENT_ENTRIES", "BlockData", "BlockReader", "BlockWriter", "StoredSubmission"]

@@ -1,0 +1,128 @@
+"""Compressed frames: how leaves, heads, bodies and block data lie on disk.
+
+Rules: a segment is msgpack `[dictionary id, frame, …]`; each frame is one zstd frame over a msgpack list of at most 32
+entries, so that one entry costs little to open. Dictionaries are trained here once, kept for ever and never matter for
+any hash. Reading is total: bytes that are no segment raise `FatalError`, with memory bounded by the declared size.
+Not here: where segments are kept.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import msgpack
+import zstandard
+
+from ledger.adapters.sqlite.faults import damaged
+from ledger.limits import JSON_BYTES_MAX, LEAF_BYTES_MAX, NOTE_BYTES_MAX
+
+FRAME_ENTRIES: Final = 32
+SEGMENT_FRAMES: Final = 8
+SEGMENT_ENTRIES: Final = FRAME_ENTRIES * SEGMENT_FRAMES
+LEVEL: Final = 3
+# What one frame may expand to: 32 leaves with their heads, or the data of one block with 20,000 signatures.
+EXPANDED_BYTES_MAX: Final = max(FRAME_ENTRIES * (LEAF_BYTES_MAX + JSON_BYTES_MAX + 32), NOTE_BYTES_MAX + 4 * 1024 * 1024)
+
+Dictionaries = Callable[[int], bytes]
+"""The stored dictionary of an id; raises when there is none."""
+
+
+class Compressor:
+    """Compresses with one dictionary (0: none). Not shared between threads."""
+
+    def __init__(self, dictionary_id: int = 0, dictionary: bytes = b"", level: int = LEVEL) -> None:
+        self.dictionary_id = dictionary_id
+        data = None
+        if dictionary_id:
+            data = zstandard.ZstdCompressionDict(dictionary)
+            data.precompute_compress(level=level)
+        # The id stands in the segment already, and SQLite pages need no checksum that proves less than the hashes.
+        self._zstd = zstandard.ZstdCompressor(
+            level=level, dict_data=data, write_content_size=True, write_checksum=False, write_dict_id=False
+        )
+
+    def frame(self, entries: Sequence[Any]) -> bytes:
+        """One frame over `entries`."""
+        return self._zstd.compress(msgpack.packb(entries))
+
+    def segments(self, entries: Sequence[Any]) -> list[tuple[int, bytes]]:
+        """(offset of the first entry, segment) for all `entries`."""
+        found: list[tuple[int, bytes]] = []
+        for start in range(0, len(entries), SEGMENT_ENTRIES):
+            end = min(start + SEGMENT_ENTRIES, len(entries))
+            frames = [
+                self.frame(entries[at : min(at + FRAME_ENTRIES, end)]) for at in range(start, end, FRAME_ENTRIES)
+            ]
+            found.append((start, msgpack.packb([self.dictionary_id, *frames])))
+        return found
+
+    def single(self, value: Any) -> bytes:
+        """A segment of one frame over one value."""
+        packed: bytes = msgpack.packb([self.dictionary_id, self.frame(value)])
+        return packed
+
+
+class Decompressor:
+    """Opens segments made with any stored dictionary. May be shared between threads."""
+
+    def __init__(self, dictionaries: Dictionaries) -> None:
+        self._dictionaries = dictionaries
+        self._local = threading.local()
+
+    def split(self, segment: bytes) -> tuple[int, list[bytes]]:
+        """Dictionary id and frames of a segment."""
+        try:
+            parts = msgpack.unpackb(segment)
+        except (ValueError, msgpack.UnpackException) as error:
+            raise damaged("segment", reason=str(error)) from error
+        if not isinstance(parts, list) or len(parts) < 2 or type(parts[0]) is not int:
+            raise damaged("segment", reason="not a dictionary id and frames")
+        if not all(type(frame) is bytes for frame in parts[1:]):
+            raise damaged("segment", reason="a frame is not bytes")
+        return parts[0], parts[1:]
+
+    def open(self, dictionary_id: int, frame: bytes) -> Any:
+        """The value in one frame."""
+        try:
+            size = zstandard.frame_content_size(frame)
+            if not 0 <= size <= EXPANDED_BYTES_MAX:
+                raise damaged("frame", reason="size undeclared or too large", size=size)
+            return msgpack.unpackb(self._zstd(dictionary_id).decompress(frame), max_buffer_size=EXPANDED_BYTES_MAX)
+        except (zstandard.ZstdError, ValueError, msgpack.UnpackException) as error:
+            raise damaged("frame", reason=str(error)) from error
+
+    def single(self, segment: bytes) -> Any:
+        """The value in a segment of one frame."""
+        dictionary_id, frames = self.split(segment)
+        return self.open(dictionary_id, frames[0])
+
+    def entries(self, segment: bytes) -> list[Any]:
+        """All entries of a segment."""
+        dictionary_id, frames = self.split(segment)
+        found: list[Any] = []
+        for frame in frames:
+            entries = self.open(dictionary_id, frame)
+            if not isinstance(entries, list):
+                raise damaged("frame", reason="not a list")
+            found.extend(entries)
+        return found
+
+    def _zstd(self, dictionary_id: int) -> zstandard.ZstdDecompressor:
+        cache: dict[int, zstandard.ZstdDecompressor] | None = getattr(self._local, "cache", None)
+        if cache is None:
+            cache = self._local.cache = {}
+        found = cache.get(dictionary_id)
+        if found is None:
+            data = zstandard.ZstdCompressionDict(self._dictionaries(dictionary_id)) if dictionary_id else None
+            found = cache[dictionary_id] = zstandard.ZstdDecompressor(dict_data=data)
+        return found
+
+
+def train(samples: Sequence[bytes], size: int) -> bytes:
+    """A dictionary of at most `size` bytes from samples of what is to be compressed; b"" where they are too few."""
+    try:
+        return zstandard.train_dictionary(size, list(samples)).as_bytes()
+    except zstandard.ZstdError:
+        return b""

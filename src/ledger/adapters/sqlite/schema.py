@@ -1,0 +1,140 @@
+"""Decides the tables of `ledger.sqlite`, their version, and how a connection is set up.
+
+Rules: migrations are numbered and each runs in its own transaction (sqlite-utils keeps their record); a file of a newer
+schema is refused, an older one is refused by readers; every connection distrusts what the file may define.
+Only the writer needs sqlite-utils: readers look at `user_version`. Not here: what stands in the tables.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+from ledger.adapters.sqlite.faults import translated
+from ledger.errors import FatalError, NotFoundError
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+FILE_NAME: Final = "ledger.sqlite"
+SCHEMA_VERSION: Final = 1
+APPLICATION_ID: Final = 0x53755975  # "SuYu": tells our file from any other SQLite file
+BUSY_TIMEOUT_MS: Final = 5_000
+WRITER_CACHE_KIB: Final = 64 * 1024
+READER_CACHE_KIB: Final = 8 * 1024
+CHECKPOINT_PAGES: Final = 4_000  # of 4 KiB: the log stays small beside the ledger, hot pages are copied less often
+
+TABLES: Final = """
+-- What the whole store has one of: genesis, secret of the event index.
+CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
+
+-- One row a block: [header leaf, note, submissions, duplicates, timers] as one compressed frame.
+CREATE TABLE blocks (height INTEGER PRIMARY KEY, first_seq INTEGER NOT NULL UNIQUE, data BLOB NOT NULL) STRICT;
+
+-- Segments of at most 256 leaves of one block, by the log index of their first; bodies stand apart to be archived.
+CREATE TABLE records (seq INTEGER PRIMARY KEY, data BLOB NOT NULL) STRICT;
+CREATE TABLE bodies (seq INTEGER PRIMARY KEY, data BLOB NOT NULL) STRICT;
+-- [head, body] of submitted events that made no leaf, in order.
+CREATE TABLE extras (height INTEGER PRIMARY KEY, data BLOB NOT NULL) STRICT;
+CREATE TABLE attachments (height INTEGER PRIMARY KEY, data BLOB NOT NULL) STRICT;
+CREATE TABLE dictionaries (id INTEGER PRIMARY KEY, data BLOB NOT NULL) STRICT;
+
+-- Who signed: member and key by a small number.
+CREATE TABLE signers (no INTEGER PRIMARY KEY, member TEXT NOT NULL, key_id BLOB NOT NULL) STRICT;
+-- Largest id time (unix ms) of each member: an event with a later id is new without a look.
+CREATE TABLE authors (member TEXT PRIMARY KEY, newest INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+-- Event ids by time and keyed hash; seq is an integer, or several in a text "5,17" where keys collide.
+CREATE TABLE events (k INTEGER PRIMARY KEY, seq ANY NOT NULL) STRICT;
+
+-- Hash tiles: 256 nodes of tree level 8 * level. Tree 0 is the log, others are streams (from level 1 on).
+CREATE TABLE tiles (
+    tree INTEGER NOT NULL, level INTEGER NOT NULL, i INTEGER NOT NULL, hashes BLOB NOT NULL,
+    PRIMARY KEY (tree, level, i)
+) STRICT, WITHOUT ROWID;
+
+-- State map: keys, values, buckets of its hash tree.
+CREATE TABLE names (key BLOB PRIMARY KEY, id INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE state (id INTEGER PRIMARY KEY, value BLOB NOT NULL) STRICT;
+CREATE TABLE buckets (i INTEGER PRIMARY KEY, pairs BLOB NOT NULL) STRICT;
+
+-- Log indexes of a stream's records, 256 positions a row.
+CREATE TABLE stream_seqs (
+    stream INTEGER NOT NULL, chunk INTEGER NOT NULL, seqs BLOB NOT NULL, PRIMARY KEY (stream, chunk)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE timers (key TEXT PRIMARY KEY, due INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE INDEX timers_due ON timers (due, key);
+
+CREATE TABLE certificates (size INTEGER PRIMARY KEY, note BLOB NOT NULL) STRICT;
+CREATE TABLE bundles (digest BLOB PRIMARY KEY, data BLOB NOT NULL) STRICT;
+"""
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the file to `SCHEMA_VERSION`. Raises `FatalError` for a newer one or a file that is not ours."""
+    from sqlite_utils import Database
+    from sqlite_utils.migrations import Migrations
+
+    check_application(connection)
+    migrations = Migrations("ledger")
+
+    @migrations(name="0001-tables")
+    def _tables(database: Database) -> None:
+        for statement in TABLES.split(";"):
+            if statement.strip():
+                database.conn.execute(statement)
+        database.conn.execute(f"PRAGMA application_id={APPLICATION_ID}")
+        database.conn.execute("PRAGMA user_version=1")
+
+    migrations.apply(Database(connection, execute_plugins=False))
+
+
+def check_application(connection: sqlite3.Connection) -> int:
+    """The file's schema version, 0 for an empty file. Raises `FatalError` for a newer schema or another program's file."""
+    version = _pragma(connection, "user_version")
+    application = _pragma(connection, "application_id")
+    if version > SCHEMA_VERSION:
+        raise FatalError("schema-newer", "made by a newer version", got=version, expected=SCHEMA_VERSION)
+    if version and application != APPLICATION_ID:
+        raise FatalError("schema-foreign", "not a ledger's file", application_id=application)
+    return version
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
+
+
+def connect_writer(path: Path) -> sqlite3.Connection:
+    """The one writing connection; transactions are opened by hand, so no statement commits by itself."""
+    with translated("opening the store"):
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
+        _harden(connection)
+        connection.execute("PRAGMA journal_mode=WAL")
+        # FULL: an acknowledged block survives power loss as far as fsync is honest; NORMAL would lose it.
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute(f"PRAGMA cache_size=-{WRITER_CACHE_KIB}")
+        connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
+    return connection
+
+
+def connect_reader(path: Path) -> sqlite3.Connection:
+    """A read-only connection; raises `NotFoundError` where there is no file."""
+    if not path.is_file():
+        raise NotFoundError("store", "no ledger is stored here", path=str(path))
+    with translated("opening the store for reading"):
+        connection = sqlite3.connect(
+            f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
+        )
+        _harden(connection)
+        connection.execute("PRAGMA query_only=ON")
+        connection.execute(f"PRAGMA cache_size=-{READER_CACHE_KIB}")
+    return connection
+
+
+def _harden(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA trusted_schema=OFF")
+    connection.execute("PRAGMA cell_size_check=ON")
+    connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")

@@ -1,0 +1,230 @@
+"""The durable store: one ledger, one SQLite file, one transaction a block.
+
+Rules: WAL with synchronous=FULL, so what `write` returned for survives power loss; one process writes (an OS lock); after
+any failed write the store is unusable until it is opened again, because what is on disk is then unknown.
+Not here: answers to readers (see `reader`), and whether the blocks are right (see `load` for the head, the verifier for all).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+
+from ledger.adapters.sqlite import load, schema
+from ledger.adapters.sqlite.blocks import BlockReader, BlockWriter
+from ledger.adapters.sqlite.events import EventIndex, make_secret
+from ledger.adapters.sqlite.faults import storage_error, translated
+from ledger.adapters.sqlite.leaves import LeafReader
+from ledger.adapters.sqlite.lock import DataDirLock
+from ledger.adapters.sqlite.state import StateTables
+from ledger.adapters.sqlite.streams import StreamTables
+from ledger.adapters.sqlite.tiles import TileWriter
+from ledger.core.hashing import Digest
+from ledger.core.leaf import Stream
+from ledger.core.maptree import MapTree
+from ledger.errors import ConflictError, LedgerError, NotFoundError, UnavailableError, invariant
+from ledger.machine.block import Head, Sealed, StateRow
+
+
+class SqliteStore:
+    """The `Store` port on a file. Single-threaded; the thread that uses it may differ from the one that made it."""
+
+    def __init__(self, path: Path, lock: DataDirLock) -> None:
+        self._lock = lock
+        self._usable = True
+        self._connection = schema.connect_writer(path)
+        try:
+            with translated("bringing the schema up to date"):
+                schema.migrate(self._connection)
+                if self._connection.execute("SELECT count(*) FROM meta").fetchone()[0] == 0:
+                    make_secret(self._connection)
+            self._open_tables()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    @classmethod
+    def create(cls, path: Path) -> SqliteStore:
+        """A new, empty store; `ConflictError` where a file stands already."""
+        if path.exists():
+            raise ConflictError("store-exists", "a ledger is stored here already", path=str(path))
+        return cls._locked(path)
+
+    @classmethod
+    def open(cls, path: Path) -> SqliteStore:
+        """An existing store; `NotFoundError` where there is none, `UnavailableError` where another process writes it."""
+        if not path.is_file():
+            raise NotFoundError("store", "no ledger is stored here", path=str(path))
+        return cls._locked(path)
+
+    @classmethod
+    def _locked(cls, path: Path) -> SqliteStore:
+        lock = DataDirLock(path.parent)
+        try:
+            return cls(path, lock)
+        except BaseException:
+            lock.close()
+            raise
+
+    def _open_tables(self) -> None:
+        connection = self._connection
+        with translated("reading the store"):
+            self._block_reader = BlockReader(connection)
+            self._leaf_reader = LeafReader(connection, self._block_reader)
+            self._blocks = BlockWriter(connection)
+            self._events = EventIndex(connection, self._leaf_reader.read_leaves)
+            self._state = StateTables(connection)
+            self._streams = StreamTables(connection)
+            self._tiles = TileWriter(connection)
+            row = connection.execute("SELECT max(height) FROM blocks").fetchone()
+            self._height = -1 if row[0] is None else int(row[0])
+
+    # --- reading -----------------------------------------------------------------------------------------------------
+
+    def load_head(self) -> Head | None:
+        """See `Store`."""
+        with self._reading("loading the head"):
+            return load.load_head(self._connection, self._block_reader)
+
+    def load_tree(self) -> MapTree:
+        """See `Store`."""
+        with self._reading("loading the state map"):
+            return load.load_tree(self._connection)
+
+    def genesis(self) -> bytes:
+        """See `Store`."""
+        with self._reading("reading the genesis"):
+            return load.read_genesis(self._connection)
+
+    def bundle(self, digest: Digest) -> bytes:
+        """See `Store`."""
+        with self._reading("reading a bundle"):
+            return load.read_bundle(self._connection, digest)
+
+    def read_objects(self, keys: Collection[str]) -> dict[str, bytes]:
+        """See `Store`."""
+        with self._reading("reading state"):
+            return self._state.read_objects(keys)
+
+    def due_timers(self, time: int, count_max: int) -> list[tuple[int, str]]:
+        """See `Store`."""
+        with self._reading("reading timers"):
+            rows = self._connection.execute(
+                "SELECT due, key FROM timers WHERE due <= ? ORDER BY due, key LIMIT ?", (time, count_max)
+            )
+            return [(due, key) for due, key in rows]
+
+    def next_due(self) -> int | None:
+        """See `Store`."""
+        with self._reading("reading timers"):
+            due = self._connection.execute("SELECT min(due) FROM timers").fetchone()[0]
+            return None if due is None else int(due)
+
+    def find_events(self, ids: Collection[tuple[str, str]]) -> dict[tuple[str, str], list[Digest]]:
+        """See `Store`."""
+        with self._reading("looking up events"):
+            return self._events.find(ids)
+
+    def missing_streams(self, streams: Collection[Stream]) -> set[Stream]:
+        """See `Store`."""
+        with self._reading("looking up streams"):
+            return self._state.missing_streams(streams)
+
+    def read_rows(self, keys: Sequence[bytes]) -> dict[bytes, StateRow]:
+        """See `Store`."""
+        with self._reading("reading state"):
+            return self._state.read_rows(keys)
+
+    def read_buckets(self, indexes: Sequence[int]) -> Sequence[bytes]:
+        """See `Store`."""
+        with self._reading("reading buckets"):
+            return self._state.read_buckets(indexes)
+
+    # --- writing -----------------------------------------------------------------------------------------------------
+
+    def write_genesis(self, genesis: bytes, bundles: Mapping[Digest, bytes], sealed: Sealed, note: bytes) -> None:
+        """See `Store`."""
+        self._check_usable()
+        invariant(self._height == -1 and sealed.height == 0, "genesis goes into an empty store")
+
+        def statements() -> None:
+            self._connection.execute("INSERT INTO meta VALUES ('genesis', ?)", (genesis,))
+            self._connection.executemany("INSERT INTO bundles VALUES (?, ?)", bundles.items())
+            self._write_block(sealed, note)
+
+        self._transaction("writing the genesis", statements)
+        self._height = 0
+
+    def write(self, sealed: Sealed, note: bytes) -> None:
+        """See `Store`."""
+        self._check_usable()
+        invariant(self._height >= 0 and sealed.height == self._height + 1, "a block follows the last one")
+        self._transaction("writing a block", lambda: self._write_block(sealed, note))
+        self._height = sealed.height
+
+    def write_certificate(self, size: int, note: bytes) -> None:
+        """See `Store`."""
+        self._check_usable()
+        self._transaction(
+            "writing a certificate",
+            lambda: self._connection.execute("INSERT OR REPLACE INTO certificates VALUES (?, ?)", (size, note)),
+        )
+
+    def close(self) -> None:
+        """See `Store`."""
+        self._usable = False
+        self._connection.close()
+        self._lock.close()
+
+    def _write_block(self, sealed: Sealed, note: bytes) -> None:
+        self._blocks.write(sealed, note)
+        self._tiles.append_log(sealed.header.first_seq, sealed.leaf_hashes)
+        self._events.write(sealed)
+        numbers = self._state.write(sealed)
+        self._streams.write(sealed, numbers)
+        self._write_timers(sealed)
+
+    def _write_timers(self, sealed: Sealed) -> None:
+        last: dict[str, int | None] = {}
+        for item in sealed.decision.items:
+            if item.timer_key:
+                last[item.timer_key] = None  # it fired; its handler may set it again
+            last.update(item.timers)
+        if last:
+            cleared = [(key,) for key, due in last.items() if due is None]
+            self._connection.executemany("DELETE FROM timers WHERE key=?", cleared)
+            armed = [(key, due) for key, due in last.items() if due is not None]
+            self._connection.executemany("INSERT OR REPLACE INTO timers VALUES (?, ?)", armed)
+
+    def _transaction(self, what: str, statements: Callable[[], object]) -> None:
+        """Run `statements` in one transaction, durable on return; any failure makes the store unusable."""
+        try:
+            # IMMEDIATE: a second writer is met here, before anything is computed for nothing.
+            self._connection.execute("BEGIN IMMEDIATE")
+            statements()
+            self._connection.execute("COMMIT")
+        except BaseException as error:
+            self._fail()
+            if isinstance(error, sqlite3.Error):
+                raise storage_error(error, what) from error
+            raise
+
+    def _fail(self) -> None:
+        """Whether the transaction happened is unknown: nothing that is cached may be served again."""
+        self._usable = False
+        try:
+            self._connection.rollback()
+        except sqlite3.Error:
+            pass
+
+    def _reading(self, what: str):  # type: ignore[no-untyped-def]
+        self._check_usable()
+        return translated(what)
+
+    def _check_usable(self) -> None:
+        if not self._usable:
+            raise UnavailableError("store-closed", "the store was closed or a write failed; open it again")
+
+
+__all__ = ["LedgerError", "SqliteStore"]

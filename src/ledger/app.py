@@ -1,0 +1,301 @@
+"""The application: ABCI's verbs over the ports, the same for every engine (SPEC R-A01 to R-A06).
+
+`check`, `prepare` and `process` change nothing; `finalize` (begin, finish) computes and writes nothing; `commit` persists
+one block in one transaction. Normal operation, crash recovery, followers and CometBFT all pass through these verbs.
+One thread drives an `Application`. No I/O here: the store and the runtime are ports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ledger.core.genesis import Genesis, parse_genesis
+from ledger.core.hashing import TAG_APP, Digest, sha256, u64
+from ledger.core.leaf import Stream
+from ledger.core.maptree import MapTree
+from ledger.core.submission import Submission
+from ledger.errors import FatalError, LedgerError, RejectedError, invariant
+from ledger.limits import BLOCK_EVENTS_MAX
+from ledger.machine.admit import check_submission, check_times
+from ledger.machine.block import BlockInput, Decision, Head, Sealed, StateRow
+from ledger.machine.decide import Draft, begin, due_timers, finish
+from ledger.machine.seal import head_after, seal
+from ledger.machine.views import Rules
+from ledger.ports import Store
+
+
+class StartableRuntime(Protocol):
+    """A rule runtime whose call can be left running while the host does other work. One call at a time."""
+
+    def start(self, call: dict[str, Any]) -> None:
+        """Hand over a block's call."""
+
+    def result(self) -> list[Any]:
+        """Wait for its outcomes; raises `RuntimeFault`."""
+
+    def close(self) -> None:
+        """End the worker, if there is one."""
+
+
+LoadRules = Callable[[Store, Head], tuple[Rules, StartableRuntime]]
+"""Compiles the rulebook that the head's config names and starts a runtime for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """Where the application stands, as ABCI's Info asks: last committed height and app_hash."""
+
+    height: int
+    size: int
+    root: Digest
+    app_hash: Digest
+
+
+def app_hash(size: int, root: Digest) -> Digest:
+    """SHA-256(TAG_APP ‖ u64 size ‖ root): what CometBFT carries of a checkpoint."""
+    return sha256(TAG_APP + u64(size) + root)
+
+
+class Application:
+    """One ledger, open for writing. Raises `FatalError` when the store and the head contradict each other."""
+
+    def __init__(self, store: Store, load_rules: LoadRules) -> None:
+        head = store.load_head()
+        if head is None:
+            raise FatalError("store-empty", "the data directory holds no ledger")
+        self.store = store
+        self.genesis: Genesis = parse_genesis(store.genesis())
+        self.origin = self.genesis.origin
+        self._sealed_head = head
+        self._decided_head = head
+        self._tree = store.load_tree()
+        invariant(self._tree.size >= 1, "a state map has at least one bucket")
+        self._pending: Decision | None = None
+        self._draft: Draft | None = None
+        self._sealed: Sealed | None = None
+        self.rules, self.runtime = load_rules(store, head)
+
+    # --- queries -----------------------------------------------------------------------------------------------------
+
+    @property
+    def head(self) -> Head:
+        """The last sealed block."""
+        return self._sealed_head
+
+    @property
+    def decided_head(self) -> Head:
+        """The last decided block; ahead of `head` by at most one."""
+        return self._decided_head
+
+    def info(self) -> Info:
+        """ABCI Info, of the last committed block."""
+        head = self._sealed_head
+        root = head.log.root()
+        return Info(head.height, head.size, root, app_hash(head.size, root))
+
+    # --- admission ---------------------------------------------------------------------------------------------------
+
+    def check(self, submission: Submission, *, signature: bool = True) -> None:
+        """ABCI CheckTx: may this submission go into a block now? Raises `RejectedError` or `VerificationError`.
+
+        Reads members and keys only, so other threads may call it while a block is decided.
+        """
+        head = self._decided_head
+        check_submission(submission, self.origin, head.registry, head.height + 1, signature=signature)
+
+    def prepare(self, submissions: Iterable[Submission], time: int) -> tuple[BlockInput, list[tuple[int, LedgerError]]]:
+        """ABCI PrepareProposal: the next block from waiting submissions, and those left out with the reason.
+
+        `time` is raised to the time of the block before. While more timers are due than one block fires, the block
+        holds none of the submissions and they are not refused either: the caller offers them again.
+        """
+        head = self._decided_head
+        time = max(time, head.time)
+        left_out: list[tuple[int, LedgerError]] = []
+        if self.timers_waiting(time):
+            return BlockInput(head.height + 1, time), left_out
+        chosen: list[Submission] = []
+        for number, submission in enumerate(submissions):
+            try:
+                check_submission(submission, self.origin, head.registry, head.height + 1, signature=False)
+                check_times(submission, time, head.config.parameters["skew_ms"])
+            except LedgerError as error:
+                left_out.append((number, error))
+            else:
+                chosen.append(submission)
+        return BlockInput(head.height + 1, time, tuple(chosen)), left_out
+
+    def timers_waiting(self, time: int) -> bool:
+        """True when more timers are due than one block fires, so that the next block holds timers only (R-T04)."""
+        limit = self._decided_head.config.parameters["timers_block"]
+        return len(self._view().due_timers(time, limit + 1)) > limit
+
+    def timer_due(self, time: int) -> bool:
+        """True when a timer is due at `time`."""
+        return bool(self._view().due_timers(time, 1))
+
+    def process(self, block: BlockInput) -> None:
+        """ABCI ProcessProposal: would an honest engine have made this block? Raises the error that says why not."""
+        head = self._decided_head
+        if block.height != head.height + 1 or block.time < head.time:
+            raise RejectedError("block-order", "height or time does not follow", height=block.height, time=block.time)
+        if sum(len(submission.events) for submission in block.submissions) > BLOCK_EVENTS_MAX:
+            raise RejectedError("block-events", "too many events", limit=BLOCK_EVENTS_MAX)
+        for submission in block.submissions:
+            check_submission(submission, self.origin, head.registry, block.height)
+            check_times(submission, block.time, head.config.parameters["skew_ms"])
+        due_timers(block, self._view())
+
+    # --- deciding and committing -------------------------------------------------------------------------------------
+
+    def begin(self, block: BlockInput, *, drop_replays: bool = False) -> list[int]:
+        """Plan and read for `block` and hand it to the rules; the block before may still be unsealed.
+
+        With `drop_replays` a submission whose every event stands in the log already is taken out of the block, so that
+        replays leave no trace; the numbers of those are returned. When nothing is left, nothing is begun (`idle`).
+        """
+        invariant(self._draft is None, "one block is decided at a time")
+        view = self._view()
+        draft = begin(block, view, self.rules)
+        replays = draft.replays() if drop_replays else []
+        if replays:
+            gone = set(replays)
+            kept = tuple(s for number, s in enumerate(block.submissions) if number not in gone)
+            block = BlockInput(block.height, block.time, kept, block.attachments)
+            draft = begin(block, view, self.rules)
+            if not kept and not draft.call["steps"]:
+                return replays
+        self._draft = draft
+        if draft.call["steps"]:
+            self.runtime.start(draft.call)
+        return replays
+
+    @property
+    def idle(self) -> bool:
+        """True when no block is begun."""
+        return self._draft is None
+
+    def finish(self) -> Decision:
+        """The decision of the block begun; raises `RuntimeFault`, after which the block may be begun again."""
+        draft, self._draft = self._draft, None
+        if draft is None:
+            raise FatalError("invariant", "finish without begin")
+        outcomes = self.runtime.result() if draft.call["steps"] else []
+        decision = finish(draft, outcomes)
+        invariant(self._pending is None, "the block before must be sealed first")
+        self._pending = decision
+        before = self._decided_head
+        self._decided_head = Head(
+            decision.block.height,
+            decision.block.time,
+            before.log,
+            before.state_keys,
+            decision.config,
+            decision.registry,
+        )
+        return decision
+
+    def seal(self) -> Sealed:
+        """Seal the decided block in memory."""
+        decision = self._pending
+        if decision is None:
+            raise FatalError("invariant", "nothing decided to seal")
+        self._sealed = seal(decision, _SealView(self._sealed_head, self._tree, self.store))
+        return self._sealed
+
+    def commit(self, note: bytes) -> Sealed:
+        """ABCI Commit: persist the sealed block with its log-signed note in one transaction. Durable on return.
+
+        After any exception the store must be reopened: what is on disk is unknown.
+        """
+        sealed = self._sealed
+        if sealed is None:
+            raise FatalError("invariant", "nothing sealed to commit")
+        self.store.write(sealed, note)
+        self._sealed = self._pending = None
+        self._sealed_head = head_after(sealed)
+        if self._decided_head.height == sealed.height:
+            self._decided_head = self._sealed_head
+        return sealed
+
+    def finalize(self, block: BlockInput) -> Sealed:
+        """ABCI FinalizeBlock: decide and seal; nothing is written."""
+        self.begin(block)
+        self.finish()
+        return self.seal()
+
+    def _view(self) -> _DecideView:
+        return _DecideView(self._decided_head, self.store, self._pending)
+
+    def close(self) -> None:
+        """Stop the runtime and close the store."""
+        self.runtime.close()
+        self.store.close()
+
+
+class _DecideView:
+    """The store, under the object writes of the decided block that is not written yet."""
+
+    def __init__(self, head: Head, store: Store, pending: Decision | None) -> None:
+        self.head, self._store, self._pending = head, store, pending
+        self._objects: dict[str, bytes] = {}
+        self._timers: dict[str, int | None] = {}
+        if pending is not None:
+            for item in pending.items:
+                if item.timer_key:
+                    self._timers[item.timer_key] = None
+                self._objects.update(item.writes)
+                self._timers.update(item.timers)
+
+    def read_objects(self, keys: Collection[str]) -> dict[str, bytes]:
+        """See `DecideView`."""
+        if not self._objects:
+            return self._store.read_objects(keys)
+        found = self._store.read_objects([key for key in keys if key not in self._objects])
+        found.update((key, self._objects[key]) for key in keys if self._objects.get(key))
+        return found
+
+    def due_timers(self, time: int, count_max: int) -> list[tuple[int, str]]:
+        """See `DecideView`."""
+        if not self._timers:
+            return self._store.due_timers(time, count_max)
+        stored = self._store.due_timers(time, count_max + len(self._timers))
+        due = [(when, key) for when, key in stored if key not in self._timers]
+        due.extend((when, key) for key, when in self._timers.items() if when is not None and when <= time)
+        return sorted(due)[:count_max]
+
+    def find_events(self, ids: Collection[tuple[str, str]]) -> dict[tuple[str, str], list[Digest]]:
+        """See `DecideView`."""
+        found = self._store.find_events(ids)
+        if self._pending is not None:
+            wanted = set(ids)
+            for item in self._pending.items:
+                if item.event is not None and (item.member, item.event.id) in wanted:
+                    found.setdefault((item.member, item.event.id), []).append(item.event.hash)
+        return found
+
+    def missing_streams(self, streams: Collection[Stream]) -> set[Stream]:
+        """See `DecideView`."""
+        missing = set(self._store.missing_streams(streams))
+        if missing and self._pending is not None:
+            for item in self._pending.items:
+                if not item.refused_streams:
+                    missing.difference_update(item.streams)
+        return missing
+
+
+class _SealView:
+    """The last sealed block, all of which is written."""
+
+    def __init__(self, head: Head, tree: MapTree, store: Store) -> None:
+        self.head, self.tree, self._store = head, tree, store
+
+    def read_rows(self, keys: Any) -> Mapping[bytes, StateRow]:
+        """See `SealView`."""
+        return self._store.read_rows(keys)
+
+    def read_buckets(self, indexes: Any) -> Any:
+        """See `SealView`."""
+        return self._store.read_buckets(indexes)

@@ -1,0 +1,148 @@
+"""Members and keys in force at a height (SPEC R-K01 to R-K06): who may sign what, since when, until when.
+
+Rule: keys in force in block H are those of the state after H − 1; claimed times never matter. Entries are never removed,
+so that old signatures stay checkable. Not here: how entries change (see `machine.governance`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from ledger.core import canonical
+from ledger.core.config import Cosigner
+from ledger.core.genesis import Genesis
+from ledger.core.hashing import Digest
+from ledger.core.keys import COSIGN, LOG, PublicKey, parse_public_key
+from ledger.errors import MalformedError, RejectedError
+
+_KEY_FIELDS: Final = frozenset({"algorithm", "from", "member", "proof", "public", "roles", "use"})
+_MEMBER_FIELDS: Final = frozenset({"attributes", "roles", "title"})
+
+
+@dataclass(frozen=True, slots=True)
+class KeyEntry:
+    """A registered key: valid in blocks `from_height` … `until_height` (None: no end known)."""
+
+    member: str
+    public: PublicKey
+    use: str
+    roles: tuple[str, ...]
+    from_height: int
+    until_height: int | None = None
+    proof: bytes = b""
+
+    def encode(self) -> bytes:
+        """Canonical JSON, the object of the state value under this key."""
+        fields: dict[str, Any] = {
+            "algorithm": self.public.algorithm,
+            "from": self.from_height,
+            "member": self.member,
+            "proof": self.proof.hex(),
+            "public": self.public.raw.hex(),
+            "roles": list(self.roles),
+            "use": self.use,
+        }
+        if self.until_height is not None:
+            fields["until"] = self.until_height
+        return canonical.encode(fields)
+
+
+def parse_key_entry(data: bytes) -> KeyEntry:
+    """The entry in canonical JSON `data`. Raises `MalformedError`."""
+    fields = canonical.parse(data)
+    names = set(fields)
+    if names != _KEY_FIELDS and names != _KEY_FIELDS | {"until"}:
+        raise MalformedError("key-entry", "missing or unknown fields", got=sorted(names))
+    try:
+        entry = KeyEntry(
+            member=fields["member"],
+            public=parse_public_key(fields["algorithm"], bytes.fromhex(fields["public"])),
+            use=fields["use"],
+            roles=tuple(fields["roles"]),
+            from_height=fields["from"],
+            until_height=fields.get("until"),
+            proof=bytes.fromhex(fields["proof"]),
+        )
+        encoded = entry.encode()
+    except (TypeError, ValueError, AttributeError) as error:
+        raise MalformedError("key-entry", "a field has the wrong type") from error
+    if encoded != data:
+        raise MalformedError("key-entry", "not in canonical form")
+    return entry
+
+
+@dataclass(frozen=True, slots=True)
+class MemberEntry:
+    """A member's public face on the ledger."""
+
+    id: str
+    title: dict[str, str]
+    roles: tuple[str, ...]
+    attributes: dict[str, Any]
+
+    def encode(self) -> bytes:
+        """Canonical JSON, the object of the state value under this member."""
+        return canonical.encode({"attributes": self.attributes, "roles": list(self.roles), "title": self.title})
+
+
+def parse_member_entry(member_id: str, data: bytes) -> MemberEntry:
+    """The entry of `member_id` in canonical JSON `data`. Raises `MalformedError`."""
+    fields = canonical.parse(data)
+    if set(fields) != _MEMBER_FIELDS:
+        raise MalformedError("member-entry", "missing or unknown fields", got=sorted(fields))
+    return MemberEntry(member_id, fields["title"], tuple(fields["roles"]), fields["attributes"])
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """All members and keys after some height; immutable, each change gives a new one."""
+
+    members: dict[str, MemberEntry]
+    keys: dict[Digest, KeyEntry]
+
+    def signer(self, key_id: Digest, member: str, use: str, height: int) -> KeyEntry:
+        """The entry of a key that may sign for `member` and `use` in block `height`; raises `RejectedError`."""
+        if member not in self.members:
+            raise RejectedError("member-unknown", "no such member in this network", member=member)
+        entry = self.keys.get(key_id)
+        if entry is None or entry.member != member:
+            raise RejectedError("key-unknown", "this member registered no such key", member=member, key=key_id)
+        if entry.use != use:
+            raise RejectedError("key-use", "the key is registered for another use", key=key_id, use=entry.use)
+        if height < entry.from_height or (entry.until_height is not None and height > entry.until_height):
+            raise RejectedError("key-revoked", "the key is not valid at this height", key=key_id, height=height)
+        return entry
+
+    def with_key(self, entry: KeyEntry) -> Registry:
+        """This registry with one entry added or replaced."""
+        return replace(self, keys={**self.keys, entry.public.key_id: entry})
+
+    def with_member(self, entry: MemberEntry) -> Registry:
+        """This registry with one member added or replaced."""
+        return replace(self, members={**self.members, entry.id: entry})
+
+    def log_keys(self) -> tuple[PublicKey, ...]:
+        """Every key ever registered for ordering: notes of any age must open."""
+        return tuple(entry.public for entry in self.keys.values() if entry.use == LOG)
+
+    def cosigner_keys(self, cosigners: tuple[Cosigner, ...]) -> tuple[tuple[str, PublicKey], ...]:
+        """(name, key) of a config's cosigners; raises `RejectedError` when one is not registered."""
+        found: list[tuple[str, PublicKey]] = []
+        for name, key_id in cosigners:
+            entry = self.keys.get(key_id)
+            if entry is None or entry.use != COSIGN:
+                raise RejectedError("cosigner-unknown", "a cosigner's key is not registered", member=name, key=key_id)
+            found.append((name, entry.public))
+        return tuple(found)
+
+
+def genesis_registry(genesis: Genesis) -> Registry:
+    """Members and keys as the genesis names them, valid from height 0."""
+    members = {m.id: MemberEntry(m.id, m.title, m.roles, m.attributes) for m in genesis.members}
+    keys = {
+        key.public.key_id: KeyEntry(m.id, key.public, key.use, key.roles, 0, None, key.proof)
+        for m in genesis.members
+        for key in m.keys
+    }
+    return Registry(members, keys)

@@ -1,0 +1,237 @@
+"""Decide a block: plan what to read, read it once, let the rules run, pair the outcomes with the events.
+
+Rule: a local fault of the runtime passes through as `RuntimeFault` and never becomes a verdict. Verdicts of the ledger
+itself (conflict, stream-limit, governance) are made here; all others come from the rulebook. Not here: leaves and hashes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Final
+
+from ledger.core.canonical import parse
+from ledger.core.leaf import timer_streams
+from ledger.errors import RejectedError, RuntimeFault
+from ledger.machine import governance
+from ledger.machine.admit import CONFLICT, DUPLICATE, Admitted, admit
+from ledger.machine.block import REFUSED, BlockInput, Decision, Item
+from ledger.machine.streams import StreamQuota, event_streams
+from ledger.machine.views import DecideView, RuleRuntime, Rules
+
+CONFLICT_VERDICT: Final = b'{"outcome":"refused","reasons":[["ledger","conflict",{}]]}'
+STREAM_LIMIT_VERDICT: Final = b'{"outcome":"refused","reasons":[["ledger","stream-limit",{}]]}'
+
+Timer = tuple[int, str]
+"""(due, timer key)."""
+
+
+def decide(block: BlockInput, view: DecideView, rules: Rules, runtime: RuleRuntime) -> Decision:
+    """The decision of `block` after `view`: `begin`, the runtime's call, `finish` in one."""
+    draft = begin(block, view, rules)
+    return finish(draft, runtime.run_block(draft.call) if draft.call["steps"] else [])
+
+
+def begin(block: BlockInput, view: DecideView, rules: Rules) -> Draft:
+    """Everything up to the runtime's call, which is `draft.call` (skip the call when it has no steps).
+
+    Raises `RejectedError` for a block that no honest engine makes: height, time, events while more timers are due than
+    one block fires.
+    """
+    head = view.head
+    if block.height != head.height + 1 or block.time < head.time:
+        raise RejectedError("block-order", "height or time does not follow", height=block.height, time=block.time)
+    admitted = admit(block, view)
+    timers = due_timers(block, view)
+    draft = Draft(block, view, admitted, timers)
+    draft.call = plan_call(block, rules, view, timers, draft.for_rules)
+    return draft
+
+
+def finish(draft: Draft, outcomes: Sequence[Any]) -> Decision:
+    """The decision, once the runtime has answered. Raises `RuntimeFault` when the answer does not fit the call."""
+    return draft.finish(outcomes)
+
+
+def due_timers(block: BlockInput, view: DecideView) -> list[Timer]:
+    """The timers that the block fires, in order; a block that holds events must fire all that are due (R-T04)."""
+    count_max = view.head.config.parameters["timers_block"]
+    timers = view.due_timers(block.time, count_max + 1)
+    if len(timers) > count_max:
+        if block.submissions:
+            raise RejectedError("timers-first", "more timers are due than one block fires", limit=count_max)
+        timers = timers[:count_max]
+    return timers
+
+
+def plan_call(
+    block: BlockInput, rules: Rules, view: DecideView, timers: Sequence[Timer], events: Sequence[Admitted]
+) -> dict[str, Any]:
+    """The block call of the rule runtime: steps in order, and every object they may read."""
+    keys: set[str] = {key for _, key in timers}
+    for entry in events:
+        keys.update(rules.plan(entry.member, entry.event.fields, entry.event.content))
+    objects = view.read_objects(keys)
+    later: set[str] = set()
+    # A timer's handler reads what its object lists; a timer that an event of this block supersedes or sets off inside
+    # the block names keys that this event planned already (R-T05), so one further read is enough.
+    for key, value in objects.items():
+        if key.startswith("timer/"):
+            later.update(rules.plan_timer(parse(value)))
+    later -= keys
+    if later:
+        objects.update(view.read_objects(later))
+    steps: list[list[Any]] = [[1, key, due] for due, key in timers]
+    steps.extend(
+        [
+            0,
+            entry.member,
+            entry.signer.public.key_id.hex(),
+            list(entry.signer.roles),
+            entry.event.head,
+            entry.event.body,
+            entry.event.hash,
+        ]
+        for entry in events
+    )
+    return {
+        "height": block.height,
+        "time": block.time,
+        "objects": objects,
+        "steps": steps,
+    }
+
+
+class Draft:
+    """The items of a block in the making; the ledger's own verdicts stand, the rules' are filled in.
+
+    `call` is what the rule runtime is asked, `for_rules` the events in it, after the due timers.
+    """
+
+    def __init__(
+        self, block: BlockInput, view: DecideView, admitted: list[Admitted], timers: Sequence[Timer]
+    ) -> None:
+        self.call: dict[str, Any] = {}
+        self._block, self._timers = block, timers
+        self._entries: list[tuple[Admitted, Item | None, tuple[str, bytes] | None]] = []
+        self.for_rules: list[Admitted] = []
+        self._duplicates = [entry.place for entry in admitted if entry.status == DUPLICATE]
+        for entry in admitted:
+            entry.streams = event_streams(entry.member, entry.event.fields)
+        quota = StreamQuota(admitted, view, block.time)
+        self._governance = governance.Governance(view.head, block.height)
+        for entry in admitted:
+            if entry.status == DUPLICATE:
+                continue
+            item: Item | None = None
+            write: tuple[str, bytes] | None = None
+            if entry.status == CONFLICT:
+                item = _ledger_item(entry, CONFLICT_VERDICT, author_only=True)
+            else:
+                counted = quota.admits(entry)
+                if counted is False:
+                    item = _ledger_item(entry, STREAM_LIMIT_VERDICT, author_only=True)
+                elif isinstance(counted, tuple):
+                    write = counted
+                if item is None and governance.is_governance(entry.event.fields):
+                    item = self._governance.decide(entry)
+                    if write is not None:
+                        item.writes.append(write)
+                        write = None
+            if item is None:
+                self.for_rules.append(entry)
+            self._entries.append((entry, item, write))
+
+    def replays(self) -> list[int]:
+        """Numbers of the submissions whose every event is a duplicate."""
+        duplicates = Counter(number for number, _ in self._duplicates)
+        submissions = self._block.submissions
+        return [number for number, count in duplicates.items() if count == len(submissions[number].events)]
+
+    def finish(self, outcomes: Sequence[Any]) -> Decision:
+        """The decision, once the rules have answered."""
+        timers = self._timers
+        items: list[Item] = []
+        answers = _Answers(outcomes)
+        for number in range(len(timers)):
+            items.extend(answers.take(number))
+        number = len(timers)
+        for entry, item, write in self._entries:
+            if item is not None:
+                items.append(item)
+                continue
+            taken = answers.take(number)
+            number += 1
+            first = taken[0]
+            first.event, first.member, first.place = entry.event, entry.member, entry.place
+            first.streams = entry.streams
+            if write is not None:
+                first.writes.append(write)
+            items.extend(taken)
+        answers.check_spent()
+        return Decision(
+            block=self._block,
+            items=items,
+            duplicates=self._duplicates,
+            registry=self._governance.registry,
+            config=self._governance.config,
+            registry_writes=self._governance.writes,
+        )
+
+
+class _Answers:
+    """The runtime's outcomes, read in step order; a malformed answer is a fault of the runtime."""
+
+    def __init__(self, outcomes: Sequence[Any]) -> None:
+        self._outcomes, self._next = outcomes, 0
+
+    def take(self, step: int) -> list[Item]:
+        """The item of step `step`, followed by those of timers that fired right after it."""
+        items: list[Item] = []
+        while self._next < len(self._outcomes):
+            outcome = self._outcomes[self._next]
+            if outcome[0] != (step if not items else -1):
+                break
+            items.append(_item(outcome))
+            self._next += 1
+        if not items:
+            raise RuntimeFault("runtime-answer", "the rule runtime left a step without an outcome", step=step)
+        return items
+
+    def check_spent(self) -> None:
+        """Raise `RuntimeFault` when outcomes are left over."""
+        if self._next != len(self._outcomes):
+            raise RuntimeFault("runtime-answer", "the rule runtime answered more than it was asked")
+
+
+def _item(outcome: Sequence[Any]) -> Item:
+    _, timer_key, due, verdict, accepted, refused_streams, extra, writes, timers = outcome
+    item = Item(
+        verdict=verdict,
+        outcome=accepted,
+        refused_streams=bool(refused_streams),
+        extra_streams=tuple((kind, name) for kind, name in extra) if extra else (),
+        writes=[(key, value) for key, value in writes],
+        timers=[(key, when) for key, when in timers] if timers else [],
+    )
+    if timer_key is not None:
+        item.timer_key, item.timer_due = timer_key, due
+        item.streams = list(timer_streams(timer_key))
+    return item
+
+
+def _ledger_item(entry: Admitted, verdict: bytes, *, author_only: bool) -> Item:
+    """An event that the ledger itself refuses; it joins only its author's `!refused` stream."""
+    return Item(
+        verdict=verdict,
+        outcome=REFUSED,
+        refused_streams=True,
+        extra_streams=(),
+        writes=[],
+        timers=[],
+        streams=[("member", entry.member)] if author_only else entry.streams,
+        event=entry.event,
+        member=entry.member,
+        place=entry.place,
+        author_only=author_only,
+    )

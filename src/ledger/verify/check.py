@@ -1,0 +1,278 @@
+"""Decides what can be said of a run of blocks without its neighbours: framing, canonical events, hashes, signatures.
+
+Rules: every byte of every head and body is parsed and hashed again; each submission's signature is verified with the key
+it names; each note's and certificate's known lines are verified. Whether that key was in force, and whether blocks follow
+each other, only the whole ledger tells. May run in a worker process: plain values in and out.
+Never trusts a count, a hash or an order that the source states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ledger.blockcodec import BlockData, SubmissionData, parse_block
+from ledger.core import merkle
+from ledger.core.event import event_hash_parts, parse_body, parse_head
+from ledger.core.hashing import Digest, sha256
+from ledger.core.ident import uuid7_time
+from ledger.core.checkpoint import parse_checkpoint_text
+from ledger.core.keys import PublicKey
+from ledger.core.note import NoteVerifier, open_note, parse_note
+from ledger.core.quorum import CertifiedCheckpoint, Cosigner, VerifiedNote, certify, verify_note
+from ledger.core.submission import signed_message
+from ledger.errors import LedgerError, MalformedError, VerificationError
+from ledger.limits import BLOCK_BYTES_MAX, SUBMISSION_EXPANDED_BYTES_MAX
+from ledger.verify.findings import BYTES, CERTIFICATES, SIGNATURES, Finding, from_error
+from ledger.verify.leaves import LeafFacts, read_leaves
+from ledger.verify.source import Piece
+
+
+@dataclass(frozen=True, slots=True)
+class CheckContext:
+    """What checking needs to know of the network. `event_keys` are all keys ever registered for events so far.
+
+    `parse_leaves` asks for the leaves to be read one by one, as is needed where rules are not replayed.
+    """
+
+    origin: str
+    event_keys: Mapping[Digest, PublicKey]
+    log_keys: tuple[PublicKey, ...]
+    cosigners: tuple[Cosigner, ...]
+    parse_leaves: bool = False
+
+
+@dataclass(slots=True)
+class CheckedSubmission:
+    """A submission whose events are canonical; `verified` when its signature held under the key it names.
+
+    `bodies` has None where a body is gone. `oldest` and `newest` are the times (unix ms) in its events' ids.
+    """
+
+    member: str
+    key_id: Digest
+    signature: bytes
+    root: Digest
+    identity: Digest
+    heads: list[bytes]
+    bodies: list[bytes | None]
+    hashes: list[Digest]
+    ids: list[str]
+    oldest: int
+    newest: int
+    verified: bool
+
+
+@dataclass(slots=True)
+class CheckedBlock:
+    """A block after `check_block`. With `findings` it cannot be replayed; `missing` bodies stop a replay as well."""
+
+    height: int
+    time: int
+    place: str
+    submissions: list[CheckedSubmission]
+    attachments: tuple[bytes, ...]
+    leaves: list[bytes]
+    checkpoint: tuple[int, Digest] | None
+    note: bytes
+    missing: int
+    input_bytes: int
+    findings: list[Finding] = field(default_factory=list)
+    facts: LeafFacts | None = None
+
+
+@dataclass(slots=True)
+class CheckedCertificate:
+    """A certificate whose lines hold; `certified` is None when they are no quorum of the context's cosigners."""
+
+    size: int
+    root: Digest
+    note: bytes
+    certified: CertifiedCheckpoint | None
+    finding: Finding | None = None
+
+
+@dataclass(slots=True)
+class CheckedPiece:
+    """A piece after `check_piece`; blocks that could not even be parsed are left out and stand in `findings`."""
+
+    place: str
+    blocks: list[CheckedBlock] = field(default_factory=list)
+    certificates: list[CheckedCertificate] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+
+
+def check_piece(context: CheckContext, piece: Piece) -> CheckedPiece:
+    """Load and check one piece; never raises for what the source holds."""
+    checked = CheckedPiece(piece.place)
+    try:
+        data = piece.load()
+    except LedgerError as error:
+        checked.findings.append(from_error("piece-unreadable", BYTES, error, place=piece.place))
+        return checked
+    for number, encoded in enumerate(data.blocks):
+        place = f"{piece.place}#{number}"
+        try:
+            block = parse_block(encoded)
+        except MalformedError as error:
+            checked.findings.append(from_error("block-unreadable", BYTES, error, place=place))
+            continue
+        checked.blocks.append(check_block(context, block, place))
+    for number, note in enumerate(data.certificates):
+        certificate, finding = check_certificate(context, note, f"{piece.place} certificate {number}")
+        if finding is not None:
+            checked.findings.append(finding)
+        if certificate is not None:
+            checked.certificates.append(certificate)
+    return checked
+
+
+def check_block(context: CheckContext, block: BlockData, place: str) -> CheckedBlock:
+    """Everything that can be said of `block` alone."""
+    checked = CheckedBlock(
+        block.height, block.time, place, [], block.attachments, list(block.leaves), None, block.note, 0, 0
+    )
+    for number, submission in enumerate(block.submissions):
+        found = _check_submission(context, submission, number, checked)
+        if found is not None:
+            checked.submissions.append(found)
+    checked.input_bytes += sum(map(len, block.attachments))
+    if checked.input_bytes > BLOCK_BYTES_MAX:
+        checked.findings.append(
+            Finding("block-size", BYTES, block.height, expected=f"≤ {BLOCK_BYTES_MAX}", got=str(checked.input_bytes))
+        )
+    checked.checkpoint = _check_note(context, checked)
+    if context.parse_leaves:
+        checked.facts = read_leaves(checked.leaves, block.height)
+    return checked
+
+
+def _check_submission(
+    context: CheckContext, data: SubmissionData, number: int, block: CheckedBlock
+) -> CheckedSubmission | None:
+    """One submission, or None where an event of it is malformed: nothing of it can be hashed then."""
+    heads: list[bytes] = []
+    bodies: list[bytes | None] = []
+    hashes: list[Digest] = []
+    ids: list[str] = []
+    size = 0
+    for index, (head, body, body_hash) in enumerate(data.events):
+        try:
+            fields = parse_head(head)
+            if body is None:
+                block.missing += 1
+            else:
+                parse_body(body)
+                size += len(body)
+        except MalformedError as error:
+            where = f"submission {number} event {index}"
+            block.findings.append(
+                from_error("event-malformed", BYTES, error, height=block.height, event=data.member, field=where)
+            )
+            return None
+        size += len(head)
+        heads.append(head)
+        bodies.append(body)
+        ids.append(fields["id"])
+        hashes.append(event_hash_parts(sha256(head), body_hash))
+    block.input_bytes += size
+    if size > SUBMISSION_EXPANDED_BYTES_MAX:
+        block.findings.append(
+            Finding("submission-size", BYTES, block.height, event=data.member, got=str(size), field=str(number))
+        )
+    root = merkle.root(hashes)
+    message = signed_message(context.origin, data.member, data.key_id, len(hashes), root)
+    checked = CheckedSubmission(
+        data.member, data.key_id, data.signature, root, sha256(message), heads, bodies, hashes, ids,
+        uuid7_time(min(ids)), uuid7_time(max(ids)), False,
+    )  # fmt: skip
+    key = context.event_keys.get(data.key_id)
+    if key is not None:  # an unknown key may have been registered since: the caller looks it up
+        finding = signature_finding(key, message, checked, number, block.height)
+        if finding is not None:
+            block.findings.append(finding)
+        checked.verified = finding is None
+    return checked
+
+
+def signature_finding(
+    key: PublicKey, message: bytes, submission: CheckedSubmission, number: int, height: int
+) -> Finding | None:
+    """None when `key` signed `message`."""
+    try:
+        key.verify(message, submission.signature)
+    except VerificationError as error:
+        return from_error(
+            "submission-signature",
+            SIGNATURES,
+            error,
+            height=height,
+            event=f"{submission.member}/{submission.ids[0]}",
+            field=f"submission {number}",
+        )
+    return None
+
+
+def _check_note(context: CheckContext, block: CheckedBlock) -> tuple[int, Digest] | None:
+    """Size and root of the block's log-signed checkpoint, None (and a finding) where it does not hold."""
+    try:
+        unverified = parse_note(block.note)
+        checkpoint = parse_checkpoint_text(unverified.text)
+        if checkpoint.origin != context.origin:
+            raise VerificationError("origin", "of another log", expected=context.origin, got=checkpoint.origin)
+        opened = open_note(unverified, [NoteVerifier(context.origin, key) for key in context.log_keys])
+        # A log-signed note as it left the sequencer; other lines belong into certificates.
+        if opened.unknown:
+            raise VerificationError("note-line", "a line of an unknown key", name=opened.unknown[0].name)
+    except LedgerError as error:
+        level = SIGNATURES if isinstance(error, VerificationError) else BYTES
+        block.findings.append(from_error("note", level, error, height=block.height, place=block.place))
+        return None
+    return checkpoint.size, checkpoint.root
+
+
+def check_certificate(
+    context: CheckContext, note: bytes, place: str
+) -> tuple[CheckedCertificate | None, Finding | None]:
+    """A certificate with its known lines verified; a note that is not even log-signed is a finding.
+
+    Too few lines is no finding here: with another set in force they may suffice, and the caller knows the sets.
+    """
+    try:
+        verified = verify_note(note, context.origin, context.log_keys, context.cosigners)
+        if verified.encode() != note:
+            raise MalformedError("note", "holds lines that nobody here signed, or in another order")
+    except LedgerError as error:
+        return None, from_error("certificate", CERTIFICATES, error, place=place)
+    return _certified(verified, note, context.cosigners, place), None
+
+
+def _certified(
+    verified: VerifiedNote, note: bytes, cosigners: tuple[Cosigner, ...], place: str
+) -> CheckedCertificate:
+    checkpoint = verified.checkpoint
+    try:
+        certified = certify(verified, cosigners)
+    except VerificationError as error:
+        finding = from_error("certificate", CERTIFICATES, error, place=place)
+        return CheckedCertificate(checkpoint.size, checkpoint.root, note, None, finding)
+    return CheckedCertificate(checkpoint.size, checkpoint.root, note, certified)
+
+
+def leaf_hashes(leaves: list[bytes]) -> list[Digest]:
+    """RFC 6962 leaf hashes."""
+    return [merkle.leaf_hash(leaf) for leaf in leaves]
+
+
+__all__ = [
+    "CheckContext",
+    "CheckedBlock",
+    "CheckedCertificate",
+    "CheckedPiece",
+    "CheckedSubmission",
+    "check_block",
+    "check_certificate",
+    "check_piece",
+    "leaf_hashes",
+    "signature_finding",
+]

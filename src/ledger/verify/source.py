@@ -1,0 +1,92 @@
+"""What an auditor reads: one small port that exports, data directories, nodes and tests all serve.
+
+Rule: a source is never believed. Whatever it raises from `ledger.errors` becomes a finding or a gap; whatever it returns
+is checked. Not here: any implementation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ledger.core.hashing import Digest
+from ledger.verify.findings import Finding, Gap
+
+StateEntry = tuple[bytes, bytes]
+"""(map key, map value) of one row of the state map."""
+
+
+@dataclass(frozen=True, slots=True)
+class PieceData:
+    """A run of blocks as `blockcodec.encode_block` gives them, and the certificates over sizes among theirs."""
+
+    blocks: Sequence[bytes]
+    certificates: Sequence[bytes] = ()
+
+
+class Piece(Protocol):
+    """A part of a source that can be loaded and checked on its own, also in another process (so it pickles)."""
+
+    @property
+    def place(self) -> str:
+        """Where it lies, for findings: a file, or heights."""
+        ...
+
+    def load(self) -> PieceData:
+        """Its content. Raises `MalformedError` for bytes that are no such piece, `LedgerError` where it cannot be read."""
+        ...
+
+
+class LedgerSource(Protocol):
+    """A whole ledger to be verified."""
+
+    @property
+    def name(self) -> str:
+        """What the person called it."""
+        ...
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it shows a running ledger, whose newest certificate should be fresh."""
+        ...
+
+    def genesis(self) -> bytes:
+        """The genesis document."""
+        ...
+
+    def bundle(self, digest: Digest) -> bytes:
+        """A rulebook or calendar by hash; `NotFoundError`."""
+        ...
+
+    def pieces(self) -> Iterator[Piece]:
+        """All blocks from height 0, in order."""
+        ...
+
+    def head(self) -> int | None:
+        """The height the source claims to end at, where it says so: fewer blocks are then a finding."""
+        ...
+
+    def state(self) -> Iterable[StateEntry] | None:
+        """The rows of its state map at the last block, in any order; None where it has none."""
+        ...
+
+    def inspect(self) -> Iterator[Finding | Gap]:
+        """Checks that only this kind of source needs, such as files that nothing refers to; after all pieces."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPiece:
+    """A piece that is there already."""
+
+    place: str
+    data: PieceData
+
+    def load(self) -> PieceData:
+        """See `Piece`."""
+        return self.data
+
+
+Parallel = Callable[[Callable[[Piece], object], Iterable[Piece]], Iterator[object]]
+"""Maps a picklable function over pieces, results in order; whoever calls the auditor decides in how many processes."""
