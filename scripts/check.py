@@ -15,10 +15,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 TYPED = [
-    name for name in ("src/ledger", "node/src/ledger_node", "node/hatch_build.py", "scripts") if (ROOT / name).exists()
+    name
+    for name in ("src/ledger", "node/src/ledger_node", "node/hatch_build.py", "scripts")
+    if (ROOT / name).is_file() or any((ROOT / name).rglob("*.py"))
 ]
 DOCUMENTED = [name for name in ("tests/architecture", "tests/docs") if (ROOT / name).is_dir()]
-
 BIN = Path(sys.executable).parent
 
 # name: (command, what to do when it fails)

@@ -70,7 +70,7 @@ class Installer:
     def create(self) -> None:
         """A fresh `.venv`, marked as unfinished before anything else is in it."""
         need_pip = self.uv is None
-        if need_pip and importlib.util.find_spec("ensurepip") is None:
+        if need_pip and not present("ensurepip"):
             version = f"{sys.version_info[0]}.{sys.version_info[1]}"
             raise SetupError(
                 f"{sys.executable} has no venv module (ensurepip is missing): install it (Debian: apt install "
@@ -139,10 +139,16 @@ def say(text: str) -> None:
     print(f"dev: {text}", file=sys.stderr, flush=True)
 
 
+def present(module: str) -> bool:
+    """Whether the standard library holds `module`; an emptied folder of that name does not count."""
+    spec = importlib.util.find_spec(module)
+    return spec is not None and spec.origin is not None
+
+
 def check_modules() -> None:
     """The parts of the standard library that distributors and self-made builds leave out."""
     for module in ("venv", "ssl", "sqlite3", "zlib"):
-        if importlib.util.find_spec(module) is None or (module != "venv" and not _imports(module)):
+        if not present(module) or (module != "venv" and not _imports(module)):
             raise SetupError(
                 f"{sys.executable} has no {module} module: install the full Python (Debian: apt install "
                 f"python3-venv libpython3-stdlib) or set LEDGER_PYTHON to another · 缺少 {module} 模块"
@@ -177,7 +183,7 @@ def must_create() -> bool:
     if VENV.exists() and any(VENV.iterdir()) and not UNFINISHED.exists():
         raise SetupError(f"{VENV} was not made by ./dev: move it away, then call again · 请先移走该目录")
     if UNFINISHED.exists():
-        say("an earlier set-up was interrupted, starting afresh · 上次安装中断，重新开始")
+        say("an earlier set-up did not finish, starting afresh · 上次安装未完成，重新开始")
     return True
 
 

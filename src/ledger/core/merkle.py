@@ -3,6 +3,7 @@
 Rules: leaf hash = SHA-256(0x00 ‖ leaf), node hash = SHA-256(0x01 ‖ left ‖ right), empty root = SHA-256("")
 (RFC 6962, section 2.1). Proofs are made in three steps: plan (`*_nodes`), read once, compute (`prove_*`). Every
 `verify_*` checks ranges and lengths before any hashing and raises `VerificationError`; none returns False.
+A root alone does not bind the size (trees of 9 and 10 leaves may share one): sizes come with roots, signed together.
 A node (level, index) is the root over the leaves [index << level, (index + 1) << level).
 Not here: storage, and the signature over a root (see `checkpoint`).
 """

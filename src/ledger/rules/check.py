@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import re
+import unicodedata
 from typing import Final, NoReturn
 
 from ledger.errors import MalformedError
@@ -59,14 +60,21 @@ def _parse(file: str, data: bytes) -> ast.Module:
     for number, line in enumerate(text.split("\n"), 1):
         if _ESCAPE.search(line):
             _refuse(file, number, "this escape is not allowed", "write the character itself; no line continuation")
-        if any(ord(character) < 32 and character != "\t" for character in line) or "\x00" in line:
-            _refuse(file, number, "a control character", "use \\n inside strings")
+        if any(ord(character) < 32 and character != "\t" for character in line):
+            _refuse(file, number, "a control character", "use \\n inside strings, and line feeds only")
+        if any(_disguised(character) for character in line if not character.isascii()):
+            _refuse(file, number, "a character that Python would read as an ASCII letter or digit", "write the ASCII one")
     try:
         return ast.parse(text, filename=file, feature_version=(3, 11))
     except SyntaxError as error:
         _refuse(file, error.lineno or 1, f"not Python: {error.msg}")
     except (ValueError, RecursionError, MemoryError, OverflowError):
         _refuse(file, 1, "not Python that can be read", "less nesting, smaller numbers")
+
+
+def _disguised(character: str) -> bool:
+    # Python normalises identifiers (NFKC): a full-width letter would pass for another name than a reader sees.
+    return any(part.isascii() and (part.isalnum() or part == "_") for part in unicodedata.normalize("NFKC", character))
 
 
 class _FileChecker:

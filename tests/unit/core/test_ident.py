@@ -82,10 +82,11 @@ def test_times_round_trip_as_the_calendar_has_them(ms: int) -> None:
 def test_every_day_of_four_centuries() -> None:
     """Each day from 1970 to 2399 has the number and name that the standard library gives it."""
     first = datetime.date(1970, 1, 1).toordinal()
+    parse, name = ident.day_number.__wrapped__, ident._date_of_day.__wrapped__  # no use for the caches here
     for number in range(datetime.date(2399, 12, 31).toordinal() - first + 1):
         day = datetime.date.fromordinal(first + number).isoformat()
-        assert ident.day_number(day) == number
-        assert ident.format_time(number * 86_400_000)[:10] == day
+        assert parse(day) == number
+        assert name(number) == day
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from ledger.adapters.sqlite import load, schema
@@ -23,7 +24,7 @@ from ledger.adapters.sqlite.tiles import TileWriter
 from ledger.core.hashing import Digest
 from ledger.core.leaf import Stream
 from ledger.core.maptree import MapTree
-from ledger.errors import ConflictError, LedgerError, NotFoundError, UnavailableError, invariant
+from ledger.errors import ConflictError, NotFoundError, UnavailableError, invariant
 from ledger.machine.block import Head, Sealed, StateRow
 
 
@@ -218,7 +219,7 @@ class SqliteStore:
         except sqlite3.Error:
             pass
 
-    def _reading(self, what: str):  # type: ignore[no-untyped-def]
+    def _reading(self, what: str) -> AbstractContextManager[None]:
         self._check_usable()
         return translated(what)
 
@@ -226,5 +227,3 @@ class SqliteStore:
         if not self._usable:
             raise UnavailableError("store-closed", "the store was closed or a write failed; open it again")
 
-
-__all__ = ["LedgerError", "SqliteStore"]

@@ -85,21 +85,25 @@ def _neg(a: Any) -> int:
     raise TypeError("type")
 
 
-def _weight(value: Any) -> int:
-    # Nodes of a nested value; comparing or keeping it costs that much.
+def _weight(value: Any, depth: int) -> int:
+    # Nodes of a nested value; comparing it costs that much. A list that holds itself ends at the depth.
+    if depth > 16:
+        raise ValueError("size")
     total = 1
     if type(value) is list:
         for item in value:
-            total += _weight(item)
+            total += _weight(item, depth + 1)
     elif type(value) is dict:
         for name in value:
-            total += 1 + _weight(value[name])
+            total += 1 + _weight(value[name], depth + 1)
+    if total > 160000:
+        raise ValueError("budget")
     return total
 
 
 def _eq(a: Any, b: Any) -> bool:
     if type(a) is list or type(a) is dict:
-        _spend(_weight(a) // 8)
+        _spend(_weight(a, 0) // 8)
     return bool(a == b)
 
 
@@ -109,9 +113,15 @@ def _less(a: Any, b: Any) -> bool:
     raise TypeError("type")
 
 
+def _more(a: Any, b: Any) -> bool:
+    if (type(a) is int and type(b) is int) or (type(a) is str and type(b) is str):
+        return bool(a > b)
+    raise TypeError("type")
+
+
 def _in(a: Any, b: Any) -> bool:
     if type(b) is list:
-        _spend(len(b) // 8 if type(a) is str or type(a) is int else _weight(b) // 8)
+        _spend(len(b) // 8 if type(a) is str or type(a) is int else _weight(b, 0) // 8)
         return a in b
     if type(b) is dict:
         return a in b

@@ -1,0 +1,86 @@
+"""Single leaves by log index, out of the segments they were packed in.
+
+Rules: wanted indexes are read in order, so that each segment is read once and each frame opened once; a leaf that no segment
+holds is the header of its block. Not here: hashes; what is read is what was stored.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any, Final
+
+from ledger.adapters.sqlite.blocks import BlockReader
+from ledger.adapters.sqlite.cache import Cache
+from ledger.adapters.sqlite.faults import damaged
+from ledger.adapters.sqlite.frames import FRAME_ENTRIES
+from ledger.core.header import parse_header
+from ledger.errors import NotFoundError
+
+FRAMES_CACHED: Final = 32
+
+Frames = tuple[int, int, list[bytes]]
+"""(log index of the first entry, dictionary id, frames) of one segment."""
+
+
+class LeafReader:
+    """Reads entries of `records` and `bodies` on one connection."""
+
+    def __init__(self, connection: sqlite3.Connection, blocks: BlockReader) -> None:
+        self._connection = connection
+        self._blocks = blocks
+        self._cache: Cache[tuple[str, int], list[Any]] = Cache(FRAMES_CACHED)
+
+    def read_leaves(self, seqs: Sequence[int]) -> dict[int, bytes]:
+        """Leaf bytes by log index. Raises `NotFoundError` beyond the log's end."""
+        entries = self.read_entries("records", seqs)
+        return {seq: self.header_leaf(seq) if entry is None else entry[0] for seq, entry in entries.items()}
+
+    def read_entries(self, table: str, seqs: Sequence[int]) -> dict[int, Any]:
+        """Entries of `records` or `bodies` by log index; None where no segment holds one (a header, a timer's body)."""
+        found: dict[int, Any] = {}
+        segment: Frames | None = None
+        for seq in sorted(set(seqs)):
+            if segment is None or seq >= segment[0] + len(segment[2]) * FRAME_ENTRIES:
+                segment = self._segment(table, seq)
+            found[seq] = None if segment is None else self._entry(table, segment, seq)
+        return found
+
+    def header_leaf(self, seq: int) -> bytes:
+        """The header leaf at index `seq`."""
+        row = self._connection.execute(
+            "SELECT height, data FROM blocks WHERE first_seq<=? ORDER BY first_seq DESC LIMIT 1", (seq,)
+        ).fetchone()
+        if row is None:
+            raise NotFoundError("leaf", "the store is empty", seq=seq)
+        leaf = self._blocks.data(row[1]).header_leaf
+        index = parse_header(leaf).index
+        if seq > index:
+            raise NotFoundError("leaf", "beyond the end of the log", seq=seq)
+        if seq != index:
+            raise damaged("leaf", reason="no segment holds it", seq=seq, height=row[0])
+        return leaf
+
+    def _segment(self, table: str, seq: int) -> Frames | None:
+        row = self._connection.execute(
+            f"SELECT seq, data FROM {table} WHERE seq<=? ORDER BY seq DESC LIMIT 1",  # noqa: S608 - one of two names
+            (seq,),
+        ).fetchone()
+        if row is None:
+            return None
+        dictionary_id, frames = self._blocks.decompressor.split(row[1])
+        return row[0], dictionary_id, frames
+
+    def _entry(self, table: str, segment: Frames, seq: int) -> Any:
+        start, dictionary_id, frames = segment
+        number, offset = divmod(seq - start, FRAME_ENTRIES)
+        if number >= len(frames):
+            return None
+        key = (table, start + number * FRAME_ENTRIES)
+        entries = self._cache.get(key)
+        if entries is None:
+            entries = self._blocks.decompressor.open(dictionary_id, frames[number])
+            if not isinstance(entries, list):
+                raise damaged(table, reason="not a list", seq=seq)
+            self._cache.put(key, entries)
+        return entries[offset] if offset < len(entries) else None

@@ -1,0 +1,160 @@
+"""Opens the head: recomputes from what is stored whether the last block is what was committed.
+
+Rules: the header leaf and every leaf of the head block are hashed again; the log before it must give the header's prev root
+and with it the root in the checkpoint note; all buckets are hashed and must give the state root; config and registry rows
+must stand in those buckets. A mismatch is a `FatalError` with the evidence. Not here: older blocks (`ledger verify`).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final
+
+from ledger.adapters.sqlite.blocks import BlockReader
+from ledger.adapters.sqlite.faults import damaged
+from ledger.adapters.sqlite.packing import unpack_row
+from ledger.adapters.sqlite.tiles import LOG_TREE, read_nodes, tile_reader
+from ledger.core import merkle
+from ledger.core.buckets import bucket_count, bucket_index, bucket_leaf_hash, lookup
+from ledger.core.checkpoint import parse_checkpoint_text
+from ledger.core.config import Config, parse_config
+from ledger.core.hashing import Digest
+from ledger.core.header import Header, parse_header
+from ledger.core.mapkeys import (
+    NS_KEY,
+    NS_MEMBER,
+    config_key,
+    key_hash,
+    parse_object_value,
+    value_hash,
+)
+from ledger.core.maptree import MapTree
+from ledger.core.merkle import CompactRange
+from ledger.core.note import parse_note
+from ledger.core.registry import KeyEntry, MemberEntry, Registry, parse_key_entry, parse_member_entry
+from ledger.errors import FatalError, LedgerError, NotFoundError
+from ledger.machine.block import Head
+
+_LP: Final = 2  # length prefix of a part of a map key
+
+
+def read_genesis(connection: sqlite3.Connection) -> bytes:
+    """The genesis document; `NotFoundError` in an empty store."""
+    row = connection.execute("SELECT value FROM meta WHERE name='genesis'").fetchone()
+    if row is None:
+        raise NotFoundError("genesis", "the store is empty")
+    return bytes(row[0])
+
+
+def read_bundle(connection: sqlite3.Connection, digest: Digest) -> bytes:
+    """A bundle by hash; `NotFoundError`."""
+    row = connection.execute("SELECT data FROM bundles WHERE digest=?", (digest,)).fetchone()
+    if row is None:
+        raise NotFoundError("bundle", "no such bundle is stored", digest=digest)
+    return bytes(row[0])
+
+
+def load_tree(connection: sqlite3.Connection) -> MapTree:
+    """The state map's tree over all stored buckets, each of which is hashed again."""
+    hashes: list[Digest] = []
+    for index, packed in connection.execute("SELECT i, pairs FROM buckets ORDER BY i"):
+        if index != len(hashes):
+            raise damaged("state map", reason="a bucket is missing", bucket=len(hashes))
+        hashes.append(bucket_leaf_hash(packed))
+    return MapTree.from_leaves(b"".join(hashes)) if hashes else MapTree.empty()
+
+
+def load_head(connection: sqlite3.Connection, blocks: BlockReader) -> Head | None:
+    """The stored head, checked; None for an empty store."""
+    row = connection.execute("SELECT height, first_seq, data FROM blocks ORDER BY height DESC LIMIT 1").fetchone()
+    if row is None:
+        return None
+    height, first_seq, packed = row
+    try:
+        data = blocks.data(packed)
+        header = parse_header(data.header_leaf)
+        _expect("height", height, header.height, height)
+        _expect("first_seq", first_seq, header.first_seq, height)
+        entries = blocks.entries("records", first_seq, header.count)
+        leaves = [entry[0] for entry in entries]
+        _expect("count", header.count, len(leaves), height)
+        hashes = [merkle.leaf_hash(leaf) for leaf in [*leaves, data.header_leaf]]
+        log = _load_log(connection, header, hashes)
+        if data.note:
+            checkpoint = parse_checkpoint_text(parse_note(data.note).text)
+            _expect("note.size", log.size, checkpoint.size, height)
+            _expect("note.root", log.root(), checkpoint.root, height)
+        tree = load_tree(connection)
+        _expect("state.buckets", header.state_buckets, tree.size, height)
+        _expect("state.root", header.state_root, tree.root(), height)
+        _expect("state.buckets", bucket_count(header.state_keys), tree.size, height)
+        config, registry = _load_documents(connection, tree.size)
+    except (LedgerError, ValueError, TypeError, IndexError) as error:
+        if isinstance(error, FatalError):
+            raise
+        raise FatalError("head-damaged", "the stored head does not check", height=height, reason=str(error)) from error
+    return Head(height, header.time, log, header.state_keys, config, registry)
+
+
+def _expect(what: str, expected: object, got: object, height: int) -> None:
+    if expected != got:
+        raise FatalError("head-mismatch", "the stored head contradicts itself", what=what, height=height, expected=expected, got=got)
+
+
+def _load_log(connection: sqlite3.Connection, header: Header, hashes: list[Digest]) -> CompactRange:
+    """The log's compact range after the block, from tiles before it and the block's own leaves."""
+    read = tile_reader(connection, LOG_TREE)
+    size = header.prev_size
+    nodes = merkle.range_nodes(0, size)
+    found = read_nodes(nodes, read)
+    before = CompactRange(size, tuple(found[node] for node in nodes))
+    _expect("prev.root", header.prev_root, before.root(), header.height)
+    after, levels = before.grow(hashes)
+    # The tiles must already hold every node that this block completed.
+    grown = {
+        (level, first + offset): digest
+        for level, (first, row) in enumerate(levels)
+        if level % 8 == 0
+        for offset, digest in enumerate(row)
+    }
+    for node, digest in read_nodes(list(grown), read).items():
+        _expect(f"tile node {node}", grown[node], digest, header.height)
+    return after
+
+
+def _load_documents(connection: sqlite3.Connection, n: int) -> tuple[Config, Registry]:
+    """Config, members and keys in force, each checked against its bucket."""
+    members: dict[str, MemberEntry] = {}
+    keys: dict[Digest, KeyEntry] = {}
+    config: Config | None = None
+    rows = connection.execute(
+        "SELECT n.key, s.value FROM names n LEFT JOIN state s ON s.id = n.id WHERE n.key >= ? AND n.key < ?",
+        (bytes((NS_MEMBER,)), bytes((config_key()[0] + 1,))),
+    )
+    for key, packed in rows.fetchall():
+        if packed is None:
+            raise damaged("state", reason="a name without a value", key=key)
+        value = unpack_row(packed).value
+        _check_in_bucket(connection, n, key, value)
+        document = parse_object_value(value)[1]
+        if key == config_key():
+            config = parse_config(document)
+        elif key[0] == NS_MEMBER:
+            entry = parse_member_entry(key[1 + _LP :].decode("ascii"), document)
+            members[entry.id] = entry
+        elif key[0] == NS_KEY:
+            registered = parse_key_entry(document)
+            keys[registered.public.key_id] = registered
+    if config is None:
+        raise damaged("state", reason="no config is stored")
+    return config, Registry(members, keys)
+
+
+def _check_in_bucket(connection: sqlite3.Connection, n: int, key: bytes, value: bytes) -> None:
+    name = key_hash(key)
+    index = bucket_index(name, n)
+    row = connection.execute("SELECT pairs FROM buckets WHERE i=?", (index,)).fetchone()
+    held = lookup(row[0], name) if row is not None else None
+    if held != value_hash(value):
+        raise damaged("state", reason="a row is not what its bucket says", key=key, bucket=index)
+

@@ -1,0 +1,321 @@
+"""Decides the program text of a rule: the same statements with guarded operators, prepaid steps and line marks.
+
+Rules: the text depends on the syntax tree alone, never on the Python that emits it, because its hash stands in the config.
+Steps are charged at the entry of a function (one, and one for each call and operator outside loops) and at the head of a
+loop (its length times the calls inside), so straight code costs one subtraction.
+Never here: deciding what is allowed; the input has passed `check`.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+from typing import Any, Final
+
+from ledger.rules import grammar
+from ledger.rules.facts import FunctionFacts, RuleFacts
+
+_ORDERED: Final = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
+_LOOPS: Final = (ast.For, ast.ListComp, ast.DictComp)
+
+
+def literal(value: Any) -> str:
+    """Program text of a plain value, the same on every Python."""
+    if value is None or type(value) is bool or type(value) is int:
+        return repr(value)
+    if type(value) is str:
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(literal(item) for item in value) + "]"
+    return "{" + ", ".join(f"{literal(name)}: {literal(value[name])}" for name in value) + "}"
+
+
+def emit_rule(rule: RuleFacts) -> str:
+    """Constants and functions of a checked rule file as program text."""
+    lines = [f"# rule {rule.id}"]
+    for name, node in rule.constants.items():
+        lines.append(f"_{rule.id}_c_{name} = {_constant(node)}")
+    for facts in rule.functions.values():
+        lines.append("")
+        lines.extend(_Emitter(rule, facts).function())
+    return "\n".join(lines) + "\n"
+
+
+def function_name(rule: str, name: str) -> str:
+    """The name of function `name` of rule `rule` in the program."""
+    return f"_{rule}_{name}" if name.startswith("on_") else f"_{rule}_f_{name}"
+
+
+def _constant(node: ast.expr) -> str:
+    if isinstance(node, ast.Constant):
+        return literal(node.value)
+    if isinstance(node, ast.UnaryOp):
+        return "-" + _constant(node.operand)
+    if isinstance(node, (ast.List, ast.Tuple)):
+        return "[" + ", ".join(_constant(item) for item in node.elts) + "]"
+    assert isinstance(node, ast.Dict)
+    pairs = zip(node.keys, node.values, strict=True)
+    return "{" + ", ".join(f"{_constant(key)}: {_constant(value)}" for key, value in pairs if key is not None) + "}"
+
+
+def _charge(nodes: list[Any]) -> int:
+    """Calls and operators in `nodes`, without the insides of loops, which pay for themselves."""
+    total = 0
+    waiting = list(nodes)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, (ast.Call, ast.BinOp, ast.Compare, ast.AugAssign)):
+            total += 1
+        if isinstance(node, ast.For):
+            waiting.append(node.iter)
+        elif isinstance(node, (ast.ListComp, ast.DictComp)):
+            waiting.append(node.generators[0].iter)
+        else:
+            waiting.extend(ast.iter_child_nodes(node))
+    return total
+
+
+class _Emitter:
+    """Program text of one function."""
+
+    def __init__(self, rule: RuleFacts, facts: FunctionFacts) -> None:
+        self.rule, self.facts = rule, facts
+        self.lines: list[str] = []
+        self.marked = 0
+        self.temporaries = 0
+
+    def function(self) -> list[str]:
+        facts = self.facts
+        body = facts.node.body
+        if isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+            body = body[1:]
+        entry = facts.name.startswith("on_")
+        name = function_name(self.rule.id, facts.name)
+        self.lines = [
+            f"def {name}({', '.join(facts.parameters)}):",
+            f"    _l = {facts.node.lineno}",
+            "    try:",
+            f"        _METER[0] -= {1 + _charge(list(body))}",
+            "        if _METER[0] < 0:",
+            '            raise ValueError("budget")',
+        ]
+        self.block(body, 2)
+        self.lines.append("    except Exception as _e:")
+        if entry:
+            self.lines.append(f"        return _fault({literal(self.rule.id)}, _l, _e)")
+        else:
+            self.lines += ["        if _WHERE[0] == 0:", "            _WHERE[0] = _l", "        raise"]
+        return self.lines
+
+    def add(self, depth: int, text: str) -> None:
+        self.lines.append("    " * depth + text)
+
+    def mark(self, depth: int, node: ast.stmt) -> None:
+        self.add(depth, f"_l = {node.lineno}")
+
+    def block(self, body: list[ast.stmt], depth: int) -> None:
+        for node in body:
+            self.statement(node, depth)
+        if not body:
+            self.add(depth, "pass")
+
+    def statement(self, node: ast.stmt, depth: int) -> None:
+        if isinstance(node, (ast.Pass, ast.Break, ast.Continue)):
+            self.add(depth, type(node).__name__.lower())
+            return
+        if isinstance(node, ast.Return) and (node.value is None or isinstance(node.value, ast.Constant)):
+            self.add(depth, "return" + ("" if node.value is None else " " + self.expression(node.value)))
+            return
+        self.mark(depth, node)
+        if isinstance(node, ast.Return):
+            assert node.value is not None
+            self.add(depth, f"return {self.expression(node.value)}")
+        elif isinstance(node, ast.Assign):
+            self.assign(node.targets[0], self.expression(node.value), depth)
+        elif isinstance(node, ast.AugAssign):
+            operator = grammar.OPERATORS[type(node.op)]
+            value = self.expression(node.value)
+            self.assign(node.target, f"{operator}({self.expression(node.target)}, {value})", depth)
+        elif isinstance(node, ast.If):
+            self.conditional(node, depth, "if")
+        elif isinstance(node, ast.For):
+            self.loop(node, depth)
+        elif isinstance(node, ast.Match):
+            self.match(node, depth)
+        else:
+            assert isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
+            function = node.value.func
+            assert isinstance(function, ast.Attribute)
+            self.add(depth, f"_append({self.expression(function.value)}, {self.expression(node.value.args[0])})")
+
+    def assign(self, target: ast.expr, value: str, depth: int) -> None:
+        if isinstance(target, ast.Name):
+            self.add(depth, f"{target.id} = {value}")
+        elif isinstance(target, ast.Tuple):
+            self.add(depth, f"{self.targets(target)} = _pair({value}, {len(target.elts)})")
+        else:
+            assert isinstance(target, ast.Subscript)
+            self.add(depth, f"_put({self.expression(target.value)}, {self.expression(target.slice)}, {value})")
+
+    def targets(self, target: ast.Tuple) -> str:
+        return ", ".join(item.id for item in target.elts if isinstance(item, ast.Name))
+
+    def conditional(self, node: ast.If, depth: int, word: str) -> None:
+        self.add(depth, f"{word} {self.expression(node.test)}:")
+        self.block(node.body, depth + 1)
+        if len(node.orelse) == 1 and isinstance(node.orelse[0], ast.If):
+            self.conditional(node.orelse[0], depth, "elif")
+        elif node.orelse:
+            self.add(depth, "else:")
+            self.block(node.orelse, depth + 1)
+
+    def loop(self, node: ast.For, depth: int) -> None:
+        source = f"_iter({self.expression(node.iter)}, {1 + _charge(list(node.body))})"
+        if isinstance(node.target, ast.Name):
+            self.add(depth, f"for {node.target.id} in {source}:")
+        else:
+            assert isinstance(node.target, ast.Tuple)
+            self.temporaries += 1
+            item = f"_t{self.temporaries}"
+            self.add(depth, f"for {item} in {source}:")
+            self.assign(node.target, item, depth + 1)
+        self.block(node.body, depth + 1)
+
+    def match(self, node: ast.Match, depth: int) -> None:
+        self.add(depth, f"match {self.expression(node.subject)}:")
+        for case in node.cases:
+            guard = f" if {self.expression(case.guard)}" if case.guard is not None else ""
+            self.add(depth + 1, f"case {self.pattern(case.pattern)}{guard}:")
+            self.block(case.body, depth + 2)
+
+    def pattern(self, node: ast.pattern) -> str:
+        if isinstance(node, ast.MatchValue):
+            assert isinstance(node.value, ast.Constant)
+            return literal(node.value.value)
+        if isinstance(node, ast.MatchSingleton):
+            return repr(node.value)
+        if isinstance(node, ast.MatchOr):
+            return " | ".join(self.pattern(part) for part in node.patterns)
+        return "_"
+
+    def expression(self, node: ast.expr) -> str:
+        if isinstance(node, ast.Constant):
+            return literal(node.value)
+        if isinstance(node, ast.Name):
+            return f"_{self.rule.id}_c_{node.id}" if node.id in self.rule.constants else node.id
+        if isinstance(node, ast.Attribute):
+            return f"{self.expression(node.value)}[{literal(node.attr)}]"
+        if isinstance(node, ast.Subscript):
+            return self.subscript(node)
+        if isinstance(node, ast.Call):
+            return self.call(node)
+        if isinstance(node, ast.Compare):
+            return self.compare(node)
+        if isinstance(node, ast.BinOp):
+            operator = grammar.OPERATORS[type(node.op)]
+            return f"{operator}({self.expression(node.left)}, {self.expression(node.right)})"
+        if isinstance(node, ast.BoolOp):
+            word = " and " if isinstance(node.op, ast.And) else " or "
+            return "(" + word.join(self.expression(value) for value in node.values) + ")"
+        if isinstance(node, ast.UnaryOp):
+            value = self.expression(node.operand)
+            return f"(not {value})" if isinstance(node.op, ast.Not) else f"_neg({value})"
+        if isinstance(node, ast.IfExp):
+            parts = [self.expression(part) for part in (node.body, node.test, node.orelse)]
+            return f"({parts[0]} if {parts[1]} else {parts[2]})"
+        if isinstance(node, (ast.List, ast.Tuple)):
+            return "[" + ", ".join(self.expression(item) for item in node.elts) + "]"
+        if isinstance(node, ast.Dict):
+            pairs = zip(node.keys, node.values, strict=True)
+            return "{" + ", ".join(f"{self.expression(k)}: {self.expression(v)}" for k, v in pairs if k is not None) + "}"
+        if isinstance(node, ast.JoinedStr):
+            return f"_format({', '.join(self.part(part) for part in node.values)})"
+        assert isinstance(node, (ast.ListComp, ast.DictComp))
+        return self.comprehension(node)
+
+    def part(self, node: ast.expr) -> str:
+        return self.expression(node.value if isinstance(node, ast.FormattedValue) else node)
+
+    def subscript(self, node: ast.Subscript) -> str:
+        base = self.expression(node.value)
+        if isinstance(node.slice, ast.Slice):
+            bounds = [literal(None) if part is None else self.expression(part) for part in (node.slice.lower, node.slice.upper)]
+            return f"_slice({base}, {bounds[0]}, {bounds[1]})"
+        key = self.expression(node.slice)
+        if isinstance(node.slice, ast.Constant) and type(node.slice.value) in (str, int):
+            return f"{base}[{key}]"
+        return f"_at({base}, {key})"
+
+    def compare(self, node: ast.Compare) -> str:
+        parts: list[str] = []
+        left = node.left
+        for operator, right in zip(node.ops, node.comparators, strict=True):
+            parts.append(self.comparison(left, operator, right))
+            left = right
+        return parts[0] if len(parts) == 1 else "(" + " and ".join(parts) + ")"
+
+    def comparison(self, left: ast.expr, operator: ast.cmpop, right: ast.expr) -> str:
+        a, b = self.expression(left), self.expression(right)
+        word = grammar.COMPARISONS[type(operator)]
+        scalar = isinstance(left, ast.Constant) or isinstance(right, ast.Constant)
+        if isinstance(operator, (ast.Is, ast.IsNot)):
+            return f"({a} {word} {b})"
+        if isinstance(operator, (ast.Eq, ast.NotEq)):
+            if scalar:
+                return f"({a} {word} {b})"
+            return f"_eq({a}, {b})" if isinstance(operator, ast.Eq) else f"(not _eq({a}, {b}))"
+        if isinstance(operator, _ORDERED):
+            if isinstance(operator, ast.Lt):
+                return f"_less({a}, {b})"
+            if isinstance(operator, ast.Gt):
+                return f"_more({a}, {b})"
+            return f"(not _more({a}, {b}))" if isinstance(operator, ast.LtE) else f"(not _less({a}, {b}))"
+        if isinstance(right, (ast.List, ast.Tuple)) and all(isinstance(item, ast.Constant) for item in right.elts):
+            return f"({a} {word} {b})"
+        return f"_in({a}, {b})" if isinstance(operator, ast.In) else f"(not _in({a}, {b}))"
+
+    def call(self, node: ast.Call) -> str:
+        function = node.func
+        if isinstance(function, ast.Attribute):
+            return self.method(node, function)
+        assert isinstance(function, ast.Name)
+        name = function.id
+        arguments = [
+            value.id if isinstance(value, ast.Name) and value.id in grammar.ARGUMENTS else self.expression(value)
+            for value in node.args
+        ]
+        arguments += [f"{keyword.arg}={self.expression(keyword.value)}" for keyword in node.keywords]
+        if name in self.rule.functions:
+            name = function_name(self.rule.id, name)
+        return f"{grammar.BUILTINS.get(name, name)}({', '.join(arguments)})"
+
+    def method(self, node: ast.Call, function: ast.Attribute) -> str:
+        base = self.expression(function.value)
+        arguments = [self.expression(value) for value in node.args]
+        if function.attr == "get" and isinstance(node.args[0], ast.Constant) and type(node.args[0].value) is str:
+            return f"{base}.get({', '.join(arguments)})"
+        return f"{grammar.METHODS[function.attr][0]}({', '.join([base, *arguments])})"
+
+    def comprehension(self, node: ast.ListComp | ast.DictComp) -> str:
+        values = [node.elt] if isinstance(node, ast.ListComp) else [node.key, node.value]
+        inner: list[Any] = [*values]
+        clauses: list[str] = []
+        for generator in reversed(node.generators):
+            inner = [*inner, *generator.ifs]
+            cost = 1 + _charge(inner)
+            source = f"_iter({self.expression(generator.iter)}, {cost})"
+            tests = "".join(f" if {self.expression(test)}" for test in generator.ifs)
+            if isinstance(generator.target, ast.Name):
+                clauses.insert(0, f" for {generator.target.id} in {source}{tests}")
+            else:
+                assert isinstance(generator.target, ast.Tuple)
+                self.temporaries += 1
+                item = f"_t{self.temporaries}"
+                size = len(generator.target.elts)
+                names = self.targets(generator.target)
+                clauses.insert(0, f" for {item} in {source} for {names} in [_pair({item}, {size})]{tests}")
+            inner = [generator.iter]
+        loops = "".join(clauses)
+        if isinstance(node, ast.ListComp):
+            return f"_bounded([{self.expression(node.elt)}{loops}])"
+        return f"_bounded({{{self.expression(node.key)}: {self.expression(node.value)}{loops}}})"

@@ -1,0 +1,170 @@
+"""Decides every block again with the machine and the rules, and says whether the result is what was recorded.
+
+Rules: inputs are the checked submissions, the state is the auditor's own, and the leaves that `seal` makes must equal the
+stored ones byte for byte, header and checkpoint included. While the rules run on one block the block before is sealed.
+The first difference ends the replay: later states would differ because of it. Not here: rules themselves.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ledger.core.config import Config
+from ledger.core.event import Event
+from ledger.core.genesis import Genesis
+from ledger.core.hashing import Digest
+from ledger.core.submission import Submission
+from ledger.errors import RejectedError, RuntimeFault, invariant
+from ledger.machine.block import BlockInput, Decision, Head, Sealed
+from ledger.machine.decide import Draft, begin, finish
+from ledger.machine.seal import head_after, seal, seal_genesis
+from ledger.machine.views import Rules
+from ledger.verify.check import CheckedBlock
+from ledger.verify.explain import explain
+from ledger.verify.findings import REPLAY, TREE, Finding, from_error, show
+from ledger.verify.scratch import Scratch, ScratchView
+
+try:
+    import msgspec
+
+    _read: Callable[[bytes], Any] = msgspec.json.decode
+except ImportError:  # the base install
+    _read = json.loads
+
+
+class Runtime(Protocol):
+    """A rule runtime whose call can be left running while the auditor seals the block before."""
+
+    def start(self, call: dict[str, Any]) -> None:
+        """Hand over a block's call."""
+        ...
+
+    def result(self) -> list[Any]:
+        """Wait for its outcomes; raises `RuntimeFault`."""
+        ...
+
+    def close(self) -> None:
+        """End the worker, if there is one."""
+        ...
+
+
+@dataclass(slots=True)
+class LoadedRules:
+    """The network's rulebook, compiled: the config that follows from it at height 0, and a runtime for it."""
+
+    config: Config
+    rules: Rules
+    runtime: Runtime
+
+
+class Replay:
+    """One replay from block 0. After a finding or a raised error it is over (`is_over`)."""
+
+    def __init__(self, genesis: Genesis, loaded: LoadedRules, scratch: Scratch) -> None:
+        self._origin, self._loaded, self._scratch = genesis.origin, loaded, scratch
+        sealed, head = seal_genesis(genesis, loaded.config, scratch.tree)
+        self.genesis_block = sealed
+        scratch.decided(sealed.decision)
+        scratch.sealed(sealed)
+        self.decided_head: Head = head
+        self.sealed_head: Head = head
+        self._pending: tuple[CheckedBlock, Decision] | None = None
+        self._begun: tuple[CheckedBlock, Draft] | None = None
+        self.is_over = False
+
+    def start(self, block: CheckedBlock) -> Finding | None:
+        """Plan `block` and hand it to the rules; a finding when no honest engine makes such a block."""
+        invariant(self._begun is None, "one block is decided at a time")
+        inputs = self._inputs(block)
+        try:
+            draft = begin(inputs, ScratchView(self._scratch, self.decided_head), self._loaded.rules)
+        except RejectedError as error:
+            self.is_over = True
+            return from_error("block-impossible", REPLAY, error, height=block.height, place=block.place)
+        if draft.call["steps"]:
+            self._loaded.runtime.start(draft.call)
+        self._begun = (block, draft)
+        return None
+
+    def seal_pending(self) -> tuple[CheckedBlock, Sealed, list[Finding]] | None:
+        """Seal the decided block and compare it with what is stored; None where none is pending."""
+        if self._pending is None:
+            return None
+        (block, decision), self._pending = self._pending, None
+        before = self.sealed_head
+        sealed = seal(decision, ScratchView(self._scratch, before))
+        findings = compare(block, sealed)
+        if findings:
+            self.is_over = True
+        else:
+            self._scratch.sealed(sealed)
+            self.sealed_head = head_after(sealed)
+        return block, sealed, findings
+
+    def finish(self) -> Finding | None:
+        """Take the rules' answer for the block that was started."""
+        invariant(self._begun is not None and self._pending is None, "start, seal, finish")
+        assert self._begun is not None
+        (block, draft), self._begun = self._begun, None
+        try:
+            decision = finish(draft, self._loaded.runtime.result() if draft.call["steps"] else [])
+        except RuntimeFault:
+            self.is_over = True
+            raise
+        self._scratch.decided(decision)
+        self._pending = (block, decision)
+        before = self.decided_head
+        self.decided_head = Head(
+            block.height, block.time, before.log, before.state_keys, decision.config, decision.registry
+        )
+        return None
+
+    def abandon(self) -> None:
+        """Wait for a call that is still running and drop it."""
+        if self._begun is not None:
+            (_, draft), self._begun = self._begun, None
+            if draft.call["steps"]:
+                try:
+                    self._loaded.runtime.result()
+                except RuntimeFault:
+                    return
+
+    def _inputs(self, block: CheckedBlock) -> BlockInput:
+        submissions = tuple(
+            Submission(
+                self._origin,
+                each.member,
+                each.key_id,
+                tuple(
+                    # Canonical form and shape were checked where the hashes were made; here the bytes are only read.
+                    Event(head, body or b"", _read(head), _read(body or b"{}"), digest)
+                    for head, body, digest in zip(each.heads, each.bodies, each.hashes, strict=True)
+                ),
+                each.signature,
+                each.root,
+                each.identity,
+            )
+            for each in block.submissions
+        )
+        return BlockInput(block.height, block.time, submissions, block.attachments)
+
+
+def compare(block: CheckedBlock, sealed: Sealed) -> list[Finding]:
+    """The findings where the stored leaves or checkpoint differ from the sealed block."""
+    findings: list[Finding] = []
+    if block.leaves != sealed.leaves:
+        findings = explain(block.height, sealed.header.first_seq, sealed.leaves, block.leaves)
+    expected: tuple[int, Digest] = (sealed.size, sealed.root)
+    if not findings and block.checkpoint is not None and block.checkpoint != expected:
+        for name, want, got in zip(("size", "root"), expected, block.checkpoint, strict=True):
+            if want != got:
+                findings.append(
+                    Finding("checkpoint", TREE, block.height, sealed.size - 1, None, name, show(want), show(got))
+                )
+    return findings
+
+
+__all__ = ["LoadedRules", "Replay", "Runtime", "compare"]
