@@ -29,7 +29,7 @@ def bucket_count(keys: int) -> int:
     return max(1, -(-keys // BUCKET_KEYS_TARGET))
 
 
-def bucket_index(key_hash: bytes, n: int) -> int:
+def bucket_index(key_hash: bytes | bytearray, n: int) -> int:
     """Bucket of a key among `n` ≥ 1.
 
     h = first 8 bytes little-endian, L = floor(log2 n): h mod 2^(L+1), or h mod 2^L where that is ≥ n.

@@ -78,12 +78,12 @@ def bundle_key(bundle_hash: Digest) -> bytes:
 
 
 def key_hash(key: bytes) -> Digest:
-    """H("suyuan/mapkey/v1\\0" ‖ key): the place of a key in the map."""
+    r"""H("suyuan/mapkey/v1\0" ‖ key): the place of a key in the map."""
     return Digest(sha256(TAG_MAPKEY + key).digest())
 
 
 def value_hash(value: bytes) -> Digest:
-    """H("suyuan/mapvalue/v1\\0" ‖ value): what the map says of a key; the empty value means absent."""
+    r"""H("suyuan/mapvalue/v1\0" ‖ value): what the map says of a key; the empty value means absent."""
     return Digest(sha256(TAG_MAPVALUE + value).digest())
 
 
@@ -92,7 +92,7 @@ EMPTY_VALUE_HASH: Final = value_hash(b"")
 
 
 def next_blind(previous: bytes | None, x: Digest) -> Digest:
-    """H("suyuan/blind/v1\\0" ‖ previous blind or 32 zero bytes ‖ x).
+    r"""H("suyuan/blind/v1\0" ‖ previous blind or 32 zero bytes ‖ x).
 
     `x` is the touching event's hash, the timer leaf's hash or the genesis hash. A map proof shows the value hashes of
     neighbours; the blind is what keeps a guessed value from being confirmed by them.

@@ -15,6 +15,7 @@ from ledger.core.leaf import Stream
 from ledger.core.maptree import TreeUndo
 from ledger.core.merkle import CompactRange
 from ledger.core.registry import Registry
+from ledger.core.stream import StreamValue
 from ledger.core.submission import Submission
 
 REFUSED, ACCEPTED, IRREGULAR = 0, 1, 2
@@ -74,10 +75,14 @@ class Decision:
 
 @dataclass(slots=True)
 class StateRow:
-    """A value of the state map as stored: `value` is what is hashed, `range` the compact range of a stream."""
+    """A value of the state map as stored: `value` is what is hashed, `range` the compact range of a stream.
+
+    `parsed` is a stream's value and range as objects, kept beside a cached row so that a busy stream is parsed once.
+    """
 
     value: bytes
     range: bytes = b""
+    parsed: tuple[StreamValue, CompactRange] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(slots=True)

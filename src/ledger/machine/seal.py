@@ -7,6 +7,7 @@ map tree in memory advances with the seal, its undo layer takes it back. Not her
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from hashlib import sha256
 
 from ledger.core.buckets import update
@@ -30,10 +31,15 @@ from ledger.core.mapkeys import (
 from ledger.core.maptree import MapTree
 from ledger.core.merkle import EMPTY_RANGE, EMPTY_ROOT, CompactRange
 from ledger.core.registry import Registry, genesis_registry
-from ledger.core.stream import advance, parse_stream_value
+from ledger.core.stream import StreamValue, advance, parse_stream_value
 from ledger.errors import MalformedError
 from ledger.machine.block import REFUSED, BlockInput, Decision, Head, Item, Sealed, StateRow
 from ledger.machine.views import SealView
+
+# Pure functions of names that come again in every block; the bound is some megabytes.
+_stream_key = lru_cache(maxsize=32_768)(stream_key)
+_object_key = lru_cache(maxsize=32_768)(object_key)
+_key_hash = lru_cache(maxsize=65_536)(key_hash)
 
 LEAF_SIZE_VERDICT = b'{"outcome":"refused","reasons":[["ledger","leaf-size",{}]]}'
 
@@ -49,7 +55,7 @@ def seal(decision: Decision, view: SealView) -> Sealed:
         touch = item.event.hash if item.event is not None else leaf_hash
         streams.join(item, position, leaf_hash, touch)
         for name, value in item.writes:
-            objects[object_key(name)] = (value, touch)
+            objects[_object_key(name)] = (value, touch)
     for key, value, touch in decision.registry_writes:
         objects[key] = (value, touch)
     if decision.config != head.config:
@@ -168,7 +174,7 @@ class _Streams:
 
     def keys(self) -> dict[bytes, tuple[str, str, bool]]:
         """Map key of every joined stream."""
-        return {stream_key(*stream): stream for stream in self._joined}
+        return {_stream_key(*stream): stream for stream in self._joined}
 
     def rows(self, keys: dict[bytes, tuple[str, str, bool]], old: dict[bytes, StateRow], time: int) -> dict[bytes, StateRow]:
         """The advanced stream rows. The blind advances once per block, by the last record that joined (R-S04)."""
@@ -176,15 +182,19 @@ class _Streams:
         for key, stream in keys.items():
             seqs, hashes, touches = self._joined[stream]
             before = old.get(key)
-            previous = parse_stream_value(before.value) if before is not None else None
-            tree = CompactRange.parse(previous.size, before.range) if previous and before else EMPTY_RANGE
+            previous, tree = (None, EMPTY_RANGE) if before is None else before.parsed or _parse_stream(before)
             value, tree = advance(previous, tree, seqs, hashes, time, touches)
-            rows[key] = StateRow(value.encode(), tree.encode())
+            rows[key] = StateRow(value.encode(), tree.encode(), (value, tree))
         return rows
 
     def seqs(self, keys: dict[bytes, tuple[str, str, bool]]) -> dict[bytes, list[int]]:
         """Leaf indexes that joined each stream, by map key."""
         return {key: self._joined[stream][0] for key, stream in keys.items()}
+
+
+def _parse_stream(row: StateRow) -> tuple[StreamValue, CompactRange]:
+    value = parse_stream_value(row.value)
+    return value, CompactRange.parse(value.size, row.range)
 
 
 def _object_row(value: bytes, touch: Digest, before: StateRow | None) -> StateRow:
@@ -215,7 +225,7 @@ def _close(
         old_buckets.update(zip(wanted, contents, strict=True))
         return contents
 
-    changes = {key_hash(key): value_hash(row.value) for key, row in rows.items()}
+    changes = {_key_hash(key): value_hash(row.value) for key, row in rows.items()}
     updated = update(tree.size, head.state_keys, changes, read_buckets)
     undo = tree.apply(updated.leaf_hashes(), updated.n)
     header = Header(

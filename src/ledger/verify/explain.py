@@ -43,6 +43,8 @@ def explain(height: int, first_seq: int, expected: Sequence[bytes], got: Sequenc
             return findings[:DIFFERENCES_MAX]
     if expected and got and expected[-1] != got[-1]:
         findings.extend(_header(height, first_seq + len(got) - 1, expected[-1], got[-1]))
+    if not findings:  # nothing pairs up, such as a block without any leaf
+        findings.append(Finding("header", TREE, height, first_seq, expected=f"{len(expected)} leaves", got=str(len(got))))
     return findings[:DIFFERENCES_MAX]
 
 

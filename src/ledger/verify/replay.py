@@ -17,7 +17,7 @@ from ledger.core.event import Event
 from ledger.core.genesis import Genesis
 from ledger.core.hashing import Digest
 from ledger.core.submission import Submission
-from ledger.errors import RejectedError, RuntimeFault, invariant
+from ledger.errors import FatalError, RejectedError, RuntimeFault, invariant
 from ledger.machine.block import BlockInput, Decision, Head, Sealed
 from ledger.machine.decide import Draft, begin, finish
 from ledger.machine.seal import head_after, seal, seal_genesis
@@ -104,11 +104,12 @@ class Replay:
             self.sealed_head = head_after(sealed)
         return block, sealed, findings
 
-    def finish(self) -> Finding | None:
+    def finish(self) -> None:
         """Take the rules' answer for the block that was started."""
-        invariant(self._begun is not None and self._pending is None, "start, seal, finish")
-        assert self._begun is not None
-        (block, draft), self._begun = self._begun, None
+        begun, self._begun = self._begun, None
+        if begun is None or self._pending is not None:
+            raise FatalError("invariant", "start, seal, finish")
+        block, draft = begun
         try:
             decision = finish(draft, self._loaded.runtime.result() if draft.call["steps"] else [])
         except RuntimeFault:
@@ -120,7 +121,6 @@ class Replay:
         self.decided_head = Head(
             block.height, block.time, before.log, before.state_keys, decision.config, decision.registry
         )
-        return None
 
     def abandon(self) -> None:
         """Wait for a call that is still running and drop it."""

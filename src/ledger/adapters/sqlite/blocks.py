@@ -76,7 +76,11 @@ class BlockWriter:
         self._compressors = {
             number: Compressor() for number in (RECORDS_DICTIONARY, BODIES_DICTIONARY, BLOCKS_DICTIONARY)
         }
-        self._samples: dict[int, list[bytes]] | None = {RECORDS_DICTIONARY: [], BODIES_DICTIONARY: [], BLOCKS_DICTIONARY: []}
+        self._samples: dict[int, list[bytes]] | None = {
+            RECORDS_DICTIONARY: [],
+            BODIES_DICTIONARY: [],
+            BLOCKS_DICTIONARY: [],
+        }
         for number, data in connection.execute("SELECT id, data FROM dictionaries"):
             self._compressors[number] = Compressor(number, data)
             self._samples = None

@@ -23,7 +23,9 @@ SEGMENT_FRAMES: Final = 8
 SEGMENT_ENTRIES: Final = FRAME_ENTRIES * SEGMENT_FRAMES
 LEVEL: Final = 3
 # What one frame may expand to: 32 leaves with their heads, or the data of one block with 20,000 signatures.
-EXPANDED_BYTES_MAX: Final = max(FRAME_ENTRIES * (LEAF_BYTES_MAX + JSON_BYTES_MAX + 32), NOTE_BYTES_MAX + 4 * 1024 * 1024)
+EXPANDED_BYTES_MAX: Final = max(
+    FRAME_ENTRIES * (LEAF_BYTES_MAX + JSON_BYTES_MAX + 32), NOTE_BYTES_MAX + 4 * 1024 * 1024
+)
 
 Dictionaries = Callable[[int], bytes]
 """The stored dictionary of an id; raises when there is none."""
@@ -52,9 +54,7 @@ class Compressor:
         found: list[tuple[int, bytes]] = []
         for start in range(0, len(entries), SEGMENT_ENTRIES):
             end = min(start + SEGMENT_ENTRIES, len(entries))
-            frames = [
-                self.frame(entries[at : min(at + FRAME_ENTRIES, end)]) for at in range(start, end, FRAME_ENTRIES)
-            ]
+            frames = [self.frame(entries[at : min(at + FRAME_ENTRIES, end)]) for at in range(start, end, FRAME_ENTRIES)]
             found.append((start, msgpack.packb([self.dictionary_id, *frames])))
         return found
 
@@ -89,7 +89,7 @@ class Decompressor:
             size = zstandard.frame_content_size(frame)
             if not 0 <= size <= EXPANDED_BYTES_MAX:
                 raise damaged("frame", reason="size undeclared or too large", size=size)
-            return msgpack.unpackb(self._zstd(dictionary_id).decompress(frame), max_buffer_size=EXPANDED_BYTES_MAX)
+            return msgpack.unpackb(self._zstd(dictionary_id).decompress(frame))
         except (zstandard.ZstdError, ValueError, msgpack.UnpackException) as error:
             raise damaged("frame", reason=str(error)) from error
 

@@ -98,7 +98,9 @@ def load_head(connection: sqlite3.Connection, blocks: BlockReader) -> Head | Non
 
 def _expect(what: str, expected: object, got: object, height: int) -> None:
     if expected != got:
-        raise FatalError("head-mismatch", "the stored head contradicts itself", what=what, height=height, expected=expected, got=got)
+        raise FatalError(
+            "head-mismatch", "the stored head contradicts itself", what=what, height=height, expected=expected, got=got
+        )
 
 
 def _load_log(connection: sqlite3.Connection, header: Header, hashes: list[Digest]) -> CompactRange:
@@ -157,4 +159,3 @@ def _check_in_bucket(connection: sqlite3.Connection, n: int, key: bytes, value: 
     held = lookup(row[0], name) if row is not None else None
     if held != value_hash(value):
         raise damaged("state", reason="a row is not what its bucket says", key=key, bucket=index)
-

@@ -82,7 +82,7 @@ def migrate(connection: sqlite3.Connection) -> None:
 
     @migrations(name="0001-tables")
     def _tables(database: Database) -> None:
-        for statement in TABLES.split(";"):
+        for statement in TABLES.split(";\n"):
             if statement.strip():
                 database.conn.execute(statement)
         database.conn.execute(f"PRAGMA application_id={APPLICATION_ID}")

@@ -226,4 +226,3 @@ class SqliteStore:
     def _check_usable(self) -> None:
         if not self._usable:
             raise UnavailableError("store-closed", "the store was closed or a write failed; open it again")
-

@@ -23,6 +23,8 @@ def _clean(value: Any, depth: int) -> int:
         return 8
     if depth > 6:
         raise ValueError("size")
+    if kind is list or kind is dict:
+        _spend(1 + len(value) // 4)
     total = 2
     if kind is list:
         for item in value:
@@ -34,7 +36,8 @@ def _clean(value: Any, depth: int) -> int:
             total += 3 + len(name) + _clean(value[name], depth + 1)
     else:
         raise TypeError("type")
-    _spend(len(value) // 4)
+    if total > 16384:
+        raise ValueError("size")
     return total
 
 

@@ -85,25 +85,25 @@ def _neg(a: Any) -> int:
     raise TypeError("type")
 
 
-def _weight(value: Any, depth: int) -> int:
-    # Nodes of a nested value; comparing it costs that much. A list that holds itself ends at the depth.
+def _walk(value: Any, depth: int) -> None:
+    # Pays for comparing a nested value before it is done. A list that holds itself ends at the depth.
     if depth > 16:
         raise ValueError("size")
-    total = 1
     if type(value) is list:
+        _spend(1 + len(value) // 8)
         for item in value:
-            total += _weight(item, depth + 1)
+            if type(item) is list or type(item) is dict:
+                _walk(item, depth + 1)
     elif type(value) is dict:
+        _spend(1 + len(value) // 4)
         for name in value:
-            total += 1 + _weight(value[name], depth + 1)
-    if total > 160000:
-        raise ValueError("budget")
-    return total
+            if type(value[name]) is list or type(value[name]) is dict:
+                _walk(value[name], depth + 1)
 
 
 def _eq(a: Any, b: Any) -> bool:
     if type(a) is list or type(a) is dict:
-        _spend(_weight(a, 0) // 8)
+        _walk(a, 0)
     return bool(a == b)
 
 
@@ -121,7 +121,9 @@ def _more(a: Any, b: Any) -> bool:
 
 def _in(a: Any, b: Any) -> bool:
     if type(b) is list:
-        _spend(len(b) // 8 if type(a) is str or type(a) is int else _weight(b, 0) // 8)
+        _spend(len(b) // 8)
+        if type(a) is list or type(a) is dict:
+            _walk(b, 0)
         return a in b
     if type(b) is dict:
         return a in b

@@ -1,0 +1,185 @@
+"""The outermost layer of the HTTP server: what every request passes, whatever it asks for.
+
+Each request gets an id, its Host is checked (DNS rebinding: a page of a stranger that resolves to loopback must not read a
+regulator's node), answers get the same security headers, errors become problems, and time and status are counted. Hot
+routes are called from here, before FastAPI's routing, which costs more than they do. Not here: what a route does.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Any, Final
+from urllib.parse import parse_qs
+
+import structlog
+
+from ledger.errors import LedgerError
+from ledger_node.http.body import ClientGoneError, Message, Receive, Scope, Send, header
+from ledger_node.http.problems import PROBLEM_JSON, HttpError, Problem, problem_of
+from ledger_node.metrics import Metrics
+from ledger_node.texts import LANGUAGES, choose_language
+
+Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
+Hot = Callable[[Scope, Receive], Awaitable["Answer"]]
+
+REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}").fullmatch
+SECURITY_HEADERS: Final = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-store"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+_HEADER_NAMES: Final = frozenset(name for name, _ in SECURITY_HEADERS)
+
+
+class Answer:
+    """A whole answer of a hot route: status, JSON or other bytes, and header lines beside content type and length."""
+
+    __slots__ = ("body", "content_type", "headers", "status")
+
+    def __init__(
+        self, status: int, body: bytes, content_type: bytes = b"application/json", headers: Collection[Any] = ()
+    ) -> None:
+        self.status, self.body, self.content_type, self.headers = status, body, content_type, headers
+
+
+class Edge:
+    """The ASGI application that the server runs.
+
+    `inner` answers everything that is not in `hot`, a map from path to the handlers by method. `hosts` are the names (no
+    port) that a Host header may carry; the empty set accepts every name.
+    """
+
+    def __init__(
+        self,
+        inner: Asgi,
+        *,
+        hot: Mapping[str, Mapping[str, Hot]],
+        hosts: Collection[str],
+        metrics: Metrics,
+        language: str = "en",
+    ) -> None:
+        self._inner, self._hot, self._metrics, self._language = inner, hot, metrics, language
+        self._hosts = frozenset(host.lower().encode("ascii") for host in hosts)
+        self._log = structlog.get_logger("http")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI 3."""
+        if scope["type"] == "lifespan":
+            await self._inner(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        started = time.perf_counter()
+        scope["request_id"] = request_id = _request_id(scope)
+        exchange = _Exchange(send, request_id)
+        handlers = self._hot.get(scope["path"])
+        hot = None if handlers is None else handlers.get(scope["method"])
+        try:
+            self._check_host(scope)
+            if hot is not None:
+                answer = await hot(scope, receive)
+                await exchange.answer(answer.status, answer.content_type, answer.body, answer.headers)
+            else:
+                await self._inner(scope, receive, exchange.send)
+        except ClientGoneError:
+            exchange.status = 499
+        except LedgerError as error:
+            await self._refuse(scope, exchange, error)
+        except Exception as error:
+            self._log.exception("http.defect", request_id=request_id, path=scope["path"])
+            await self._refuse(scope, exchange, error)
+        self._done(scope, exchange, time.perf_counter() - started, hot is not None)
+
+    async def _refuse(self, scope: Scope, exchange: _Exchange, error: Exception) -> None:
+        if exchange.complete:
+            return  # answered further in
+        if exchange.status:
+            raise error  # the answer has begun: only a broken connection says that it is not whole
+        problem = problem_of(error)
+        await exchange.problem(problem, language_of(scope, self._language))
+
+    def _check_host(self, scope: Scope) -> None:
+        if not self._hosts:
+            return
+        value = header(scope, b"host").lower()
+        host = value.rsplit(b":", 1)[0] if not value.endswith(b"]") and b":" in value else value
+        if host not in self._hosts:
+            raise HttpError("host", "this node does not answer under that name", got=value[:100])
+
+    def _done(self, scope: Scope, exchange: _Exchange, seconds: float, hot: bool) -> None:
+        route = scope["path"] if hot else getattr(scope.get("route"), "path", "other")
+        self._metrics.request(route, scope["method"], exchange.status, seconds)
+        if exchange.status >= 500 or self._log.is_enabled_for(10):
+            self._log.log(
+                40 if exchange.status >= 500 else 10,
+                "http.request",
+                request_id=exchange.request_id,
+                method=scope["method"],
+                route=route,
+                status=exchange.status,
+                ms=round(seconds * 1000, 2),
+            )
+
+
+class _Exchange:
+    """The sending side of one request; `status` is 0 until the answer has begun, `complete` once it is whole."""
+
+    __slots__ = ("_send", "complete", "request_id", "status")
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send, self.request_id, self.status, self.complete = send, request_id, 0, False
+
+    async def send(self, message: Message) -> None:
+        """ASGI's send, with the headers that every answer has."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            given = message.get("headers", ())
+            own = _HEADER_NAMES.intersection(name for name, _ in given)
+            lines = [*given, (b"x-request-id", self.request_id.encode())]
+            lines.extend(line for line in SECURITY_HEADERS if line[0] not in own)
+            message["headers"] = lines
+        elif not message.get("more_body"):
+            self.complete = True
+        await self._send(message)
+
+    async def answer(self, status: int, content_type: bytes, body: bytes, headers: Collection[Any]) -> None:
+        """Send a whole answer."""
+        self.status = status
+        lines = [
+            (b"content-type", content_type),
+            (b"content-length", str(len(body)).encode()),
+            (b"x-request-id", self.request_id.encode()),
+            *SECURITY_HEADERS,
+            *headers,
+        ]
+        await self._send({"type": "http.response.start", "status": status, "headers": lines})
+        await self._send({"type": "http.response.body", "body": body})
+        self.complete = True
+
+    async def problem(self, problem: Problem, language: str) -> None:
+        """Send a problem."""
+        body = problem.encode(language, self.request_id)
+        await self.answer(problem.status, PROBLEM_JSON.encode(), body, problem.headers(language))
+
+
+def language_of(scope: Scope, default: str) -> str:
+    """`?lang=` when it names a language we have, else Accept-Language, else `default`."""
+    query = scope.get("query_string", b"")
+    if b"lang=" in query:
+        chosen = parse_qs(query.decode("latin-1")).get("lang", [""])[-1]
+        if chosen in LANGUAGES:
+            return chosen
+    return choose_language(header(scope, b"accept-language").decode("latin-1"), default)
+
+
+def _request_id(scope: Scope) -> str:
+    """The client's request id where it is harmless to repeat, else a new one."""
+    given = header(scope, b"x-request-id")
+    if given and REQUEST_ID(given):
+        return given.decode("ascii")
+    return secrets.token_hex(8)

@@ -1,0 +1,199 @@
+"""A node's settings: what may be set, where it came from, and what is refused.
+
+Precedence: flag > environment `LEDGER_<SECTION>_<NAME>` > `node.toml` > default. An unknown key is an error wherever it
+stands, and so is a value of another type: a typo must not silently run a node with a default. Secrets are not settings:
+keys and token are files of the data directory. Not here: building anything from the settings (see `wiring`).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from ledger.errors import MalformedError
+
+ENV_PREFIX: Final = "LEDGER_"
+
+
+class _Section(BaseModel):
+    """One table of node.toml. Values from the environment are texts, so numbers may be given as such."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NodeSection(_Section):
+    """`[node]`: what this process is in its network."""
+
+    role: Literal["sequencer", "follower", "observer"] = "sequencer"
+    peers: tuple[str, ...] = ()
+    """Addresses of the other nodes, `http://host:port`, the ordering node's first."""
+    recover_wait_s: Annotated[float, Field(ge=0, le=3600)] = 60.0
+    """How long a starting sequencer waits to hear more than two thirds of the cosigners."""
+
+    @field_validator("peers", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("peers")
+    @classmethod
+    def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for url in value:
+            parts = urlsplit(url)
+            if parts.scheme != "http" or not parts.hostname or parts.path not in ("", "/") or parts.query:
+                raise ValueError(f"expected http://host:port, got {url!r}")
+        return value
+
+
+class HttpSection(_Section):
+    """`[http]`: where and how the node answers."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8650
+    hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]")
+    """Names that a Host header may carry; anything else is answered 421 (DNS rebinding)."""
+    language: Literal["zh", "en"] = "en"
+    """Language of texts where the client names none."""
+    header_timeout_s: Annotated[float, Field(gt=0, le=300)] = 10.0
+    body_timeout_s: Annotated[float, Field(gt=0, le=300)] = 20.0
+    certified_wait_s: Annotated[float, Field(gt=0, le=60)] = 10.0
+    """How long `ack=certified` waits for a quorum before it answers 503 (the events are recorded all the same)."""
+
+    @field_validator("hosts", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("host")
+    @classmethod
+    def _loopback(cls, value: str) -> str:
+        if not is_loopback(value):
+            raise ValueError(
+                f"{value!r} is not a loopback address: readers are not authenticated yet (HTTP message signatures are to "
+                "come), so a node listens on 127.0.0.1 or ::1 only; put an authenticating proxy on this machine in front"
+            )
+        return value
+
+
+class RulesSection(_Section):
+    """`[rules]`: where the compiled rulebook runs."""
+
+    runtime: Literal["worker", "inline"] = "worker"
+
+
+class LogSection(_Section):
+    """`[log]`: what is written to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Settings(_Section):
+    """All settings of one node."""
+
+    node: NodeSection = NodeSection()
+    http: HttpSection = HttpSection()
+    rules: RulesSection = RulesSection()
+    log: LogSection = LogSection()
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Settings, and the origin of each value by its dotted name: `flag`, `environment`, a file name, or `default`."""
+
+    settings: Settings
+    origins: dict[str, str]
+
+
+def load_settings(file: Path | None, environment: Mapping[str, str], flags: Mapping[str, Any] | None = None) -> Loaded:
+    """The settings of a TOML file (None or absent: none), an environment and command-line flags by dotted name.
+
+    Raises `MalformedError` (code `settings`) naming every offending key and where it came from.
+    """
+    values: dict[str, dict[str, Any]] = {}
+    origins = {f"{section}.{name}": "default" for section, name in _names()}
+    if file is not None and file.exists():
+        _merge(values, origins, _read_toml(file), file.name)
+    _merge(values, origins, _read_environment(environment), "environment")
+    _merge(values, origins, _read_flags(flags or {}), "flag")
+    try:
+        return Loaded(Settings.model_validate(values), origins)
+    except ValidationError as error:
+        faults = [
+            {
+                "key": ".".join(str(part) for part in fault["loc"][:2]),
+                "origin": origins.get(".".join(str(part) for part in fault["loc"][:2]), "default"),
+                "reason": fault["msg"],
+            }
+            for fault in error.errors(include_url=False, include_context=False, include_input=False)
+        ]
+        text = "; ".join(f"{fault['key']} ({fault['origin']}): {fault['reason']}" for fault in faults)
+        raise MalformedError("settings", text, faults=faults) from None
+
+
+def is_loopback(host: str) -> bool:
+    """True for addresses that only this machine reaches. Names other than localhost are refused: they may resolve anew."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _names() -> list[tuple[str, str]]:
+    sections = {name: field.annotation for name, field in Settings.model_fields.items()}
+    return [
+        (section, name)
+        for section, model in sections.items()
+        if isinstance(model, type) and issubclass(model, _Section)
+        for name in model.model_fields
+    ]
+
+
+def _merge(
+    values: dict[str, dict[str, Any]], origins: dict[str, str], new: dict[str, dict[str, Any]], origin: str
+) -> None:
+    for section, entries in new.items():
+        values.setdefault(section, {}).update(entries)
+        origins.update((f"{section}.{name}", origin) for name in entries)
+
+
+def _read_toml(file: Path) -> dict[str, dict[str, Any]]:
+    try:
+        document = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise MalformedError("settings", f"{file.name} is no TOML: {error}", file=file.name) from None
+    for section, entries in document.items():
+        if not isinstance(entries, dict):
+            raise MalformedError("settings", f"{file.name}: {section} is no table", file=file.name, key=section)
+    return document
+
+
+def _read_environment(environment: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """`LEDGER_HTTP_PORT` sets `http.port`. Other `LEDGER_…` names belong to the command line; of ours none is ignored."""
+    known = {f"{ENV_PREFIX}{section}_{name}".upper(): (section, name) for section, name in _names()}
+    sections = tuple(f"{ENV_PREFIX}{section}_".upper() for section in Settings.model_fields)
+    found: dict[str, dict[str, Any]] = {}
+    for variable, value in environment.items():
+        if variable in known:
+            section, name = known[variable]
+            found.setdefault(section, {})[name] = value
+        elif variable.startswith(sections):
+            raise MalformedError("settings", f"unknown environment variable {variable}", key=variable)
+    return found
+
+
+def _read_flags(flags: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for dotted, value in flags.items():
+        if value is not None:
+            section, _, name = dotted.partition(".")
+            found.setdefault(section, {})[name] = value
+    return found

@@ -1,0 +1,1 @@
+"""The command line `ledger`: one module per noun, imported when its command runs."""

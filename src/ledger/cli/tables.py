@@ -1,0 +1,143 @@
+"""Decides how rows line up: columns by display width, so that Chinese text keeps them straight.
+
+Rules: East Asian wide and full-width characters take two columns, combining and invisible ones none; control and
+bidirectional characters from outside are shown escaped, so that a title can forge no screen. On a terminal the widest
+column gives way to its width; into a pipe nothing is cut. Not here: colours.
+"""
+
+from __future__ import annotations
+
+import shutil
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, TextIO
+
+from ledger.cli.output import is_terminal
+
+GAP: Final = "  "
+COLUMN_MIN: Final = 8
+_INVISIBLE: Final = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
+
+
+def safe(text: object) -> str:
+    """`text` on one line with control, bidirectional and invisible characters escaped."""
+    string = str(text)
+    if string.isascii() and string.isprintable():
+        return string
+    return "".join(
+        f"\\u{ord(char):04x}" if unicodedata.category(char) in _INVISIBLE else char for char in string
+    )
+
+
+def width(text: str) -> int:
+    """Columns that `text` takes on a terminal."""
+    if text.isascii():
+        return len(text)
+    return sum(_char_width(char) for char in text)
+
+
+def cut(text: str, columns: int) -> str:
+    """`text` in at most `columns`; what does not fit ends in `..`, which every encoding has."""
+    if width(text) <= columns:
+        return text
+    kept, used = [], 0
+    for char in text:
+        used += _char_width(char)
+        if used > columns - 2:
+            break
+        kept.append(char)
+    return "".join(kept) + ".."
+
+
+def pad(text: str, columns: int) -> str:
+    """`text` followed by spaces up to `columns`."""
+    return text + " " * (columns - width(text))
+
+
+def table(rows: Iterable[Sequence[object]], head: Sequence[str] = (), columns: int | None = None) -> str:
+    """Lines of aligned columns; `columns` bounds their width (None: unbounded)."""
+    lines = [[safe(cell) for cell in row] for row in rows]
+    if head:
+        lines.insert(0, list(head))
+    if not lines:
+        return ""
+    widths = [max(width(row[at]) for row in lines) for at in range(len(lines[0]))]
+    if columns is not None:
+        _shrink(widths, columns)
+    out: list[str] = []
+    for row in lines:
+        cells = [pad(cut(cell, size), size) for cell, size in zip(row, widths, strict=True)]
+        out.append(GAP.join(cells).rstrip())
+    if head:
+        out.insert(1, GAP.join("-" * size for size in widths))
+    return "\n".join(out)
+
+
+def fields(pairs: Iterable[tuple[str, object]], indent: str = "") -> str:
+    """`name  value` lines with the values in one column."""
+    kept = [(name, safe(value)) for name, value in pairs if value is not None]
+    size = max((width(name) for name, _ in kept), default=0)
+    return "\n".join(f"{indent}{pad(name, size)}{GAP}{value}" for name, value in kept)
+
+
+def wrap(text: str, columns: int, indent: str = "") -> str:
+    """`text` broken at spaces, or anywhere between wide characters, so that no line is wider than `columns`."""
+    lines: list[str] = []
+    for paragraph in text.split("\n"):
+        line = indent
+        for piece in _pieces(paragraph):
+            if width(line) + width(piece.rstrip()) > columns and line.strip():
+                lines.append(line.rstrip())
+                line = indent + piece.lstrip()
+            else:
+                line += piece
+        lines.append(line.rstrip())
+    return "\n".join(lines)
+
+
+def screen_columns(stream: TextIO, environment: Mapping[str, str]) -> int | None:
+    """Columns to keep to: those of the terminal, COLUMNS where set, None into a pipe."""
+    wanted = environment.get("COLUMNS", "")
+    if wanted.isdecimal() and int(wanted) > 0:
+        return int(wanted)
+    return shutil.get_terminal_size((80, 24)).columns if is_terminal(stream) else None
+
+
+def _pieces(text: str) -> list[str]:
+    """Words with the spaces behind them; each wide character is a piece of its own, with punctuation that follows."""
+    pieces: list[str] = []
+    word = ""
+    for char in text:
+        if _char_width(char) == 2:
+            if word:
+                pieces.append(word)
+                word = ""
+            if pieces and char in "，。、；：！？）》”’":
+                pieces[-1] += char
+            else:
+                pieces.append(char)
+            continue
+        if word.endswith(" ") and char != " ":
+            pieces.append(word)
+            word = ""
+        word += char
+    if word:
+        pieces.append(word)
+    return pieces
+
+
+def _shrink(widths: list[int], columns: int) -> None:
+    spare = columns - len(GAP) * (len(widths) - 1)
+    while sum(widths) > spare:
+        widest = max(range(len(widths)), key=widths.__getitem__)
+        if widths[widest] <= COLUMN_MIN:
+            return
+        widths[widest] = max(COLUMN_MIN, widths[widest] - (sum(widths) - spare))
+
+
+def _char_width(char: str) -> int:
+    if char < "\u0300":
+        return 1
+    if unicodedata.combining(char) or unicodedata.category(char) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1

@@ -1,0 +1,253 @@
+"""Verifies a whole ledger: every level, block by block, from raw bytes, and says what it could not check.
+
+Rules: blocks are checked alone first (perhaps elsewhere), then joined here. As long as nothing is wrong and nothing is
+missing the machine replays them; from the first difference or missing body on, all other levels go on without it.
+A source can only be found wrong or incomplete, never make this raise. Not here: I/O, processes, words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from ledger.core.checkpoint import Checkpoint
+from ledger.core.genesis import Genesis, parse_genesis
+from ledger.core.hashing import Digest
+from ledger.core.keys import COSIGN, EVENT, LOG, PublicKey
+from ledger.core.quorum import Cosigner
+from ledger.core.registry import genesis_registry
+from ledger.errors import LedgerError, MalformedError, NotFoundError, RuntimeFault, VerificationError
+from ledger.verify.blocks import BlockAudit
+from ledger.verify.certificates import Certificates, Certified
+from ledger.verify.check import CheckContext, CheckedBlock, CheckedPiece, check_piece
+from ledger.verify.findings import (
+    BODIES,
+    BYTES,
+    CERTIFICATES,
+    REPLAY,
+    STATE,
+    TREE,
+    Finding,
+    Gap,
+    from_error,
+    gap,
+)
+from ledger.verify.replay import LoadedRules
+from ledger.verify.report import CertifiedReport, Report
+from ledger.verify.scratch import Scratch
+from ledger.verify.source import LedgerSource, Piece
+from ledger.verify.state import check_rows
+from ledger.verify.trust import KnownCheckpoints, Trust, freshness
+
+
+class Parallel(Protocol):
+    """Checks pieces, perhaps in several processes; results come in order and only a few are under way at a time."""
+
+    def check(self, context: CheckContext, pieces: Iterable[Piece]) -> Iterator[CheckedPiece]:
+        """`check_piece(context, piece)` for every piece."""
+        ...
+
+
+class Serial:
+    """`Parallel` without processes."""
+
+    def check(self, context: CheckContext, pieces: Iterable[Piece]) -> Iterator[CheckedPiece]:
+        """See `Parallel`."""
+        for piece in pieces:
+            yield check_piece(context, piece)
+
+
+LoadNetworkRules = Callable[[Genesis, Callable[[Digest], bytes]], LoadedRules]
+"""Compiles the rulebook a genesis names, reading bundles by hash. Raises `NotFoundError` for a missing bundle,
+`VerificationError` for a bundle with another hash, `MalformedError` for one that this software cannot compile."""
+
+Progress = Callable[[int, int], None]
+"""Called after each block with (height, events so far)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What is asked for. `replay` False leaves the rules out; `runtime` is the name of the runtime for the report;
+    `now_ms` is the caller's clock (unix ms)."""
+
+    trust: Trust
+    now_ms: int
+    replay: bool = True
+    runtime: str = ""
+
+
+def verify_ledger(
+    source: LedgerSource,
+    options: Options,
+    scratch: Scratch,
+    load_rules: LoadNetworkRules,
+    *,
+    parallel: Parallel | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """The report on `source`. Raises only for faults of this machine (`UnavailableError`, `FatalError`)."""
+    return _Audit(source, options, scratch, parallel or Serial(), progress).run(load_rules)
+
+
+class _Audit:
+    def __init__(
+        self,
+        source: LedgerSource,
+        options: Options,
+        scratch: Scratch,
+        parallel: Parallel,
+        progress: Progress | None,
+    ) -> None:
+        self._source, self._options, self._scratch = source, options, scratch
+        self._parallel, self._progress = parallel, progress
+        self._report = Report(source.name)
+        self._known = KnownCheckpoints(list(options.trust.known))
+
+    def run(self, load_rules: LoadNetworkRules) -> Report:
+        report, trust = self._report, self._options.trust
+        try:
+            genesis = parse_genesis(self._source.genesis())
+        except LedgerError as error:
+            report.findings.add(from_error("genesis", BYTES, error, height=0))
+            return report
+        report.origin, report.clock = genesis.origin, genesis.clock
+        if trust.origin is None:
+            report.gaps.append(gap("origin-not-pinned", TREE, origin=genesis.origin))
+        elif trust.origin != genesis.origin:
+            report.findings.add(Finding("origin", TREE, 0, None, None, "origin", trust.origin, genesis.origin))
+            return report
+        else:
+            report.pinned_by = trust.pinned_by
+        if genesis.clock == "scenario":
+            report.gaps.append(gap("simulated-time", CERTIFICATES, limits=False))
+        loaded = self._load(genesis, load_rules)
+        try:
+            self._blocks(genesis, loaded)
+        finally:
+            if loaded is not None:
+                loaded.runtime.close()
+        return report
+
+    def _load(self, genesis: Genesis, load_rules: LoadNetworkRules) -> LoadedRules | None:
+        """The rules; None where they cannot be had, which is then a gap or a finding."""
+        report = self._report
+        try:
+            loaded = load_rules(genesis, self._source.bundle)
+        except NotFoundError as error:
+            report.gaps.append(gap("rules-unavailable", REPLAY, reason=str(error)))
+        except VerificationError as error:
+            report.findings.add(from_error("bundle", BYTES, error, height=0))
+        except MalformedError as error:
+            report.gaps.append(gap("rules-unavailable", REPLAY, reason=str(error)))
+        else:
+            if self._options.replay:
+                report.runtime = self._options.runtime
+            else:
+                report.gaps.append(gap("replay-off", REPLAY))
+            return loaded
+        return None
+
+    def _blocks(self, genesis: Genesis, loaded: LoadedRules | None) -> None:
+        report = self._report
+        certificates = Certificates(genesis.clock == "wall")
+        replay = loaded if self._options.replay else None
+        audit = BlockAudit(genesis, loaded, replay, self._scratch, report, certificates, self._known)
+        context = _context(genesis, parse_leaves=not audit.replaying)
+        events = 0
+        for piece in self._parallel.check(context, self._source.pieces()):
+            for finding in piece.findings:
+                report.findings.add(finding)
+            for block in piece.blocks:
+                audit.block(block)
+                events += sum(len(each.ids) for each in block.submissions)
+                if self._progress is not None:
+                    self._progress(block.height, events)
+            for finding in certificates.add(piece.certificates, audit.size):
+                report.findings.add(finding)
+        audit.end()
+        self._end(audit, certificates)
+
+    def _end(self, audit: BlockAudit, certificates: Certificates) -> None:
+        """Everything that only the whole ledger tells."""
+        report, trust = self._report, self._options.trust
+        head = self._source.head()
+        if head is not None and report.height < head:
+            report.findings.add(
+                Finding("block-missing", TREE, report.height + 1, expected=f"head {head}", got=f"head {report.height}")
+            )
+        for finding in certificates.end():
+            report.findings.add(finding)
+        report.gaps.extend(self._known.end(report.size))
+        report.agreed = [(each.source, each.size) for each in self._known.agreed]
+        report.counts.certificates = certificates.count
+        _certified(report, certificates, trust, self._options.now_ms)
+        if report.counts.missing_bodies:
+            report.gaps.append(gap("bodies-missing", BODIES, count=report.counts.missing_bodies))
+        self._state(audit)
+        for found in self._source.inspect():
+            if isinstance(found, Gap):
+                report.gaps.append(found)
+            else:
+                report.findings.add(found)
+
+    def _state(self, audit: BlockAudit) -> None:
+        """The source's own copy of the state, where it has one."""
+        report = self._report
+        entries = self._source.state()
+        header = audit.header
+        if entries is None or header is None:
+            if not audit.replayed_all:
+                report.gaps.append(gap("state-unavailable", STATE))
+            return
+        try:
+            result = check_rows(entries, header, self._scratch, streams=audit.has_streams, rows=audit.replayed_all)
+        except LedgerError as error:
+            report.findings.add(from_error("state-copy", STATE, error, height=header.height))
+            return
+        report.counts.state_rows = result.rows
+        for finding in result.findings:
+            report.findings.add(finding)
+        if not audit.replayed_all:
+            report.gaps.append(gap("objects-not-recomputed", STATE, rows=result.rows - result.streams))
+
+
+def _context(genesis: Genesis, *, parse_leaves: bool) -> CheckContext:
+    registry = genesis_registry(genesis)
+    keys: dict[Digest, PublicKey] = {
+        key_id: entry.public for key_id, entry in registry.keys.items() if entry.use == EVENT
+    }
+    logs = tuple(key.public for _, key in genesis.keys(LOG))
+    cosigners: tuple[Cosigner, ...] = tuple((member, key.public) for member, key in genesis.keys(COSIGN))
+    return CheckContext(genesis.origin, keys, logs, cosigners, parse_leaves)
+
+
+def _certified(report: Report, certificates: Certificates, trust: Trust, now_ms: int) -> None:
+    """What is certified, what is not, and whether it is fresh."""
+    first, last = certificates.first, certificates.last
+    if first is None or last is None:
+        report.gaps.append(gap("no-certificate", CERTIFICATES, leaves=report.size))
+        return
+    report.first_certified, report.last_certified = _shown(first), _shown(last)
+    report.certified_note = last.note
+    checkpoint: Checkpoint = last.result.checkpoint
+    if checkpoint.size < report.size:
+        report.gaps.append(gap("uncertified-tail", CERTIFICATES, leaves=report.size - checkpoint.size))
+    stale = freshness(trust, last.result.fresh_at_s, now_ms)
+    if stale is not None:
+        report.gaps.append(stale)
+
+
+def _shown(certified: Certified) -> CertifiedReport:
+    result = certified.result
+    return CertifiedReport(
+        certified.height,
+        result.checkpoint.size,
+        result.checkpoint.root.hex(),
+        [name for name, _, _ in result.lines],
+        result.recorded_by_s,
+        result.fresh_at_s,
+    )
+
+
+__all__ = ["CheckedBlock", "LoadNetworkRules", "Options", "Parallel", "RuntimeFault", "Serial", "verify_ledger"]

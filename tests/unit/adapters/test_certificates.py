@@ -1,0 +1,167 @@
+"""Collecting cosignatures: proposals, merging, quorum, forks; and the cosigner's rule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ledger.adapters.certificates import CertificateBook, Certified
+from ledger.adapters.cosigner import Cosigner
+from ledger.adapters.engine import log_note
+from ledger.adapters.signerstate import SignerState
+from ledger.core.checkpoint import Checkpoint, encode_checkpoint
+from ledger.core.cosignature import sign_cosignature
+from ledger.core.hashing import Digest, sha256
+from ledger.core.keys import Ed25519Signer
+from ledger.core.note import encode_note, parse_note
+from ledger.core.quorum import verify_certificate
+from ledger.errors import FatalError, ForkError, VerificationError
+
+ORIGIN = "test/" + "0" * 64
+LOG = Ed25519Signer(sha256(b"log"))
+NAMES = ("a", "b", "c", "d")
+SIGNERS = {name: Ed25519Signer(sha256(name.encode())) for name in NAMES}
+COSIGNERS = [(name, SIGNERS[name].public) for name in NAMES]
+
+
+def root(size: int) -> Digest:
+    return sha256(b"root %d" % size)
+
+
+def make_book() -> CertificateBook:
+    return CertificateBook(ORIGIN, [LOG.public], COSIGNERS)
+
+
+def commit(book: CertificateBook, size: int, height: int = 1) -> None:
+    book.committed(height, size, root(size), log_note(LOG, ORIGIN, size, root(size)))
+
+
+def cosigned(size: int, *names: str, time_s: int = 1_000, tree: Digest | None = None) -> bytes:
+    """A note over (size, tree) with the log line and lines by `names`."""
+    text = encode_checkpoint(Checkpoint(ORIGIN, size, tree or root(size)))
+    lines = [sign_cosignature(text, name, SIGNERS[name], time_s) for name in names]
+    note = parse_note(log_note(LOG, ORIGIN, size, tree or root(size)))
+    return encode_note(text, [*note.lines, *lines])
+
+
+def test_quorum_of_merged_lines_certifies_once() -> None:
+    """SPEC R-Q02, R-Q03: three of four certify, the first certificate is announced once, and it verifies offline."""
+    book, seen = make_book(), list[Certified]()
+    book.on_certified.append(seen.append)
+    commit(book, 5)
+    book.propose()
+    for name in ("a", "b"):
+        book.add_note(cosigned(5, name))
+    assert book.certified() is None and seen == []
+    book.add_note(cosigned(5, "c", time_s=1_007))
+    assert [c.result.checkpoint.size for c in seen] == [5]
+    first = seen[0].note
+    book.add_note(cosigned(5, "d"))
+    assert len(seen) == 1 and seen[0].note == first
+    checked = verify_certificate(first, ORIGIN, [LOG.public], COSIGNERS)
+    assert checked.recorded_by_s == 1_007
+
+
+def test_next_proposal_waits_for_the_certificate() -> None:
+    """SPEC R-Q15: a newer checkpoint is proposed only when the one before is certified, so that all sign one size."""
+    book = make_book()
+    commit(book, 5)
+    book.propose()
+    commit(book, 9, 2)
+    book.propose()
+    assert parse_note(book.note()).text.split("\n")[1] == "5"
+    book.add_note(cosigned(5, "a", "b", "c"))
+    book.propose()
+    assert parse_note(book.note()).text.split("\n")[1] == "9"
+
+
+def test_notes_from_ahead_wait_for_our_own_tree() -> None:
+    """A follower that lags merges a peer's note only after it has computed that checkpoint itself."""
+    book = make_book()
+    commit(book, 5)
+    book.add_note(cosigned(9, "a", "b", "c"))
+    assert book.certified() is None
+    commit(book, 9, 2)
+    certified = book.certified()
+    assert certified is not None and certified.result.checkpoint.size == 9
+
+
+def test_another_root_under_valid_lines_is_fork_evidence() -> None:
+    """SPEC R-V05: a peer's note with another root at our size raises with the signed bytes and is not merged."""
+    book = make_book()
+    commit(book, 5)
+    book.propose()
+    other = cosigned(5, "a", "b", "c", tree=sha256(b"other"))
+    with pytest.raises(ForkError) as caught:
+        book.add_note(other)
+    assert caught.value.evidence["theirs"] == other
+    assert book.certified() is None
+
+
+def test_lines_of_strangers_prove_nothing_and_bad_lines_refuse_the_note() -> None:
+    """SPEC R-Q01: an unknown cosigner does not count; one bad line of a known key refuses the whole note."""
+    book = make_book()
+    commit(book, 5)
+    book.propose()
+    text = encode_checkpoint(Checkpoint(ORIGIN, 5, root(5)))
+    stranger = sign_cosignature(text, "mallory", Ed25519Signer(sha256(b"m")), 1_000)
+    note = parse_note(cosigned(5, "a", "b"))
+    book.add_note(encode_note(text, [*note.lines, stranger]))
+    assert book.certified() is None
+    stolen = sign_cosignature(encode_checkpoint(Checkpoint(ORIGIN, 6, root(6))), "c", SIGNERS["c"], 1_000)
+    with pytest.raises(VerificationError):
+        book.add_note(encode_note(text, [*note.lines, stolen]))
+
+
+@pytest.fixture
+def cosigner(tmp_path: Path) -> Iterator[tuple[Cosigner, CertificateBook, SignerState, dict[int, Digest]]]:
+    """A cosigner `a` that is stepped by hand, over a tree given as size → root."""
+    book = make_book()
+    state = SignerState.create(tmp_path / "signer.state", ORIGIN, SIGNERS["a"].public.key_id)
+    tree = {size: root(size) for size in (5, 9)}
+    made = Cosigner(book, "a", SIGNERS["a"], state, tree.get, lambda: 0, check_skew=True)
+    yield made, book, state, tree
+    state.close()
+
+
+def lines_of(book: CertificateBook) -> list[str]:
+    proposal = book.proposal()
+    return [] if proposal is None else [line.name for line in proposal.cosignatures]
+
+
+def test_cosigner_signs_what_it_computed_and_locks_it(cosigner: tuple) -> None:  # type: ignore[type-arg]
+    """SPEC R-Q10, R-Q11: the line appears in the note, and the state holds (size, root)."""
+    signer, book, state, _ = cosigner
+    commit(book, 5)
+    book.propose()
+    signer._sign_proposal()
+    assert lines_of(book) == ["a"] and state.signed.size == 5
+
+
+@pytest.mark.parametrize("fault", ["other tree now", "locked root gone"])
+def test_cosigner_stops_when_its_own_tree_disagrees(cosigner: tuple, fault: str) -> None:  # type: ignore[type-arg]
+    """SPEC R-Q10: another root at the proposed size, or at the locked one, ends signing without a line."""
+    signer, book, state, tree = cosigner
+    commit(book, 5)
+    book.propose()
+    signer._sign_proposal()
+    book.add_note(cosigned(5, "b", "c", "d"))
+    commit(book, 9, 2)
+    book.propose()
+    tree[9 if fault == "other tree now" else 5] = sha256(b"bent")
+    with pytest.raises(FatalError) as caught:
+        signer._sign_proposal()
+    assert caught.value.code == "signer-rule" and state.signed.size == 5 and lines_of(book) == []
+
+
+def test_cosigner_withholds_while_block_time_is_ahead(tmp_path: Path) -> None:
+    """SPEC R-Q13: a block time far ahead of this machine's clock is not cosigned, and the alarm says so."""
+    book = make_book()
+    state = SignerState.create(tmp_path / "signer.state", ORIGIN, SIGNERS["a"].public.key_id)
+    signer = Cosigner(book, "a", SIGNERS["a"], state, {5: root(5)}.get, lambda: 2**50, check_skew=True)
+    commit(book, 5)
+    book.propose()
+    signer._sign_proposal()
+    assert lines_of(book) == [] and "ahead" in signer.alarm and state.signed.size == 0
