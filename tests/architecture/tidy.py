@@ -68,6 +68,11 @@ METHOD_ADVICE = {
     "write_bytes": "return the bytes",
 }
 
+# (file, method) that are right where they are, each with its reason. An entry that nothing needs any more fails a test.
+EXEMPT = {
+    ("src/ledger/rules/prelude/__init__.py", "read_text"): "its own packaged source, whose hash stands in the config",
+}
+
 Functions = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -135,6 +140,8 @@ def banned_calls(module: Module) -> Iterator[str]:
             if name in CALL_ADVICE and name not in CALLS_ALLOWED.get(module.area, ()):
                 yield f"{where} {name}() is banned in ledger.{module.area} — {CALL_ADVICE[name]}"
         elif isinstance(node.func, ast.Attribute) and node.func.attr in METHOD_ADVICE:
+            if (module.path, node.func.attr) in EXEMPT:
+                continue
             yield f"{where} .{node.func.attr}() is banned in ledger.{module.area} — {METHOD_ADVICE[node.func.attr]}"
 
 

@@ -174,6 +174,8 @@ def test_frames_outside_the_profile_are_refused() -> None:
     assert good[4] == 0x60  # single segment, two bytes of content size: the last two really lie
     for what, each in frames.items():
         assert refusal(framed(events=each)).code == "framing", what
+    for what, words in {"undeclared": "undeclared", "dictionary": "dictionary", "window": "window", "too large": "too large"}.items():
+        assert words in refusal(framed(events=frames[what])).message
 
 
 def test_a_bomb_is_refused_by_its_header() -> None:

@@ -50,7 +50,7 @@ PROPOSE_S = 0.05  # how often an ordering node looks whether it may propose a ne
 class NodeOptions:
     """What a node needs to start.
 
-    `signers` are event keys of members by member id; `cosigner` is (member id, key), `log_signer` the ordering key.
+    `signers` are event keys of members by member id; `cosign_signer` and `log_signer` the node's own keys.
     `peers` are the other nodes' addresses, the sequencer's first. `runtime` is worker or inline.
     """
 
@@ -58,7 +58,7 @@ class NodeOptions:
     role: str
     peers: tuple[str, ...] = ()
     signers: Mapping[str, Signer] = field(default_factory=dict)
-    cosigner: tuple[str, Signer] | None = None
+    cosign_signer: Signer | None = None
     log_signer: Signer | None = None
     runtime: str = "worker"
     recover_wait_s: float = 60.0
@@ -159,10 +159,12 @@ class Node:
         return self._state
 
     def _make_cosigner(self) -> Cosigner | None:
-        if self.options.cosigner is None or self.role == OBSERVER:
+        signer = self.options.cosign_signer
+        if signer is None or self.role == OBSERVER:
             return None
-        name, signer = self.options.cosigner
-        if (name, signer.public.key_id) not in self.config.cosigners:
+        key_id = signer.public.key_id
+        name = next((name for name, known in self.config.cosigners if known == key_id), None)
+        if name is None:
             self.observing = "this node's key is not in the cosigner set"
             return None
         try:
@@ -207,6 +209,10 @@ class Node:
         if signer is None:
             raise NotFoundError("signer", "this node holds no key of this member", member=member)
         return signer
+
+    def members_signed_for(self) -> tuple[str, ...]:
+        """Members whose event key this node holds, sorted."""
+        return tuple(sorted(self.options.signers))
 
     # --- writing -----------------------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from ledger.core.merkle import leaf_hash, root
 from ledger.errors import MalformedError
 from ledger.limits import BUNDLE_BYTES_MAX, BUNDLE_FILES_MAX
 
+DOCUMENT_BYTES_MAX: Final = 2 * BUNDLE_BYTES_MAX  # escapes make a text longer, seldom twice as long
 _PATH: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*){0,7}")
 
 
@@ -23,14 +24,14 @@ def encode_bundle(files: Mapping[str, bytes]) -> bytes:
     """The canonical document `{path: text}` of UTF-8 text files. Raises `MalformedError`."""
     _check(files)
     try:
-        return canonical.encode({path: data.decode("utf-8") for path, data in files.items()})
+        return canonical.encode({path: data.decode("utf-8") for path, data in files.items()}, bytes_max=DOCUMENT_BYTES_MAX)
     except UnicodeDecodeError as error:
         raise MalformedError("bundle-text", "a bundle holds UTF-8 text files only") from error
 
 
 def parse_bundle(data: bytes) -> dict[str, bytes]:
     """Files by path. Raises `MalformedError`."""
-    document = canonical.parse(data, bytes_max=2 * BUNDLE_BYTES_MAX)
+    document = canonical.parse(data, bytes_max=DOCUMENT_BYTES_MAX)
     files: dict[str, bytes] = {}
     for path, text in document.items():
         if not isinstance(text, str):

@@ -124,12 +124,12 @@ def new_genesis(
         "time": time,
         "v": GENESIS_VERSION,
     }
-    blank = sha256(canonical.encode(document))
+    blank = sha256(canonical.encode(document, bytes_max=GENESIS_BYTES_MAX))
     for member in members:
         for key in member["keys"]:
             message = genesis_registration_message(name, blank, member["id"], key["use"])
             key["proof"] = sign[key["public"]].sign(message).hex()
-    return parse_genesis(canonical.encode(document))
+    return parse_genesis(canonical.encode(document, bytes_max=GENESIS_BYTES_MAX))
 
 
 def parse_genesis(data: bytes) -> Genesis:
@@ -234,7 +234,7 @@ def _blank_hash(data: bytes) -> Digest:
     for member in document["members"]:
         for key in member["keys"]:
             key["proof"] = ""
-    return sha256(canonical.encode(document))
+    return sha256(canonical.encode(document, bytes_max=GENESIS_BYTES_MAX))
 
 
 def _roles(value: object) -> tuple[str, ...]:

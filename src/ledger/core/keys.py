@@ -42,7 +42,7 @@ class PublicKey:
     key_id: Digest = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        if self.algorithm != ED25519:
+        if type(self.algorithm) is not int or self.algorithm != ED25519:
             raise MalformedError("public-key", "unknown algorithm", algorithm=self.algorithm)
         _check_ed25519(self.raw)
         object.__setattr__(self, "key_id", key_id_of(self.algorithm, self.raw))

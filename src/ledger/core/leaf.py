@@ -183,7 +183,7 @@ def _count(value: object, name: str) -> int:
 def _verdict(value: object) -> bytes:
     if not isinstance(value, dict) or not set(value) <= VERDICT_FIELDS or value.get("outcome") not in OUTCOMES:
         raise MalformedError("leaf-verdict", "not a verdict", got=value)
-    return canonical.encode(value)
+    return canonical.encode(value, bytes_max=LEAF_BYTES_MAX)
 
 
 def _streams(value: object) -> tuple[Stream, ...]:

@@ -20,7 +20,7 @@ from ledger.errors import UnavailableError
 from ledger.limits import SUBMISSION_FRAMED_BYTES_MAX
 from ledger_node.http.body import BodyReader, Receive, Scope, require_media_type
 from ledger_node.http.edge import Answer
-from ledger_node.http.ports import Node
+from ledger_node.query.ports import Node
 from ledger_node.http.problems import HttpError
 from ledger_node.http.watch import Commits, Watcher
 from ledger_node.metrics import Metrics

@@ -15,7 +15,7 @@ from threading import Event as Flag
 from threading import Thread
 from typing import Any, Final, TypeVar
 
-from ledger_node.http.ports import Node
+from ledger_node.query.ports import Node
 
 LOOK_S: Final = 0.1  # how long a change may go unseen when it falls between two waits
 T = TypeVar("T")

@@ -10,7 +10,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Final
 
-PARTS: Final = ("guards", "terms", "effects", "findings", "engine")
+PARTS: Final = ("guards", "terms", "effects", "findings", "engine", "shape")
 _MARKER: Final = "# --- program text ---\n"
 
 

@@ -1,4 +1,4 @@
-"""What the HTTP interface needs of a running node, as one Protocol; `ledger_node.wiring.Node` is the real one.
+"""What queries and routes need of a running node, as one Protocol; `ledger_node.wiring.Node` is the real one.
 
 Rule: everything here is thread-safe and may be called from any thread; what may block says so. Not here: any implementation.
 """

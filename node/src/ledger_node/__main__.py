@@ -1,0 +1,104 @@
+"""`python -m ledger_node DATA_DIR`: run one node until SIGTERM or SIGINT, then write what was accepted and stop.
+
+Exit codes: 0 stopped as asked, 1 could not start or had to stop; the reason is the last line on standard error.
+Not here: building the node (see `wiring`) and answering (see `http`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import sys
+from pathlib import Path
+
+import uvicorn
+import uvloop
+
+from ledger.adapters import datadir
+from ledger.adapters.keyfile import load_signer
+from ledger.core.keys import Signer
+from ledger.errors import LedgerError
+from ledger_node.http.app import create_app
+from ledger_node.logs import configure_logs
+from ledger_node.settings import Settings, load_settings
+from ledger_node.wiring import Node, NodeOptions
+
+
+def node_options(data_dir: Path, settings: Settings) -> NodeOptions:
+    """Options from settings and the key files in the data directory."""
+    keys = data_dir / datadir.KEYS
+    signers = {
+        path.name.removeprefix("event-").removesuffix(".key"): load_signer(path)
+        for path in sorted(keys.glob("event-*.key"))
+    }
+    return NodeOptions(
+        data_dir=data_dir,
+        role=settings.node.role,
+        peers=settings.node.peers,
+        signers=signers,
+        cosign_signer=_optional(keys / "cosign.key"),
+        log_signer=_optional(keys / "log.key"),
+        runtime=settings.rules.runtime,
+        recover_wait_s=settings.node.recover_wait_s,
+    )
+
+
+def _optional(path: Path) -> Signer | None:
+    return load_signer(path) if path.exists() else None
+
+
+async def serve(node: Node, settings: Settings, data_dir: Path) -> int:
+    """Answer until told to stop; a node that may not write any more goes on answering readers."""
+    app = create_app(node, settings, token_file=data_dir / datadir.TOKEN)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            host=settings.http.host,
+            port=settings.http.port,
+            loop="uvloop",
+            http="httptools",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            timeout_graceful_shutdown=10,
+            backlog=512,
+        )
+    )
+    task = asyncio.create_task(server.serve())
+    while not server.started and not task.done():
+        await asyncio.sleep(0.01)
+    if server.started:
+        port = server.servers[0].sockets[0].getsockname()[1]
+        print(f"ready http://{settings.http.host}:{port}", file=sys.stderr, flush=True)
+    await task
+    return 0 if server.started else 1
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse the command line and run; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="ledger-node", description="Run a ledger node. 运行账本节点。")
+    parser.add_argument("data_dir", type=Path, help="data directory 数据目录")
+    parser.add_argument("--port", type=int, help="HTTP port, 0 for any 端口")
+    given = parser.parse_args(arguments)
+    try:
+        flags = {"http.port": given.port}
+        settings = load_settings(given.data_dir / datadir.SETTINGS, os.environ, flags).settings
+        configure_logs(settings.log.level)
+        node = Node(node_options(given.data_dir, settings))
+    except LedgerError as error:
+        print(f"ledger-node: {error}", file=sys.stderr)
+        return 1
+    try:
+        node.start()
+        with contextlib.suppress(KeyboardInterrupt):
+            return uvloop.run(serve(node, settings, given.data_dir))
+        return 0
+    finally:
+        node.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,394 @@
+"""What one read transaction answers: blocks, submissions, leaves, streams, state rows, hash nodes and certificates.
+
+Rules: bulk reads touch each stored frame once; what cannot be what was written raises `FatalError` with its place, what does
+not exist `NotFoundError`. A body that was archived or erased reads as None. Not here: proofs (see `ledger.core.proof`).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+from ledger import framing
+from ledger.adapters.sqlite import load
+from ledger.adapters.sqlite.blocks import BlockData, BlockReader, StoredSubmission
+from ledger.adapters.sqlite.cache import Cache
+from ledger.adapters.sqlite.events import find_records, index_secret
+from ledger.adapters.sqlite.faults import damaged
+from ledger.adapters.sqlite.leaves import LeafReader
+from ledger.adapters.sqlite.packing import unpack_row
+from ledger.adapters.sqlite.streams import read_seqs, split_nodes
+from ledger.adapters.sqlite.tiles import LOG_TREE, TILE_LEVELS, read_nodes, tile_reader
+from ledger.core import canonical, merkle
+from ledger.core.buckets import bucket_index, lookup
+from ledger.core.event import Event, event_hash
+from ledger.core.genesis import GENESIS_BYTES_MAX
+from ledger.core.hashing import ZERO_DIGEST, Digest, sha256
+from ledger.core.header import Header, parse_header
+from ledger.core.leaf import Record, parse_leaf
+from ledger.core.mapkeys import key_hash, value_hash
+from ledger.core.merkle import Node
+from ledger.core.stream import parse_stream_value
+from ledger.core.submission import Submission
+from ledger.errors import NotFoundError
+from ledger.machine.block import StateRow
+
+BLOCKS_CACHED: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBlock:
+    """One block as stored: `size` is its checkpoint's, `note` the log-signed note (b"" where there is none)."""
+
+    height: int
+    time: int
+    first_seq: int
+    count: int
+    size: int
+    header_leaf: bytes
+    note: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLeaf:
+    """One leaf with its event, where it has one; `place` = (submission, position) within its block."""
+
+    seq: int
+    leaf: bytes
+    head: bytes | None = None
+    body: bytes | None = None
+    place: tuple[int, int] | None = None
+
+
+class Snapshot:
+    """Made by `SqliteReader.snapshot` and valid within it; used by one thread."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._blocks = BlockReader(connection)
+        self._leaf_reader = LeafReader(connection, self._blocks)
+        self._cache: Cache[int, tuple[Header, BlockData]] = Cache(BLOCKS_CACHED)
+        row = connection.execute("SELECT max(height) FROM blocks").fetchone()
+        self.head_height: int = -1 if row[0] is None else int(row[0])
+
+    @cached_property
+    def head_size(self) -> int:
+        """Leaves in the log."""
+        return self._block(self.head_height)[0].index + 1 if self.head_height >= 0 else 0
+
+    @cached_property
+    def origin(self) -> str:
+        """The network's name: `name/hex(H(genesis))`."""
+        data = self.genesis()
+        return f"{canonical.parse(data, bytes_max=GENESIS_BYTES_MAX)['name']}/{sha256(data).hex()}"
+
+    def genesis(self) -> bytes:
+        """The genesis document."""
+        return load.read_genesis(self._connection)
+
+    def bundle(self, digest: Digest) -> bytes:
+        """A rulebook or calendar bundle by hash."""
+        return load.read_bundle(self._connection, digest)
+
+    # --- blocks ------------------------------------------------------------------------------------------------------
+
+    def block(self, height: int) -> StoredBlock:
+        """The block at `height`."""
+        header, data = self._block(height)
+        return StoredBlock(
+            height, header.time, header.first_seq, header.count, header.index + 1, data.header_leaf, data.note
+        )
+
+    def block_of(self, seq: int) -> StoredBlock:
+        """The block that holds leaf `seq`."""
+        return self.block(self._height_of(seq))
+
+    def block_leaves(self, height: int) -> list[bytes]:
+        """All leaves of a block, the header last."""
+        header, data = self._block(height)
+        entries = self._entries("records", header)
+        return [*(entry[0] for entry in entries), data.header_leaf]
+
+    def attachments(self, height: int) -> list[bytes]:
+        """Attachments of a block, in order."""
+        self._block(height)
+        row = self._connection.execute("SELECT data FROM attachments WHERE height=?", (height,)).fetchone()
+        return list(self._blocks.decompressor.single(row[0])) if row is not None else []
+
+    def _block(self, height: int) -> tuple[Header, BlockData]:
+        found = self._cache.get(height)
+        if found is None:
+            row = self._connection.execute("SELECT first_seq, data FROM blocks WHERE height=?", (height,)).fetchone()
+            if row is None:
+                raise NotFoundError("block", "no such block is stored", height=height)
+            data = self._blocks.data(row[1])
+            header = parse_header(data.header_leaf)
+            if header.height != height or header.first_seq != row[0]:
+                raise damaged("block row", reason="not where it says it is", height=height)
+            found = header, data
+            self._cache.put(height, found)
+        return found
+
+    def _height_of(self, seq: int) -> int:
+        if not 0 <= seq < self.head_size:
+            raise NotFoundError("leaf", "beyond the end of the log", seq=seq, size=self.head_size)
+        row = self._connection.execute(
+            "SELECT height FROM blocks WHERE first_seq<=? ORDER BY first_seq DESC LIMIT 1", (seq,)
+        ).fetchone()
+        return int(row[0])
+
+    def _entries(self, table: str, header: Header) -> list[Any]:
+        entries = self._blocks.entries(table, header.first_seq, header.count)
+        if len(entries) != header.count:
+            raise damaged(table, height=header.height, expected=header.count, got=len(entries))
+        return entries
+
+    # --- submissions -------------------------------------------------------------------------------------------------
+
+    def submissions(self, height: int) -> list[bytes]:
+        """The block's submissions, framed again; raises `NotFoundError` where a body was archived."""
+        header, data = self._block(height)
+        if not data.submissions:
+            return []
+        pairs = iter(self._block_events(header, data))
+        framed: list[bytes] = []
+        for stored in data.submissions:
+            events: list[Event] = []
+            for _ in range(stored.count):
+                head, body = next(pairs)
+                if body is None:
+                    raise NotFoundError("body-archived", "the body of an event is not here", height=height)
+                # Framing reads heads and bodies only; whoever parses the frame computes the hashes anew.
+                events.append(Event(head, body, {}, {}, ZERO_DIGEST))
+            submission = Submission(
+                self.origin, stored.member, stored.key_id, tuple(events), stored.signature, ZERO_DIGEST, ZERO_DIGEST
+            )
+            framed.append(framing.encode(submission))
+        return framed
+
+    def submission_of(self, height: int, number: int) -> tuple[str, Digest, bytes, int, list[Digest]]:
+        """(member, key id, signature, count, event hashes) of a block's submission."""
+        header, data = self._block(height)
+        if not 0 <= number < len(data.submissions):
+            raise NotFoundError("submission", "no such submission in the block", height=height, number=number)
+        stored: StoredSubmission = data.submissions[number]
+        start = sum(other.count for other in data.submissions[:number])
+        hashes = self._event_hashes(header, data, start, stored.count)
+        return stored.member, stored.key_id, stored.signature, stored.count, hashes
+
+    def _block_events(self, header: Header, data: BlockData) -> list[tuple[bytes, bytes | None]]:
+        """(head, body) of all events of a block in submission order; body None where archived."""
+        heads = [entry[1] for entry in self._entries("records", header)]
+        bodies: list[Any] = self._blocks.entries("bodies", header.first_seq, header.count)
+        bodies += [None] * (header.count - len(bodies))
+        timers = set(data.timers)
+        own = iter([pair for at, pair in enumerate(zip(heads, bodies, strict=True)) if at not in timers])
+        extras = iter(self._blocks.extras(header.height))
+        duplicates = set(data.duplicates)
+        total = sum(stored.count for stored in data.submissions)
+        try:
+            return [next(extras) if at in duplicates else next(own) for at in range(total)]
+        except StopIteration:
+            raise damaged("submissions", height=header.height, reason="events are missing") from None
+
+    def _event_hashes(self, header: Header, data: BlockData, start: int, count: int) -> list[Digest]:
+        duplicates = sorted(data.duplicates)
+        extras: dict[int, Digest] = {}
+        if any(start <= at < start + count for at in duplicates):
+            pairs = self._blocks.extras(header.height)
+            extras = {at: event_hash(*pair) for at, pair in zip(duplicates, pairs, strict=True)}
+        positions = _event_positions(data, header.count)
+        wanted = {at: header.first_seq + positions[at] for at in range(start, start + count) if at not in extras}
+        entries = self._leaf_reader.read_entries("records", list(wanted.values()))
+        hashes: list[Digest] = []
+        for at in range(start, start + count):
+            if at in extras:
+                hashes.append(extras[at])
+                continue
+            record = parse_leaf(entries[wanted[at]][0])
+            if not isinstance(record, Record):
+                raise damaged("submissions", height=header.height, reason="an event's leaf is no record")
+            hashes.append(record.event_hash)
+        return hashes
+
+    # --- leaves ------------------------------------------------------------------------------------------------------
+
+    def leaves(
+        self, seqs: Sequence[int], *, bodies: bool = True, places: bool = True, checked: bool = True
+    ) -> list[StoredLeaf]:
+        """Leaves in the order asked for, with head, body and place of their events.
+
+        `checked` compares each leaf with its hash tile and each event with its record, and raises `FatalError`.
+        """
+        records = self._leaf_reader.read_entries("records", seqs)
+        content = self._leaf_reader.read_entries("bodies", seqs) if bodies else {}
+        found: dict[int, StoredLeaf] = {}
+        for seq, entry in records.items():
+            if entry is None:
+                found[seq] = StoredLeaf(seq, self._leaf_reader.header_leaf(seq))
+                continue
+            leaf, head = entry
+            place = self._place(seq) if places and head is not None else None
+            found[seq] = StoredLeaf(seq, leaf, head, content.get(seq), place)
+        if checked:
+            self._check_leaves(found)
+        return [found[seq] for seq in seqs]
+
+    def leaf_hashes(self, seqs: Sequence[int]) -> list[Digest]:
+        """RFC 6962 leaf hashes by log index, from the hash tiles."""
+        nodes = read_nodes([(0, seq) for seq in seqs], tile_reader(self._connection, LOG_TREE))
+        return [nodes[0, seq] for seq in seqs]
+
+    def find_event(self, member: str, event_id: str) -> list[int]:
+        """Log indexes of the records of (member, id), ascending: more than one where content conflicted."""
+        name = (member, event_id)
+        secret = index_secret(self._connection)
+        found = find_records(self._connection, secret, [name], self._leaf_reader.read_leaves)
+        return [seq for seq, _ in found.get(name, [])]
+
+    def _check_leaves(self, leaves: dict[int, StoredLeaf]) -> None:
+        for (seq, stored), expected in zip(leaves.items(), self.leaf_hashes(list(leaves)), strict=True):
+            if merkle.leaf_hash(stored.leaf) != expected:
+                raise damaged("leaf", seq=seq, reason="not the leaf of its hash tile")
+            if stored.head is not None and stored.body is not None:
+                # The record's first field is the event hash, so equal bytes are enough.
+                claimed = b'\x01\x01{"event_hash":"%b"' % event_hash(stored.head, stored.body).hex().encode()
+                if not stored.leaf.startswith(claimed):
+                    raise damaged("event", seq=seq, reason="not the event of its record")
+
+    def _place(self, seq: int) -> tuple[int, int]:
+        header, data = self._block(self._height_of(seq))
+        position = seq - header.first_seq
+        at = position - sum(1 for timer in data.timers if timer < position)
+        for duplicate in data.duplicates:
+            if duplicate > at:
+                break
+            at += 1
+        for number, stored in enumerate(data.submissions):
+            if at < stored.count:
+                return number, at
+            at -= stored.count
+        raise damaged("submissions", height=header.height, reason="a record has no place")
+
+    # --- log and streams ---------------------------------------------------------------------------------------------
+
+    def log_nodes(self, nodes: Collection[Node]) -> dict[Node, Digest]:
+        """Hashes of complete subtrees of the log."""
+        return read_nodes(nodes, tile_reader(self._connection, LOG_TREE))
+
+    def root_at(self, size: int) -> Digest:
+        """RFC 6962 root of the log's first `size` leaves."""
+        nodes = merkle.range_nodes(0, size)
+        found = self.log_nodes(nodes)
+        return merkle.fold([found[node] for node in nodes])
+
+    def stream_seqs(self, map_key: bytes, begin: int, end: int) -> list[int]:
+        """Log indexes at positions [begin, end) of a stream."""
+        return read_seqs(self._connection, self._number(map_key), begin, end)
+
+    def stream_nodes(self, map_key: bytes, nodes: Collection[Node]) -> dict[Node, Digest]:
+        """Hashes of complete subtrees of a stream's tree, whose level 0 are log leaves."""
+        number = self._number(map_key)
+        low, high = split_nodes(nodes)
+        found = read_nodes(high, tile_reader(self._connection, number))
+        chunks: dict[int, list[Digest]] = {}
+        size = self._stream_size(map_key) if low else 0
+        for level, index in low:
+            first = index << level
+            chunk = first >> TILE_LEVELS
+            if first + (1 << level) > size:
+                raise NotFoundError("node", "the stream has no such complete node", level=level, index=index)
+            if chunk not in chunks:
+                begin = chunk << TILE_LEVELS
+                chunks[chunk] = self.leaf_hashes(
+                    read_seqs(self._connection, number, begin, min(begin + (1 << TILE_LEVELS), size))
+                )
+            start = first - (chunk << TILE_LEVELS)
+            found[level, index] = merkle.root(chunks[chunk][start : start + (1 << level)])
+        return found
+
+    def _stream_size(self, map_key: bytes) -> int:
+        row = self.row(map_key)
+        return parse_stream_value(row.value).size if row is not None else 0
+
+    def _number(self, map_key: bytes) -> int:
+        row = self._connection.execute("SELECT id FROM names WHERE key=?", (map_key,)).fetchone()
+        if row is None:
+            raise NotFoundError("stream", "no such stream", key=map_key)
+        return int(row[0])
+
+    # --- state -------------------------------------------------------------------------------------------------------
+
+    def row(self, map_key: bytes) -> StateRow | None:
+        """The state row of a key, None where it was never written; checked against its bucket."""
+        found = self._connection.execute(
+            "SELECT s.value FROM names n JOIN state s ON s.id = n.id WHERE n.key=?", (map_key,)
+        ).fetchone()
+        return self._checked(map_key, found[0]) if found is not None else None
+
+    def rows_with_prefix(self, prefix: bytes, after: bytes | None, limit: int) -> list[tuple[bytes, StateRow]]:
+        """At most `limit` rows whose key starts with `prefix` and is greater than `after`, by key; each checked."""
+        lower = prefix if after is None or after < prefix else after
+        upper = _after_prefix(prefix)
+        sql = "SELECT n.key, s.value FROM names n JOIN state s ON s.id = n.id WHERE n.key {} ? {} ORDER BY n.key LIMIT ?"
+        compare = ">" if lower is after else ">="
+        bounds = [lower] if upper is None else [lower, upper]
+        rows = self._connection.execute(
+            sql.format(compare, "" if upper is None else "AND n.key < ?"), [*bounds, limit]
+        ).fetchall()
+        return [(key, self._checked(key, value)) for key, value in rows]
+
+    def bucket(self, index: int) -> bytes:
+        """Packed pairs of a bucket of the state map; b"" beyond the map's end."""
+        row = self._connection.execute("SELECT pairs FROM buckets WHERE i=?", (index,)).fetchone()
+        return bytes(row[0]) if row is not None else b""
+
+    def timers(self, after: tuple[int, str] | None, limit: int) -> list[tuple[int, str]]:
+        """At most `limit` armed timers (due, key) in order, behind `after`."""
+        rows = self._connection.execute(
+            "SELECT due, key FROM timers WHERE (due, key) > (?, ?) ORDER BY due, key LIMIT ?",
+            (*(after or (-1, "")), limit),
+        )
+        return [(due, key) for due, key in rows]
+
+    def _checked(self, map_key: bytes, packed: bytes) -> StateRow:
+        row = unpack_row(packed)
+        name = key_hash(map_key)
+        index = bucket_index(name, self._block(self.head_height)[0].state_buckets)
+        if lookup(self.bucket(index), name) != value_hash(row.value):
+            raise damaged("state", key=map_key, bucket=index, reason="a row is not what its bucket says")
+        return row
+
+    # --- certificates ------------------------------------------------------------------------------------------------
+
+    def certificate(self, size_min: int) -> tuple[int, bytes] | None:
+        """(size, note) of the smallest certified size ≥ `size_min`."""
+        return self._note("SELECT size, note FROM certificates WHERE size>=? ORDER BY size LIMIT 1", size_min)
+
+    def latest_certificate(self) -> tuple[int, bytes] | None:
+        """(size, note) of the largest certified size."""
+        return self._note("SELECT size, note FROM certificates WHERE size>=? ORDER BY size DESC LIMIT 1", 0)
+
+    def _note(self, sql: str, size: int) -> tuple[int, bytes] | None:
+        row = self._connection.execute(sql, (size,)).fetchone()
+        return (int(row[0]), bytes(row[1])) if row is not None else None
+
+
+def _event_positions(data: BlockData, count: int) -> dict[int, int]:
+    """Leaf position of each event of a block, by its number among the submitted events; duplicates have none."""
+    timers, duplicates = set(data.timers), set(data.duplicates)
+    total = sum(stored.count for stored in data.submissions)
+    leaves: Callable[[], int] = iter([at for at in range(count) if at not in timers]).__next__
+    try:
+        return {at: leaves() for at in range(total) if at not in duplicates}
+    except StopIteration:
+        raise damaged("submissions", reason="fewer leaves than events") from None
+
+
+def _after_prefix(prefix: bytes) -> bytes | None:
+    """The smallest bytes greater than everything that starts with `prefix`; None where there is no such."""
+    stripped = prefix.rstrip(b"\xff")
+    return stripped[:-1] + bytes((stripped[-1] + 1,)) if stripped else None

@@ -1,0 +1,94 @@
+"""Decides how a failure is told: what happened, to which object, what to do; one JSON document under --json.
+
+Rules: texts by error code from the catalogue `errors`, by family where a code has none; codes and evidence are never
+translated. What is not one of our errors is a defect and says so, with the trace on stderr.
+Not here: exit codes (see `exits`).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from ledger.cli.exits import Exit, exit_of
+from ledger.cli.output import Console
+from ledger.cli.tables import safe
+from ledger.cli.texts import Texts, fill
+from ledger.errors import LedgerError, UnavailableError
+
+EVIDENCE_CHARS_MAX: Final = 200
+_PLACEHOLDER: Final = re.compile(r"\{[a-z_]+\}")
+
+
+def tell(console: Console, error: LedgerError, code: Exit | None = None) -> Exit:
+    """Write `error` where it belongs; the exit code."""
+    exit_code = exit_of(error) if code is None else code
+    what, advice = sentences(console.texts, error)
+    if console.as_json and not console.done:
+        console.document({"ok": False, "exit_code": int(exit_code), "error": as_document(error, what, advice)})
+    else:
+        label = console.paint(console.text("error"), "red", console.err)
+        console.err.write(f"ledger: {label}: {what} [{error.code}]\n")
+        if advice:
+            console.err.write(f"  {console.text('advice')}: {advice}\n")
+    return exit_code
+
+
+def sentences(texts: Texts, error: LedgerError) -> tuple[str, str]:
+    """(what happened to which object, what to do), in words; the second may be empty."""
+    evidence = {name: show(value) for name, value in error.evidence.items()}
+    pattern = texts.find(f"{error.code}.what", "errors")
+    if pattern is None:
+        family = texts.find(f"family.{_family(error)}", "errors") or _family(error)
+        # The message is English and written for the reader of a log; the family says the same in his language.
+        pattern = f"{family}: {safe(error.message)}" if texts.language == "en" else f"{family}（{safe(error.message)}）"
+    what = fill(pattern, evidence)
+    rest = [f"{name}={value}" for name, value in evidence.items() if f"{{{name}}}" not in pattern and value]
+    if rest:
+        what = f"{what} ({', '.join(rest)})"
+    advice = texts.find(f"{error.code}.do", "errors") or texts.find(f"family.{_family(error)}.do", "errors") or ""
+    # A line of advice that speaks of something this error does not know is left out.
+    known = [line for line in fill(advice, evidence).split("\n") if not _PLACEHOLDER.search(line)]
+    return what, " ".join(known)
+
+
+def as_document(error: LedgerError, what: str, advice: str) -> dict[str, Any]:
+    """The `error` member of a JSON document."""
+    document: dict[str, Any] = {
+        "code": error.code,
+        "family": _family(error),
+        "message": what,
+        "evidence": {name: _plain(value) for name, value in error.evidence.items()},
+    }
+    if advice:
+        document["advice"] = advice
+    return document
+
+
+def show(value: object) -> str:
+    """A piece of evidence on one line, bounded and harmless."""
+    text = safe(value.hex() if isinstance(value, bytes) else value)
+    return text if len(text) <= EVIDENCE_CHARS_MAX else text[: EVIDENCE_CHARS_MAX - 2] + ".."
+
+
+def _family(error: LedgerError) -> str:
+    for kind in type(error).__mro__:
+        if kind.__module__ == LedgerError.__module__:
+            return kind.__name__
+    return LedgerError.__name__
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, bytes):
+        return value.hex()
+    return value if isinstance(value, (bool, int, str, list, dict, type(None))) else str(value)
+
+
+def from_os(error: OSError) -> LedgerError:
+    """An operating system's error as one of ours, naming the file."""
+    import errno
+
+    code = {errno.ENOSPC: "disk-full", errno.EACCES: "file-access", errno.EROFS: "file-access"}.get(
+        error.errno or 0, "file"
+    )
+    return UnavailableError(code, error.strerror or str(error), path=str(error.filename or ""))

@@ -1,0 +1,86 @@
+"""Decides whether the odd fields of a body have their form; the common ones are checked by generated code.
+
+Rule: forms only, never meaning; a text is not empty, a list may be.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ledger.rules.prelude.engine import _is_code
+from ledger.rules.prelude.terms import _month_days
+
+# --- program text ---
+
+
+def _digits(text: str) -> bool:
+    for letter in text:
+        if letter not in "0123456789":
+            return False
+    return True
+
+
+def _is_date(value: Any) -> bool:
+    if type(value) is not str or len(value) != 10 or value[4] != "-" or value[7] != "-":
+        return False
+    if not _digits(value[:4] + value[5:7] + value[8:]) or int(value[:4]) < 1970:
+        return False
+    month = int(value[5:7])
+    return 1 <= month <= 12 and 1 <= int(value[8:]) <= _month_days(int(value[:4]), month)
+
+
+def _is_time(value: Any) -> bool:
+    if type(value) is not str or len(value) != 24 or not _is_date(value[:10]):
+        return False
+    marks = value[10] + value[13] + value[16] + value[19] + value[23]
+    digits = value[11:13] + value[14:16] + value[17:19] + value[20:23]
+    if marks != "T::.Z" or not _digits(digits):
+        return False
+    return int(value[11:13]) < 24 and int(value[14:16]) < 60 and int(value[17:19]) < 60
+
+
+def _is_digest(value: Any) -> bool:
+    if type(value) is not str or len(value) != 64:
+        return False
+    for letter in value:
+        if letter not in "0123456789abcdef":
+            return False
+    return True
+
+
+def _fits(value: Any, form: Any) -> bool:
+    # form: [type, limit, low, high, values, item, fields]
+    kind = form[0]
+    if kind == "text":
+        return type(value) is str and 0 < len(value) <= form[1]
+    if kind == "code":
+        return value in form[4] if form[4] and type(value) is str else not form[4] and _is_code(value)
+    if kind == "int":
+        return type(value) is int and form[2] <= value <= form[3]
+    if kind == "bool":
+        return type(value) is bool
+    if kind == "date":
+        return _is_date(value)
+    if kind == "time":
+        return _is_time(value)
+    if kind == "digest":
+        return _is_digest(value)
+    if kind == "list":
+        if type(value) is not list or len(value) > form[1]:
+            return False
+        for item in value:
+            if not _fits(item, form[5]):
+                return False
+        return True
+    if type(value) is not dict:
+        return False
+    count = 0
+    for field in form[6]:
+        item = value.get(field[0])
+        if item is not None:
+            if not _fits(item, field[2]):
+                return False
+            count += 1
+        elif field[1]:
+            return False
+    return count == len(value)
