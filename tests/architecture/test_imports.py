@@ -99,9 +99,10 @@ def test_foreign_package_is_found() -> None:
 def test_verifier_loads_little() -> None:
     """Importing every module of core, rules, machine and verify loads no package but those of the base install."""
     areas = ("core", "rules", "machine", "verify", "framing", "blockcodec")
+    names = [module.name for module in modules() if module.area in areas]
     script = (
         "import importlib, sys\n"
-        f"for name in {[module.name for module in modules() if module.area in areas]!r}: importlib.import_module(name)\n"
+        f"for name in {names!r}: importlib.import_module(name)\n"
         "print(*{name.partition('.')[0] for name in sys.modules})"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -45,7 +45,7 @@ def traces(path: str, content: str) -> list[str]:
         if MACHINE_PATH.search(line):
             problems.append(f"{path}:{number}: an absolute path of one machine — use a relative one or a setting")
         problems += [
-            f"{path}:{number}: {host} is a registry's address — name the package only; the reader's settings say from where"
+            f"{path}:{number}: {host} is a registry — name the package only; the reader's settings say from where"
             for host in REGISTRY_HOSTS
             if host in line
         ]

@@ -31,6 +31,7 @@ from ledger.adapters.signerstate import SignerState
 from ledger.adapters.sqlite.reader import SqliteReader
 from ledger.adapters.sqlite.store import SqliteStore
 from ledger.app import Application
+from ledger.core import merkle
 from ledger.core.config import Config
 from ledger.core.genesis import Genesis
 from ledger.core.hashing import Digest
@@ -279,7 +280,11 @@ class Node:
     def _root_at(self, size: int) -> Digest | None:
         """Root of our stored log at `size`, for the signer rule."""
         with self.reader.snapshot() as snap:
-            return snap.root_at(size) if size <= snap.head_size else None
+            if size > snap.head_size:
+                return None
+            plan = merkle.range_nodes(0, size)
+            nodes = snap.log_nodes(plan)
+        return merkle.fold([nodes[node] for node in plan])
 
     def _peer_note(self, note: bytes) -> None:
         self.certificates.add_note(note)

@@ -19,18 +19,27 @@ from typing import Any, Final
 
 from ledger.adapters import datadir
 from ledger.adapters.keyfile import create_key, read_key, read_secret, write_secret
-from ledger.adapters.nodefile import COSIGN_KEY, LOG_KEY, SETTINGS, TOKEN, EventKey, NodeFile, parse_node_file
+from ledger.adapters.nodefile import (
+    COSIGN_KEY,
+    EVENT_KEY,
+    GENESIS,
+    LOG_KEY,
+    SETTINGS,
+    TOKEN,
+    NodeSettings,
+    encode_settings,
+    event_key_file,
+    read_settings,
+)
 from ledger.adapters.signerstate import SignerState
 from ledger.core.bundle import bundle_hash, encode_bundle, parse_bundle
 from ledger.core.genesis import GENESIS_BYTES_MAX, Genesis, check_member_id, new_genesis, parse_genesis
 from ledger.core.hashing import Digest
 from ledger.core.keys import COSIGN, ED25519, EVENT, LOG, Ed25519Signer
-from ledger.errors import ConflictError, MalformedError, NotFoundError, RejectedError
+from ledger.errors import ConflictError, MalformedError, NotFoundError
 from ledger.limits import BUNDLE_BYTES_MAX
 
-GENESIS_FILE: Final = "genesis.json"
 BUNDLES: Final = "bundles"
-DEFAULT_KEY: Final = "event"
 DEFAULT_KEY_ROLES: Final = ("system",)
 
 
@@ -38,7 +47,7 @@ DEFAULT_KEY_ROLES: Final = ("system",)
 class KeyPlan:
     """One event key of a member: `label` names its file, `roles` are what its signatures count as."""
 
-    label: str = DEFAULT_KEY
+    label: str = EVENT_KEY
     roles: tuple[str, ...] = DEFAULT_KEY_ROLES
 
 
@@ -91,7 +100,7 @@ def create_network(directory: Path, plan: NetworkPlan, *, hand_over: bool = Fals
     for member in nodes:
         (directory / member / datadir.KEYS).mkdir(parents=True, mode=0o700)
         (directory / member).chmod(0o700)
-    entries, signers, event_keys = _make_keys(directory, plan)
+    entries, signers = _make_keys(directory, plan)
     bundles = {bundle_hash(files): encode_bundle(files) for files in (plan.rulebook, plan.calendars)}
     genesis = new_genesis(
         name=plan.name,
@@ -103,7 +112,7 @@ def create_network(directory: Path, plan: NetworkPlan, *, hand_over: bool = Fals
         clock=plan.clock,
         parameters=dict(plan.parameters),
     )
-    urls = _write_nodes(directory, plan, nodes, event_keys, genesis, bundles)
+    urls = _write_nodes(directory, plan, nodes, genesis, bundles)
     folders = {member: directory / member for member in nodes}
     if not hand_over:
         for folder in folders.values():
@@ -111,7 +120,7 @@ def create_network(directory: Path, plan: NetworkPlan, *, hand_over: bool = Fals
     return CreatedNetwork(genesis, folders, urls)
 
 
-def init_node(source: Path, data_dir: Path) -> tuple[Genesis, NodeFile]:
+def init_node(source: Path, data_dir: Path) -> tuple[Genesis, NodeSettings]:
     """Make the data directory `data_dir` from the hand-over folder `source`; both may be the same folder.
 
     Raises `ConflictError` (`node-initialised`) where a ledger or a signer state exists: states are made once, with the key.
@@ -136,13 +145,13 @@ def init_node(source: Path, data_dir: Path) -> tuple[Genesis, NodeFile]:
     return genesis, settings
 
 
-def read_hand_over(folder: Path) -> tuple[Genesis, dict[Digest, bytes], NodeFile]:
+def read_hand_over(folder: Path) -> tuple[Genesis, dict[Digest, bytes], NodeSettings]:
     """Genesis, bundles and settings of a hand-over folder, each checked against the genesis."""
+    settings = read_settings(folder)
     try:
-        data = (folder / GENESIS_FILE).read_bytes()
-        settings = parse_node_file((folder / SETTINGS).read_text("utf-8"), str(folder / SETTINGS))
+        data = (folder / GENESIS).read_bytes()
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise NotFoundError("hand-over", "no genesis.json and node.toml in this folder", path=str(folder)) from error
+        raise NotFoundError("hand-over", "no genesis.json in this folder", path=str(folder)) from error
     if len(data) > GENESIS_BYTES_MAX:
         raise MalformedError("genesis", "too large", size=len(data))
     genesis = parse_genesis(data)
@@ -220,72 +229,65 @@ def _make_empty(directory: Path) -> None:
         raise ConflictError("folder-not-empty", "the folder has to be new or empty", path=str(directory))
 
 
-def _make_keys(
-    directory: Path, plan: NetworkPlan
-) -> tuple[list[dict[str, Any]], list[Ed25519Signer], dict[str, list[EventKey]]]:
-    """Key files of every member; (genesis members, signers, event keys by node)."""
+def _make_keys(directory: Path, plan: NetworkPlan) -> tuple[list[dict[str, Any]], list[Ed25519Signer]]:
+    """Key files of every member; (genesis members, signers)."""
     entries: list[dict[str, Any]] = []
     signers: list[Ed25519Signer] = []
-    event_keys: dict[str, list[EventKey]] = {}
     for member in sorted(plan.members, key=lambda each: each.id):
-        host = member.host or member.id
+        wanted = [(event_key_file(member.id, key.label), EVENT, key.roles) for key in member.keys]
+        if member.host is None:
+            wanted.append((COSIGN_KEY, COSIGN, ()))
+        if member.id == plan.sequencer:
+            wanted.append((LOG_KEY, LOG, ()))
         keys: list[dict[str, Any]] = []
-
-        def add(file: str, use: str, roles: Sequence[str], host: str = host, keys: list[dict[str, Any]] = keys) -> None:
-            path = directory / host / file
-            path.parent.mkdir(mode=0o700, exist_ok=True)
-            signer = create_key(path)
+        for file, use, roles in wanted:
+            signer = create_key(directory / (member.host or member.id) / file)
             signers.append(signer)
             public = signer.public.raw.hex()
             keys.append({"algorithm": ED25519, "public": public, "roles": sorted(roles), "use": use})
-
-        for key in member.keys:
-            folder = datadir.KEYS if member.host is None else f"{datadir.KEYS}/{member.id}"
-            file = f"{folder}/{key.label}.key"
-            add(file, EVENT, key.roles)
-            event_keys.setdefault(host, []).append(EventKey(member.id, file))
-        if member.host is None:
-            add(COSIGN_KEY, COSIGN, ())
-        if member.id == plan.sequencer:
-            add(LOG_KEY, LOG, ())
         attributes, title = dict(member.attributes), dict(member.title)
         entries.append(
             {"attributes": attributes, "id": member.id, "keys": keys, "roles": sorted(member.roles), "title": title}
         )
-    return entries, signers, event_keys
+    return entries, signers
 
 
 def _write_nodes(
     directory: Path,
     plan: NetworkPlan,
     nodes: Sequence[str],
-    event_keys: Mapping[str, Sequence[EventKey]],
     genesis: Genesis,
     bundles: Mapping[Digest, bytes],
 ) -> dict[str, str]:
     """node.toml, token, genesis and bundles of each node; addresses by member."""
-    listens = {member.id: member.listen for member in plan.members if member.host is None}
-    unset = [member for member in nodes if not listens[member]]
-    listens.update(zip(unset, (f"127.0.0.1:{port}" for port in free_ports(len(unset))), strict=True))
-    taken = list(listens.values())
-    if len(set(taken)) != len(taken):
-        raise RejectedError("plan", "two nodes would listen on one address", got=taken)
-    urls: dict[str, str] = {}
+    addresses = _addresses(plan, nodes)
+    urls = {member: NodeSettings("", (), host, port).url for member, (host, port) in addresses.items()}
     for member in nodes:
         folder = directory / member
-        settings = NodeFile(
-            member=member,
-            role="sequencer" if member == plan.sequencer else "follower",
-            listen=listens[member],
-            peers=tuple(f"http://{listens[other]}" for other in nodes if other != member),
-            event_keys=tuple(event_keys.get(member, ())),
-            comment=f"Node of {member} in {genesis.origin}",
-        )
-        urls[member] = settings.url
-        (folder / SETTINGS).write_text(settings.encode(), "utf-8")
+        host, port = addresses[member]
+        role = "sequencer" if member == plan.sequencer else "follower"
+        peers = [urls[other] for other in nodes if other != member]
+        text = encode_settings(role, peers, host, port, f"Node of {member} in {genesis.origin}")
+        (folder / SETTINGS).write_text(text, "utf-8")
         write_secret(folder / TOKEN, secrets.token_urlsafe(32).encode("ascii") + b"\n")
-        (folder / GENESIS_FILE).write_bytes(genesis.data)
+        (folder / GENESIS).write_bytes(genesis.data)
         (folder / BUNDLES).mkdir(mode=0o700)
         for digest, data in bundles.items():
             (folder / BUNDLES / f"{digest.hex()}.json").write_bytes(data)
     return urls
+
+
+def _addresses(plan: NetworkPlan, nodes: Sequence[str]) -> dict[str, tuple[str, int]]:
+    """(host, port) of each node; free loopback ports where the plan names none."""
+    listens = {member.id: member.listen for member in plan.members}
+    unset = [member for member in nodes if not listens[member]]
+    free = dict(zip(unset, free_ports(len(unset)), strict=True))
+    found: dict[str, tuple[str, int]] = {}
+    for member in nodes:
+        host, _, port = (listens[member] or f"127.0.0.1:{free[member]}").rpartition(":")
+        if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
+            raise MalformedError("plan", "expected host:port", member=member, got=listens[member])
+        found[member] = (host.strip("[]"), int(port))
+    if len(set(found.values())) != len(found):
+        raise MalformedError("plan", "two nodes would listen on one address", got=sorted(set(found.values())))
+    return found

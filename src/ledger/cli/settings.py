@@ -34,7 +34,7 @@ class Setting:
 
 
 KNOWN: Final = (
-    Setting("node", "http://127.0.0.1:7301"),
+    Setting("node", "http://127.0.0.1:8650"),
     Setting("data"),
     Setting("member"),
     Setting("key"),
@@ -164,17 +164,14 @@ def state_folder(environment: Mapping[str, str]) -> Path:
 
 
 def _node_values(folder: Path) -> dict[str, Value]:
-    from ledger.adapters.keyfile import read_secret
-    from ledger.adapters.nodefile import SETTINGS, TOKEN, read_node_file
+    from ledger.adapters.nodefile import SETTINGS, TOKEN, member_of, read_settings, read_token
 
-    settings = read_node_file(folder)
-    values = {
-        "node": Value(settings.url, str(folder / SETTINGS)),
-        "member": Value(settings.member, str(folder / SETTINGS)),
-    }
-    token = folder / TOKEN
-    if token.exists():
-        values["token"] = Value(read_secret(token).decode("ascii", "replace").strip(), str(token))
+    values = {"node": Value(read_settings(folder).url, str(folder / SETTINGS))}
+    member, token = member_of(folder), read_token(folder)
+    if member is not None:
+        values["member"] = Value(member, str(folder))
+    if token is not None:
+        values["token"] = Value(token, str(folder / TOKEN))
     return values
 
 

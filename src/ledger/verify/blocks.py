@@ -1,48 +1,243 @@
 """Joins checked blocks into one ledger: replays them where possible, and checks what remains where not.
 
 Rule: the first finding or missing body ends the replay at that block, and everything that does not need the rules goes on:
-signers and times, leaves against events, the index of events, tree and header, governance, streams.
+signers and times, leaves against events, tree and header (`plain` has the rest).
 Not here: what a block says alone (see `check`), and the end of the ledger (see `ledger`).
 """
 
 from __future__ import annotations
 
-from ledger.core import canonical
-from ledger.core.config import Config
-from ledger.core.event import Event, parse_head
 from ledger.core.genesis import Genesis
 from ledger.core.hashing import Digest
 from ledger.core.header import Header
-from ledger.core.keys import EVENT
-from ledger.core.registry import KeyEntry, Registry, genesis_registry
-from ledger.core.submission import signed_message
-from ledger.errors import RejectedError, RuntimeFault
-from ledger.limits import EVENT_PAST_MAX_MS
-from ledger.machine import governance
-from ledger.machine.admit import NEW, Admitted
-from ledger.machine.block import Head, Sealed
+from ledger.errors import RuntimeFault
+from ledger.machine.block import Sealed
+from ledger.verify.admission import admission_findings
 from ledger.verify.certificates import Certificates
 from ledger.verify.chain import Chain
-from ledger.verify.check import CheckedBlock, CheckedSubmission, leaf_hashes, signature_finding
-from ledger.verify.findings import BYTES, LEAVES, REPLAY, SIGNATURES, STATE, Finding, from_error, gap, show
-from ledger.verify.leaves import Matched, match_leaves, read_leaves
+from ledger.verify.check import CheckedBlock, leaf_hashes
+from ledger.verify.findings import BYTES, REPLAY, Finding, gap
+from ledger.verify.leaves import read_leaves
+from ledger.verify.plain import PlainAudit
 from ledger.verify.replay import LoadedRules, Replay, compare
 from ledger.verify.report import Report
 from ledger.verify.scratch import Scratch
-from ledger.verify.state import StreamBook
+from ledger.verify.trust import KnownCheckpoints
+
+# At height 0 these follow from the program that the rulebook compiles to, which a later compiler may spell otherwise.
+_OF_PROGRAM = frozenset(("config", "state.root"))
 
 
 class BlockAudit:
-    """All blocks of one ledger in order; writes into `report`."""
+    """All blocks of one ledger, in the order in which they are given; writes into `report`.
+
+    `loaded` is None where the rules cannot be had; `replay` False leaves them out.
+    """
 
     def __init__(
         self,
         genesis: Genesis,
         loaded: LoadedRules | None,
-        replay: LoadedRules | None,
         scratch: Scratch,
         report: Report,
         certificates: Certificates,
-        known: object,
+        known: KnownCheckpoints,
+        *,
+        replay: bool,
+        streams: bool,
     ) -> None:
-        raise NotImplementedError
+        self._genesis, self._report = genesis, report
+        self._certificates, self._known = certificates, known
+        self._chain = Chain()
+        self._plain = PlainAudit(genesis, loaded.config if loaded is not None else None, scratch, report, streams=streams)
+        self._replay = Replay(genesis, loaded, scratch) if replay and loaded is not None else None
+        self._replayed_from_start = self._replay is not None
+        self.header: Header | None = None
+
+    @property
+    def replaying(self) -> bool:
+        """Whether the next block will be replayed, if it can be."""
+        return self._replay is not None
+
+    @property
+    def replayed_all(self) -> bool:
+        """Whether every block so far was replayed without a finding."""
+        return self._replayed_from_start and self.replaying
+
+    @property
+    def has_streams(self) -> bool:
+        """Whether every stream was recomputed, with or without rules."""
+        return self.replayed_all or self._plain.has_streams
+
+    @property
+    def size(self) -> int:
+        """Leaves of the log as far as its tree is confirmed."""
+        return self._chain.log.size
+
+    @property
+    def broken(self) -> bool:
+        """Whether the tree differs from the source's, so that later checkpoints say nothing."""
+        return self._chain.broken
+
+    def block(self, block: CheckedBlock) -> None:
+        """Take the next block."""
+        report = self._report
+        for finding in block.findings:
+            report.findings.add(finding)
+        report.counts.blocks += 1
+        report.counts.submissions += len(block.submissions)
+        report.counts.events += sum(len(each.ids) for each in block.submissions)
+        report.counts.bytes += block.input_bytes
+        report.counts.leaves += len(block.leaves)
+        report.counts.missing_bodies += block.missing
+        if block.attachments:
+            # Nothing in this protocol version names a bundle after the genesis.
+            got = f"{len(block.attachments)} attachments"
+            report.findings.add(Finding("attachment-unknown", BYTES, block.height, got=got, place=block.place))
+        if self._replay is not None and self._replay_block(block):
+            return
+        self._plain_block(block)
+
+    def end(self) -> None:
+        """No more blocks follow."""
+        self._flush()
+
+    # --- replay ------------------------------------------------------------------------------------------------------
+
+    def _replay_block(self, block: CheckedBlock) -> bool:
+        """Replay `block`; False where that cannot be done, after which nothing is replayed any more."""
+        replay = self._replay
+        if replay is None:
+            return False
+        if block.height == 0 and replay.genesis_block.height == 0 and self._chain.height < 0:
+            return self._genesis_block(block, replay)
+        head = replay.decided_head
+        follows = block.height == head.height + 1
+        if not follows or block.findings or block.missing:
+            reason = "bodies-missing" if block.missing and follows and not block.findings else "finding"
+            self._stop(reason, block.height)
+            return False
+        findings = admission_findings(block, self._genesis, head.registry)
+        if findings:
+            for finding in findings:
+                self._report.findings.add(finding)
+            block.findings.extend(findings)
+            self._stop("finding", block.height)
+            return False
+        return self._pipelined(block, replay)
+
+    def _pipelined(self, block: CheckedBlock, replay: Replay) -> bool:
+        """Start the rules on `block`, seal the block before meanwhile, then take the answer."""
+        finding = replay.start(block)
+        if not self._sealed():
+            replay.abandon()
+            return False
+        if finding is not None:
+            self._report.findings.add(finding)
+            self._stop("finding", block.height)
+            return False
+        try:
+            replay.finish()
+        except RuntimeFault as fault:
+            self._report.gaps.append(gap("runtime-fault", REPLAY, height=block.height, reason=str(fault)))
+            self._replay = None
+            self._plain.take_over(replay.sealed_head)
+            return False
+        return True
+
+    def _sealed(self) -> bool:
+        """Seal and compare the pending block; False when it differs, after which it has been looked at without rules."""
+        replay = self._replay
+        done = replay.seal_pending() if replay is not None else None
+        if done is None or replay is None:
+            return True
+        block, sealed, findings = done
+        if not findings:
+            self._confirm(block, sealed)
+            return True
+        for finding in findings:
+            self._report.findings.add(finding)
+        self._replay = None
+        self._report.gaps.append(gap("replay-stopped", REPLAY, height=block.height, reason="finding"))
+        self._plain.take_over(replay.sealed_head)
+        self._plain_block(block, quiet=True)
+        return False
+
+    def _genesis_block(self, block: CheckedBlock, replay: Replay) -> bool:
+        sealed = replay.genesis_block
+        findings = compare(block, sealed)
+        if block.submissions or block.time != sealed.header.time:
+            findings.append(Finding("block-impossible", REPLAY, 0, got="genesis block with submissions or another time"))
+        if findings and {finding.field for finding in findings} <= _OF_PROGRAM:
+            self._report.gaps.append(gap("rules-unavailable", REPLAY, reason="the rulebook compiles to another program"))
+            self._replay = None
+            self._plain.forget_config()
+            return False
+        if findings or block.findings:
+            for finding in findings:
+                self._report.findings.add(finding)
+            self._replay = None
+            self._report.gaps.append(gap("replay-stopped", REPLAY, height=0, reason="finding"))
+            self._plain_block(block, quiet=True)
+            return True
+        self._confirm(block, sealed)
+        return True
+
+    def _confirm(self, block: CheckedBlock, sealed: Sealed) -> None:
+        """A replayed block equals what is stored: its log, header and state are those recomputed."""
+        chain, counts = self._chain, self._report.counts
+        chain.log, chain.height, chain.time = sealed.log, sealed.height, sealed.header.time
+        self.header = sealed.header
+        counts.replayed_blocks += 1
+        counts.replayed_events += sum(len(each.ids) for each in block.submissions)
+        counts.timers += sum(1 for item in sealed.decision.items if item.event is None)
+        self._confirmed(sealed.height, sealed.header.time, sealed.size, sealed.root)
+
+    def _stop(self, reason: str, height: int) -> None:
+        """End the replay before the block at `height`."""
+        if not self._flush():
+            return
+        replay, self._replay = self._replay, None
+        if replay is not None:
+            self._report.gaps.append(gap("replay-stopped", REPLAY, height=height, reason=reason))
+            self._plain.take_over(replay.sealed_head)
+
+    def _flush(self) -> bool:
+        return self._sealed()
+
+    # --- without rules -----------------------------------------------------------------------------------------------
+
+    def _plain_block(self, block: CheckedBlock, *, quiet: bool = False) -> None:
+        """Everything that can be said without rules. `quiet` where the replay has named the differences already."""
+        chain, report = self._chain, self._report
+        facts = block.facts or read_leaves(block.leaves, block.height)
+        hashes: list[Digest] = leaf_hashes(block.leaves)
+        first_seq = None if chain.broken else chain.log.size
+        findings = list(facts.findings)
+        expected = chain.expect(block.height, block.place)
+        if expected is not None:
+            findings.append(expected)
+            if expected.code == "block-order":
+                for finding in findings:
+                    report.findings.add(finding)
+                return
+        findings.extend(chain.follow(block.height, block.time, facts.header, hashes, block.checkpoint))
+        findings.extend(self._plain.block(block, facts, hashes, first_seq))
+        if not quiet:
+            for finding in findings:
+                report.findings.add(finding)
+        if facts.header is not None:
+            self.header = facts.header
+        if not chain.broken:
+            self._confirmed(block.height, block.time, chain.log.size, chain.log.root())
+
+    def _confirmed(self, height: int, time: int, size: int, root: Digest) -> None:
+        report = self._report
+        report.height, report.time, report.size, report.root = height, time, size, root.hex()
+        if self.header is not None:
+            report.state_root = self.header.state_root.hex()
+        for finding in (
+            *self._certificates.confirmed(height, time, size, root),
+            *self._known.confirmed(height, size, root),
+        ):
+            report.findings.add(finding)

@@ -44,7 +44,8 @@ class CheckContext:
 
 @dataclass(slots=True)
 class CheckedSubmission:
-    """A submission whose events are canonical; `verified` when its signature held under the key it names.
+    """A submission whose events are canonical; `verified` says whether its signature held under the key it names, None
+    where that key is not known here (it may have been registered since: the caller looks it up).
 
     `bodies` has None where a body is gone. `oldest` and `newest` are the times (unix ms) in its events' ids.
     """
@@ -60,12 +61,15 @@ class CheckedSubmission:
     ids: list[str]
     oldest: int
     newest: int
-    verified: bool
+    verified: bool | None
 
 
 @dataclass(slots=True)
 class CheckedBlock:
-    """A block after `check_block`. With `findings` it cannot be replayed; `missing` bodies stop a replay as well."""
+    """A block after `check_block`. With `findings` it cannot be replayed; `missing` bodies stop a replay as well.
+
+    `damaged`: a submission could not be read and is left out, so that its records cannot be matched.
+    """
 
     height: int
     time: int
@@ -77,6 +81,7 @@ class CheckedBlock:
     note: bytes
     missing: int
     input_bytes: int
+    damaged: bool = False
     findings: list[Finding] = field(default_factory=list)
     facts: LeafFacts | None = None
 
@@ -134,7 +139,9 @@ def check_block(context: CheckContext, block: BlockData, place: str) -> CheckedB
     )
     for number, submission in enumerate(block.submissions):
         found = _check_submission(context, submission, number, checked)
-        if found is not None:
+        if found is None:
+            checked.damaged = True
+        else:
             checked.submissions.append(found)
     checked.input_bytes += sum(map(len, block.attachments))
     if checked.input_bytes > BLOCK_BYTES_MAX:
@@ -184,10 +191,10 @@ def _check_submission(
     message = signed_message(context.origin, data.member, data.key_id, len(hashes), root)
     checked = CheckedSubmission(
         data.member, data.key_id, data.signature, root, sha256(message), heads, bodies, hashes, ids,
-        uuid7_time(min(ids)), uuid7_time(max(ids)), False,
+        uuid7_time(min(ids)), uuid7_time(max(ids)), None,
     )  # fmt: skip
     key = context.event_keys.get(data.key_id)
-    if key is not None:  # an unknown key may have been registered since: the caller looks it up
+    if key is not None:
         finding = signature_finding(key, message, checked, number, block.height)
         if finding is not None:
             block.findings.append(finding)
@@ -214,7 +221,12 @@ def signature_finding(
 
 
 def _check_note(context: CheckContext, block: CheckedBlock) -> tuple[int, Digest] | None:
-    """Size and root of the block's log-signed checkpoint, None (and a finding) where it does not hold."""
+    """Size and root of the block's log-signed checkpoint, None (and a finding) where it does not hold.
+
+    Block 0 needs none: the origin pins the genesis, which determines it.
+    """
+    if not block.height and not block.note:
+        return None
     try:
         unverified = parse_note(block.note)
         checkpoint = parse_checkpoint_text(unverified.text)

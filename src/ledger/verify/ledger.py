@@ -36,7 +36,7 @@ from ledger.verify.findings import (
 from ledger.verify.replay import LoadedRules
 from ledger.verify.report import CertifiedReport, Report
 from ledger.verify.scratch import Scratch
-from ledger.verify.source import LedgerSource, Piece
+from ledger.verify.source import LedgerSource, Piece, StateEntry
 from ledger.verify.state import check_rows
 from ledger.verify.trust import KnownCheckpoints, Trust, freshness
 
@@ -151,8 +151,11 @@ class _Audit:
     def _blocks(self, genesis: Genesis, loaded: LoadedRules | None) -> None:
         report = self._report
         certificates = Certificates(genesis.clock == "wall")
-        replay = loaded if self._options.replay else None
-        audit = BlockAudit(genesis, loaded, replay, self._scratch, report, certificates, self._known)
+        entries = self._source.state()
+        audit = BlockAudit(
+            genesis, loaded, self._scratch, report, certificates, self._known,
+            replay=self._options.replay, streams=entries is not None,
+        )  # fmt: skip
         context = _context(genesis, parse_leaves=not audit.replaying)
         events = 0
         for piece in self._parallel.check(context, self._source.pieces()):
@@ -163,12 +166,13 @@ class _Audit:
                 events += sum(len(each.ids) for each in block.submissions)
                 if self._progress is not None:
                     self._progress(block.height, events)
-            for finding in certificates.add(piece.certificates, audit.size):
-                report.findings.add(finding)
+            if not audit.broken:  # a broken tree matches no checkpoint, which has been said
+                for finding in certificates.add(piece.certificates, audit.size):
+                    report.findings.add(finding)
         audit.end()
-        self._end(audit, certificates)
+        self._end(audit, certificates, entries)
 
-    def _end(self, audit: BlockAudit, certificates: Certificates) -> None:
+    def _end(self, audit: BlockAudit, certificates: Certificates, entries: Iterable[StateEntry] | None) -> None:
         """Everything that only the whole ledger tells."""
         report, trust = self._report, self._options.trust
         head = self._source.head()
@@ -176,7 +180,7 @@ class _Audit:
             report.findings.add(
                 Finding("block-missing", TREE, report.height + 1, expected=f"head {head}", got=f"head {report.height}")
             )
-        for finding in certificates.end():
+        for finding in certificates.end() if not audit.broken else ():
             report.findings.add(finding)
         report.gaps.extend(self._known.end(report.size))
         report.agreed = [(each.source, each.size) for each in self._known.agreed]
@@ -184,17 +188,16 @@ class _Audit:
         _certified(report, certificates, trust, self._options.now_ms)
         if report.counts.missing_bodies:
             report.gaps.append(gap("bodies-missing", BODIES, count=report.counts.missing_bodies))
-        self._state(audit)
+        self._state(audit, entries)
         for found in self._source.inspect():
             if isinstance(found, Gap):
                 report.gaps.append(found)
             else:
                 report.findings.add(found)
 
-    def _state(self, audit: BlockAudit) -> None:
+    def _state(self, audit: BlockAudit, entries: Iterable[StateEntry] | None) -> None:
         """The source's own copy of the state, where it has one."""
         report = self._report
-        entries = self._source.state()
         header = audit.header
         if entries is None or header is None:
             if not audit.replayed_all:

@@ -1,0 +1,192 @@
+"""Checks what a block says where rules are not replayed: signers, records, the index of events, governance, streams.
+
+Rules: the ledger's own verdicts (conflict, governance) need no rulebook and are recomputed; a duplicate must stand in the
+log already. Not here: tree and header (see `chain`), and verdicts of rules (see `replay`).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from ledger.core import canonical
+from ledger.core.config import Config
+from ledger.core.event import Event
+from ledger.core.genesis import Genesis
+from ledger.core.hashing import ZERO_DIGEST, Digest
+from ledger.core.header import Header
+from ledger.core.keys import COSIGN, EVENT
+from ledger.core.leaf import Record, TimerLeaf
+from ledger.core.merkle import EMPTY_RANGE
+from ledger.core.registry import genesis_registry
+from ledger.errors import RejectedError
+from ledger.machine import governance
+from ledger.machine.admit import NEW, Admitted
+from ledger.machine.block import Head
+from ledger.verify.admission import admission_findings
+from ledger.verify.check import CheckedBlock, CheckedSubmission
+from ledger.verify.findings import LEAVES, REPLAY, STATE, Finding, show
+from ledger.verify.leaves import LeafFacts, Matched, ReadLeaf, match_leaves
+from ledger.verify.report import Report
+from ledger.verify.scratch import Scratch
+from ledger.verify.state import StreamBook
+
+
+class PlainAudit:
+    """Members, keys, events and streams of a ledger, block by block, without its rules.
+
+    `config` is None where the rulebook could not be compiled: then only that it stays the same can be checked.
+    """
+
+    def __init__(
+        self, genesis: Genesis, config: Config | None, scratch: Scratch, report: Report, *, streams: bool
+    ) -> None:
+        self._genesis, self._scratch, self._report = genesis, scratch, report
+        self._head = Head(-1, genesis.time, EMPTY_RANGE, 0, config or _unknown(genesis), genesis_registry(genesis))
+        self._config_hash: Digest | None = config.hash if config is not None else None
+        self._streams = StreamBook(scratch) if streams else None
+
+    def take_over(self, head: Head) -> None:
+        """Go on from where a replay ended."""
+        self._head = head
+        self._config_hash = head.config.hash
+
+    def forget_config(self) -> None:
+        """The network runs another program than this software compiles: take the config's hash as it stands."""
+        self._config_hash = None
+
+    def block(self, block: CheckedBlock, facts: LeafFacts, hashes: list[Digest], first_seq: int | None) -> list[Finding]:
+        """The findings of one block; members and keys of the next follow from it."""
+        if block.height == 0:
+            return self._genesis_block(block, facts)
+        findings: list[Finding] = []
+        if not block.findings:
+            findings.extend(admission_findings(block, self._genesis, self._head.registry))
+        matched = match_leaves(block, facts, first_seq)
+        if not block.damaged:
+            findings.extend(matched.findings)
+            findings.extend(self._index(block, matched, first_seq))
+            findings.extend(self._govern(block, matched, first_seq))
+        for read in facts.leaves:
+            leaf = read.leaf
+            if isinstance(leaf, TimerLeaf):
+                self._report.counts.timers += 1
+                if leaf.due > block.time:
+                    seq = None if first_seq is None else first_seq + read.offset
+                    expected = f"≤ {block.time}"
+                    findings.append(Finding("timer", LEAVES, block.height, seq, leaf.key, "due", expected, str(leaf.due)))
+        self._join(block, facts, matched, hashes, first_seq)
+        if facts.header is not None:
+            findings.extend(self._config(block, facts.header))
+        return findings
+
+    def _genesis_block(self, block: CheckedBlock, facts: LeafFacts) -> list[Finding]:
+        findings: list[Finding] = []
+        header = facts.header
+        wanted: tuple[tuple[str, object, object], ...] = (
+            ("leaves", 1, len(block.leaves)),
+            ("submissions", 0, len(block.submissions)),
+            ("time", self._genesis.time, block.time),
+            ("genesis", self._genesis.hash, header.genesis if header is not None else None),
+        )
+        for name, expected, got in wanted:
+            if expected != got:
+                findings.append(Finding("genesis", LEAVES, 0, 0, None, name, show(expected), show(got)))
+        if header is not None:
+            findings.extend(self._config(block, header))
+        return findings
+
+    def _config(self, block: CheckedBlock, header: Header) -> list[Finding]:
+        """The config in force is that of the state before; this protocol version never changes it."""
+        if self._config_hash is None:
+            self._config_hash = header.config
+        if header.config == self._config_hash:
+            return []
+        expected, got = self._config_hash.hex(), header.config.hex()
+        return [Finding("config", STATE, block.height, header.index, None, "config", expected, got)]
+
+    def _index(self, block: CheckedBlock, matched: Matched, first_seq: int | None) -> list[Finding]:
+        """Every event is new, a conflict or a duplicate, as the index of all events says."""
+        names = [(member, event_id) for member, event_id, _ in matched.unrecorded]
+        names.extend((submission.member, submission.ids[index]) for _, submission, index in matched.records)
+        known = self._scratch.find_events(names)
+        findings: list[Finding] = []
+        added: list[tuple[str, str, Digest]] = []
+        for read, submission, index in matched.records:
+            member, event_id, digest = submission.member, submission.ids[index], submission.hashes[index]
+            hashes = known.setdefault((member, event_id), [])
+            expected = "duplicate" if digest in hashes else "conflict" if hashes else "new"
+            got = "conflict" if read.ledger_code == "conflict" else "new"
+            if expected != got:
+                seq = None if first_seq is None else first_seq + read.offset
+                event = f"{member}/{event_id}"
+                findings.append(Finding("event-status", LEAVES, block.height, seq, event, "verdict", expected, got))
+            hashes.append(digest)
+            added.append((member, event_id, digest))
+        for member, event_id, digest in matched.unrecorded:
+            if digest not in known.get((member, event_id), ()):
+                event = f"{member}/{event_id}"
+                findings.append(Finding("event-without-leaf", LEAVES, block.height, event=event, expected=digest.hex()))
+        self._scratch.add_events(added)
+        return findings
+
+    def _govern(self, block: CheckedBlock, matched: Matched, first_seq: int | None) -> list[Finding]:
+        """Decide the `sys.*` events again, and take over the members and keys they leave."""
+        findings: list[Finding] = []
+        deciding = governance.Governance(self._head, block.height)
+        for read, submission, index in matched.records:
+            leaf = read.leaf
+            head = submission.heads[index]
+            if b'"kind":"sys.' not in head or read.author_only or not isinstance(leaf, Record):
+                continue
+            fields = canonical.parse(head)
+            if not governance.is_governance(fields):
+                continue
+            try:
+                signer = self._head.registry.signer(submission.key_id, submission.member, EVENT, block.height)
+            except RejectedError:
+                continue  # `admission_findings` has said so
+            event = Event(head, submission.bodies[index] or b"", fields, {}, submission.hashes[index])
+            item = deciding.decide(Admitted(event, submission.member, signer, (0, index), NEW))
+            if item.verdict != leaf.verdict and read.ledger_code != "leaf-size":
+                seq = None if first_seq is None else first_seq + read.offset
+                name = f"{leaf.member}/{leaf.id}"
+                expected, got = item.verdict.decode(), show(leaf.verdict.decode())
+                findings.append(Finding("verdict", REPLAY, block.height, seq, name, "verdict", expected, got))
+        self._head = replace(
+            self._head, height=block.height, time=block.time, config=deciding.config, registry=deciding.registry
+        )
+        return findings
+
+    def _join(
+        self, block: CheckedBlock, facts: LeafFacts, matched: Matched, hashes: list[Digest], first_seq: int | None
+    ) -> None:
+        """Let the block's leaves join their streams, as far as places are known."""
+        if self._streams is None or first_seq is None or block.damaged or block.findings:
+            self._streams = None
+            return
+        heads: dict[int, tuple[CheckedSubmission, int]] = {
+            read.offset: (submission, index) for read, submission, index in matched.records
+        }
+        for read in facts.leaves:
+            found = heads.get(read.offset)
+            fields = json.loads(found[0].heads[found[1]]) if found is not None else None
+            if fields is None and isinstance(read.leaf, Record):
+                self._streams = None
+                return
+            self._streams.join(read, first_seq + read.offset, hashes[read.offset], fields)
+        self._streams.close_block(block.time)
+
+    @property
+    def has_streams(self) -> bool:
+        """Whether every stream up to the last block is in the scratch state."""
+        return self._streams is not None
+
+
+def _unknown(genesis: Genesis) -> Config:
+    """What the genesis says of the config; the program is not known."""
+    cosigners = tuple((member, key.public.key_id) for member, key in genesis.keys(COSIGN))
+    return Config(genesis.rulebook, genesis.calendar, ZERO_DIGEST, 0, genesis.parameters, cosigners, cosigners)
+
+
+__all__ = ["PlainAudit", "ReadLeaf"]
