@@ -1,6 +1,6 @@
 """Decides which bytes on the wire are a submission: msgpack around one zstd frame of heads and bodies.
 
-Rules (SPEC, submissions): `[1, origin, member, key_id, events, signature]`; `events` is exactly one zstd frame with a
+Rules (SPEC R-P02): `[1, origin, member, key_id, events, signature]`; `events` is exactly one zstd frame with a
 declared content size, no dictionary and a window of at most 8 MiB over the flat msgpack list
 `[head, body, head, body, …]`. Sizes are checked before anything is unpacked or allocated.
 The framing is never signed and never hashed: two framings of one submission are the same submission.

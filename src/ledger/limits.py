@@ -65,3 +65,9 @@ HTTP_PAGE_DEFAULT: Final = 100
 HTTP_PAGE_MAX: Final = 1_000
 HTTP_WAIT_S_MAX: Final = 60  # long polls
 PEER_ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024  # one page of blocks from another node
+
+# Proof files (section 9).
+PROOF_BYTES_MAX: Final = 32 * 1024 * 1024  # one file is read whole; larger questions are what exports are for
+PROOF_ENTRIES_MAX: Final = 50_000  # entries of one completeness proof
+PROOF_PATH_MAX: Final = 64  # an inclusion path has at most one hash for each bit of an index
+PROOF_RANGE_PATH_MAX: Final = 2 * 64  # left and right of a range

@@ -1,4 +1,4 @@
-"""The state map and the streams recomputed from their definition each time: slow, short, and the judge of the fast code.
+"""The state map and the streams recomputed from their definition: slow, short, and the judge of the fast code.
 
 Written from docs/SPEC.md (state map, streams) alone; shares no code with `ledger` but SHA-256.
 """

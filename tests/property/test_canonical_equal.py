@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -14,10 +15,8 @@ from ledger.errors import MalformedError
 from ledger.limits import INT_MAX, JSON_DEPTH_MAX
 
 CODECS = {"standard": canonical._standard_codec()}
-try:
+with contextlib.suppress(ImportError):
     CODECS["msgspec"] = canonical._msgspec_codec()
-except ImportError:
-    pass
 
 texts = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=12)
 keys = st.text(st.characters(min_codepoint=1, max_codepoint=127), max_size=6)
@@ -32,10 +31,47 @@ wild_values = st.recursive(
 )
 
 PIECES = [
-    "{", "}", "[", "]", ",", ":", '"', "\\", "\\u0000", "\\u001f", "\\u00e9", "\\ud800", "\\n", "\\/", "\\b", "true",
-    "null", "false", "-0", "0", "-", "1", "01", "1.0", "1e3", "9007199254740991", "9007199254740992", " ", "\n", '"a"',
-    '"b":', '"é"', '"\x7f"', "\u2028", "é", "\0", "\x1f", "😀", "a", "NaN",
-]  # fmt: skip
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    ":",
+    '"',
+    "\\",
+    "\\u0000",
+    "\\u001f",
+    "\\u00e9",
+    "\\ud800",
+    "\\n",
+    "\\/",
+    "\\b",
+    "true",
+    "null",
+    "false",
+    "-0",
+    "0",
+    "-",
+    "1",
+    "01",
+    "1.0",
+    "1e3",
+    "9007199254740991",
+    "9007199254740992",
+    " ",
+    "\n",
+    '"a"',
+    '"b":',
+    '"é"',
+    '"\x7f"',
+    "\u2028",
+    "é",
+    "\0",
+    "\x1f",
+    "😀",
+    "a",
+    "NaN",
+]
 jsonish = st.lists(st.sampled_from(PIECES), max_size=14).map(lambda parts: "".join(parts).encode())
 
 
@@ -58,8 +94,7 @@ def outcome(function: Any, argument: Any) -> object:
     try:
         return function(argument)
     except MalformedError as error:
-        assert error.code == "canonical"
-        return MalformedError
+        return MalformedError if error.code == "canonical" else error
 
 
 def fast_only(name: str, data: bytes) -> object:
@@ -67,7 +102,7 @@ def fast_only(name: str, data: bytes) -> object:
     decode, encode = CODECS[name]
     kept = canonical._decode, canonical._encode, canonical.parse_reference
     canonical._decode, canonical._encode = decode, encode
-    canonical.parse_reference = lambda _data, *, bytes_max: MalformedError  # noqa: ARG005
+    canonical.parse_reference = lambda _data, *, bytes_max: MalformedError
     try:
         return canonical.parse(data)
     finally:
@@ -137,7 +172,7 @@ def test_encoders_agree_on_any_value(value: Any) -> None:
 
 @pytest.mark.parametrize("start", range(0, 0x10000, 0x2000))
 def test_every_code_point_of_the_basic_plane(codec: str, start: int) -> None:
-    """Each code point, as value and as key, literally and as \\uXXXX, is accepted or refused as the rules say."""
+    r"""Each code point, as value and as key, literally and as \uXXXX, is accepted or refused as the rules say."""
     for code in range(start, start + 0x2000):
         char = chr(code)
         surrogate = 0xD800 <= code <= 0xDFFF

@@ -11,7 +11,9 @@ from ledger.core import canonical, event
 from ledger.errors import MalformedError
 
 identifiers = st.from_regex(r"[a-z0-9][a-z0-9._:~/-]{0,6}", fullmatch=True) | st.sampled_from(["a" * 128, "a" * 129])
-odd = st.sampled_from(["", "A", "a b", "é", 0, None, True, [], {}, ["a", "a"], [[]], "ab" * 32, ["ab" * 32], ["x"] * 70])
+odd = st.sampled_from(
+    ["", "A", "a b", "é", 0, None, True, [], {}, ["a", "a"], [[]], "ab" * 32, ["ab" * 32], ["x"] * 70]
+)
 digests = st.sampled_from(["ab" * 32, "cd" * 32, "AB" * 32, "ab" * 31])
 days = st.builds("{:04d}-{:02d}-{:02d}".format, st.integers(1960, 2040), st.integers(0, 14), st.integers(0, 33))
 times = st.builds("{}T{:02d}:{:02d}:{:02d}.{:03d}Z".format, days, *(st.integers(0, n) for n in (25, 61, 61, 999)))
@@ -28,7 +30,9 @@ heads = st.fixed_dictionaries(
         "id": or_odd(uuids),
         "kind": or_odd(identifiers),
         "refs": or_odd(
-            st.dictionaries(or_odd(identifiers).map(str), or_odd(identifiers | st.lists(identifiers, max_size=9)), max_size=18)
+            st.dictionaries(
+                or_odd(identifiers).map(str), or_odd(identifiers | st.lists(identifiers, max_size=9)), max_size=18
+            )
         ),
         "time": or_odd(times),
         "v": or_odd(st.just(1)),

@@ -58,9 +58,11 @@ def test_round_trip(count: int) -> None:
 def test_identity_does_not_depend_on_framing() -> None:
     """Other compression, a checksum, longer msgpack forms: the same submission with the same identity."""
     content = msgpack.packb(FLAT)
-    long_list = b"\xdd" + len(FLAT).to_bytes(4, "big") + b"".join(
-        b"\xc6" + len(part).to_bytes(4, "big") + part for part in FLAT
-    )  # fmt: skip
+    long_list = (
+        b"\xdd"
+        + len(FLAT).to_bytes(4, "big")
+        + b"".join(b"\xc6" + len(part).to_bytes(4, "big") + part for part in FLAT)
+    )
     for events in (frame(content, level=19), frame(content, write_checksum=True), frame(long_list)):
         assert framing.parse(framed(events=events)) == GOOD
 
@@ -110,9 +112,23 @@ def test_misshapen_envelopes_are_refused(changes: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"\xc1", b"\x96", b"\x90", b"\xc0", b"\x01", b"\x80", b"\x91" * 3000, b"\xdd\xff\xff\xff\xff", b"\xdb\xff\xff\xff\xff", b"\xc6\xff\xff\xff\xff", b"\xdf\xff\xff\xff\xff", b"\xa1\xff"],
+    [
+        b"",
+        b"\xc1",
+        b"\x96",
+        b"\x90",
+        b"\xc0",
+        b"\x01",
+        b"\x80",
+        b"\x91" * 3000,
+        b"\xdd\xff\xff\xff\xff",
+        b"\xdb\xff\xff\xff\xff",
+        b"\xc6\xff\xff\xff\xff",
+        b"\xdf\xff\xff\xff\xff",
+        b"\xa1\xff",
+    ],
     ids=repr,
-)  # fmt: skip
+)
 def test_odd_msgpack_is_refused(data: bytes) -> None:
     """Unfinished, deep, huge or meaningless msgpack is refused as framing, without taking memory for it."""
     assert refusal(data).code == "framing"
@@ -174,7 +190,12 @@ def test_frames_outside_the_profile_are_refused() -> None:
     assert good[4] == 0x60  # single segment, two bytes of content size: the last two really lie
     for what, each in frames.items():
         assert refusal(framed(events=each)).code == "framing", what
-    for what, words in {"undeclared": "undeclared", "dictionary": "dictionary", "window": "window", "too large": "too large"}.items():
+    for what, words in {
+        "undeclared": "undeclared",
+        "dictionary": "dictionary",
+        "window": "window",
+        "too large": "too large",
+    }.items():
         assert words in refusal(framed(events=frames[what])).message
 
 
@@ -196,7 +217,10 @@ def test_sizes_are_bounded_both_ways() -> None:
     )
     with pytest.raises(MalformedError, match="events too large"):
         framing.encode(wide)
-    dense = [samples.event(n, content={"x": "".join(samples.digest(1000 * n + m).hex() for m in range(900))}) for n in range(30)]
+    dense = [
+        samples.event(n, content={"x": "".join(samples.digest(1000 * n + m).hex() for m in range(900))})
+        for n in range(30)
+    ]
     with pytest.raises(MalformedError, match="submission too large"):
         framing.encode(submission.new_submission(ORIGIN, "ga", signer(1), dense))
 
@@ -208,9 +232,7 @@ def test_threads_do_not_share_decompressors() -> None:
     wrong: list[object] = []
 
     def work() -> None:
-        for _ in range(20):
-            if framing.parse(data) != expected:
-                wrong.append(1)
+        wrong.extend(number for number in range(20) if framing.parse(data) != expected)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
@@ -226,7 +248,9 @@ packable = st.recursive(
 )
 
 
-@given(st.binary(max_size=60) | packable.map(msgpack.packb) | st.lists(packable, min_size=6, max_size=6).map(msgpack.packb))
+@given(
+    st.binary(max_size=60) | packable.map(msgpack.packb) | st.lists(packable, min_size=6, max_size=6).map(msgpack.packb)
+)
 def test_any_bytes_are_malformed(data: bytes) -> None:
     """No bytes make parse raise anything but MalformedError."""
     refusal(data)

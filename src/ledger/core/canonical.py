@@ -1,6 +1,6 @@
 """Decides whether bytes are canonical JSON and turns values into it: one spelling for one value, both ways.
 
-Rules (SPEC, canonical JSON): for every accepted `b`, `encode(parse(b)) == b`; the bytes themselves are what is stored
+Rules (SPEC R-E02): for every accepted `b`, `encode(parse(b)) == b`; the bytes themselves are what is stored
 and hashed. A fast path decodes, encodes again and compares; whatever it refuses, the reference parser decides, so the
 reference is the only authority and the fast path may only be quicker, never different (tests/property shows it).
 `msgspec` is used when it is installed, the standard library otherwise.

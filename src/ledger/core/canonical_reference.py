@@ -1,6 +1,6 @@
 """Decides, character by character, which bytes are canonical JSON: the slow reading that the fast paths must equal.
 
-Rules (SPEC, canonical JSON; a subset of RFC 8785): an object at the top; ASCII keys in ascending order, none twice;
+Rules (SPEC R-E02; a subset of RFC 8785): an object at the top; ASCII keys in ascending order, none twice;
 strings of any Unicode scalar value but U+0000, escaped only where JSON demands it and in one way; integers within
 ±(2^53-1), no `-0`; no floats; no white space; UTF-8; at most 16 levels and 60 KiB.
 Not here: speed, and any meaning of the fields.
@@ -123,7 +123,7 @@ class _Reader:
         digits = self.position
         while self.peek() in _DIGITS:
             self.position += 1
-            # SPEC: bounded before conversion, so that a long number costs nothing.
+            # SPEC R-E02: bounded before conversion, so that a long number costs nothing.
             if self.position - start > _INT_CHARS_MAX:
                 self.refuse("integer out of range")
         number = self.text[digits : self.position]

@@ -1,6 +1,6 @@
 """Decides what a tree head's text is: the three lines of a C2SP tlog-checkpoint, and nothing behind them.
 
-Rules (c2sp.org/tlog-checkpoint; SPEC, checkpoints): origin, decimal size without leading zeros, canonical base64 root,
+Rules (c2sp.org/tlog-checkpoint; SPEC R-Q01): origin, decimal size without leading zeros, canonical base64 root,
 each line ended by newline; no extension lines. The empty tree has the empty root.
 Not here: signatures (see `note`, `cosignature`) and whether the origin is the expected one (see `quorum`).
 """

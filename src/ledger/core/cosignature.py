@@ -2,7 +2,7 @@ r"""Decides what a cosigner states: at this time, this is the largest tree of th
 
 Rules (c2sp.org/tlog-cosignature, Ed25519): signature type 0x04; the line holds u64 big-endian seconds ‖ 64 bytes over
 `cosignature/v1\ntime <seconds>\n` ‖ note text. The message does not name the cosigner, so one key serves one name.
-Not here: when a node may sign (the signer rule of SPEC needs its durable state), and how many suffice (`quorum`).
+Not here: when a node may sign (SPEC R-Q10 needs its durable state), and how many suffice (`quorum`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Decides which 32 bytes are an acceptable Ed25519 point: canonical, on the curve, of prime order.
 
-Rules (RFC 8032, section 5.1; SPEC, keys): y < p, no "minus zero" x, a square root must exist, and [L]P is the neutral
+Rules (RFC 8032, section 5.1; SPEC R-K02): y < p, no "minus zero" x, a square root must exist, and [L]P is the neutral
 point while P is not. Plain integers, slow on purpose: it runs once when a key is registered or first read.
 Never used for signing or for secrets: nothing here runs in constant time.
 """

@@ -1,7 +1,7 @@
 r"""Decides what an event is: a head kept for ever and a body that may be erased, both canonical JSON, under one hash.
 
-Rules (SPEC, events): the head has a closed set of fields, absent when empty but for `refs`; every name in it is an
-identifier; the body carries a 16-byte salt, so that a hash that outlives its body cannot be guessed.
+Rules (SPEC R-E10 to R-E15): the head has a closed set of fields, absent when empty but for `refs`; every name in it
+is an identifier; the body carries a 16-byte salt, so that a hash that outlives its body cannot be guessed.
 `event_hash = H("suyuan/event/v1\0" ‖ H(head) ‖ H(body))`.
 Not here: whether the kind exists and its refs are right (the rules decide that, and such an event is still recorded).
 """
@@ -117,7 +117,7 @@ def parse_head(head: bytes) -> dict[str, Any]:
 
 
 def check_fields(fields: dict[str, Any]) -> None:
-    """Raise `MalformedError` unless a parsed head has exactly the fields of SPEC, each of its form."""
+    """Raise `MalformedError` unless a parsed head has exactly the fields of SPEC R-E10, each of its form."""
     names = fields.keys()
     if not (names <= _FIELDS and names >= _REQUIRED):
         raise MalformedError(
@@ -129,7 +129,7 @@ def check_fields(fields: dict[str, Any]) -> None:
     check_identifier(fields["kind"], "kind")
     parse_time(fields["time"])
     _check_refs(fields["refs"])
-    # SPEC: absent when empty, so that one event has one head.
+    # SPEC R-E10: absent when empty, so that one event has one head.
     if "intent" in fields and fields["intent"] is not True:
         raise MalformedError("head", "intent is true or absent", got=fields["intent"])
     if "data_subjects" in fields:

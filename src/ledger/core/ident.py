@@ -1,6 +1,6 @@
 """Decides what may name a thing or a moment: identifiers, UUIDv7, times and origins, each with exactly one spelling.
 
-Rules (SPEC, identifiers): identifiers are ASCII `[a-z0-9][a-z0-9._:~/-]{0,127}`; UUIDs are lower-case version 7
+Rules (SPEC R-E03, origins R-G02): identifiers are ASCII `[a-z0-9][a-z0-9._:~/-]{0,127}`; UUIDs are lower-case version 7
 (RFC 9562); times are `YYYY-MM-DDThh:mm:ss.sssZ`, years 1970 to 9999, real calendar dates, no leap second;
 an origin is `<name>/<64 hex>` and so binds the genesis.
 Not here: whether the thing exists, any clock and any randomness.

@@ -1,8 +1,8 @@
 """Decides which public keys and signatures count: Ed25519 with every check that implementations disagree on made first.
 
-Rules (SPEC, keys): a key names its algorithm by one byte; `key_id = SHA-256(u8 algorithm ‖ raw)`, whole, untagged.
+Rules (SPEC R-K01 to R-K04): a key names its algorithm by one byte; `key_id = SHA-256(u8 algorithm ‖ raw)`, untagged.
 Ed25519 (RFC 8032): the public key is canonical and of prime order; S < L; R is canonical and not of small order; then
-the cofactorless equation. Under these checks all verifiers agree, batching ones included.
+the cofactorless equation (OpenSSL's and Go's), so that no two of our nodes can differ about a signature.
 One public key serves one use of one member for ever; a registration is signed by the new key itself.
 Not here: key files, randomness, and who may hold a key (see the registry).
 """

@@ -249,7 +249,7 @@ def range_proof_nodes(begin: int, end: int, size: int) -> tuple[list[Node], list
 
 
 def prove_range(begin: int, end: int, size: int, nodes: Mapping[Node, Digest]) -> list[Digest]:
-    """The roots of the complete subtrees left and right of [begin, end), left to right (SPEC, range proof)."""
+    """The roots of the complete subtrees left and right of [begin, end), left to right (SPEC R-V03)."""
     left, right = range_proof_nodes(begin, end, size)
     return [_read(node, nodes) for node in (*left, *right)]
 

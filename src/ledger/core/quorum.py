@@ -1,6 +1,6 @@
 """Decides when a checkpoint is certified: distinct cosigners, each verified, more than two thirds of the set.
 
-Rules (SPEC, checkpoints): a certificate is a note with at least one line by a log key named origin and cosignature
+Rules (SPEC R-Q01 to R-Q03): a certificate is a note with at least one line by a log key named origin and cosignature
 lines of which at most one belongs to each key; k lines of n cosigners suffice when 3k > 2n. Every line of a known key
 must hold, unknown lines prove nothing and are ignored (c2sp.org/signed-note), and the order of lines has no meaning
 when read; written notes hold log lines first, then cosignatures, each sorted by name and key hash.

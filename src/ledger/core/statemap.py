@@ -37,6 +37,7 @@ from ledger.core.mapkeys import (
     stream_key,
     value_hash,
 )
+from ledger.core.mapproof import MapProof, Window, prove_map, verify_map
 from ledger.core.maptree import MapTree, TreeUndo
 
 __all__ = [
@@ -49,10 +50,12 @@ __all__ = [
     "NS_STREAM",
     "NS_TIMER",
     "PAIR_BYTES",
+    "MapProof",
     "MapTree",
     "MapUpdate",
     "ReadBuckets",
     "TreeUndo",
+    "Window",
     "bucket_count",
     "bucket_index",
     "bucket_leaf_hash",
@@ -66,7 +69,9 @@ __all__ = [
     "object_key",
     "object_value",
     "parse_object_value",
+    "prove_map",
     "stream_key",
     "update",
     "value_hash",
+    "verify_map",
 ]

@@ -2,21 +2,25 @@
 
 A stream is the RFC 6962 tree whose level 0 *are* the log's leaf hashes of its records, not hashed again. The compact
 range that appending needs is local; the value is what the map commits to.
-Rule: one value has one spelling, so its hash decides it. Not here: which records join which stream.
+Rule: one value has one spelling, so its hash decides it. Not here: what of a block joins `!refused` streams, and findings
+(see `machine.streams`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from ledger.core.hashing import Digest
 from ledger.core.mapkeys import next_blind
 from ledger.core.merkle import CompactRange
 from ledger.errors import MalformedError, invariant
 from ledger.limits import INT_MAX
+
+Stream = tuple[str, str]
+"""(stream kind, id)."""
 
 _NUMBER: Final = rb"(0|[1-9][0-9]{0,15})"
 _DIGEST: Final = rb'"([0-9a-f]{64})"'
@@ -99,3 +103,18 @@ def advance(
     grown = tree.append(leaf_hashes[0]) if len(leaf_hashes) == 1 else tree.extend(leaf_hashes)
     value = StreamValue(Digest(blind or b""), first, seqs[-1], grown.root(), grown.size, time)
     return value, grown
+
+
+def event_streams(member: str, fields: Mapping[str, Any]) -> list[Stream]:
+    """The streams that an event's record joins by author and head alone: author, refs, data subjects.
+
+    `fields` is a checked head. A data subject's tag is keyed by the department, so its stream is named below the member:
+    nobody else can join it. A record joins a stream once.
+    """
+    streams = {("member", member): None}
+    for kind, value in fields["refs"].items():
+        for identifier in value if isinstance(value, list) else (value,):
+            streams[kind, identifier] = None
+    for tag in fields.get("data_subjects", ()):
+        streams["subject", f"{member}/{tag}"] = None
+    return list(streams)

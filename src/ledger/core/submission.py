@@ -1,6 +1,6 @@
 r"""Decides what one signature covers: the events of one submission, by one key of one member, on one network.
 
-Rules (SPEC, submissions): signed is `"suyuan/submission/v1\0" ‖ lp(origin) ‖ lp(member) ‖ key_id ‖ u32be n ‖ root`
+Rules (SPEC R-P01): signed is `"suyuan/submission/v1\0" ‖ lp(origin) ‖ lp(member) ‖ key_id ‖ u32be n ‖ root`
 with the RFC 6962 root over D[i] = event_hash, n from 1 to 1,000; the identity is H of that message, never of the
 framing. One event can be shown with its path to the root, without its neighbours.
 Not here: framing (`ledger.framing`), membership, and whether the key may sign.

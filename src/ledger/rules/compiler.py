@@ -67,10 +67,10 @@ class Compiler:
         for rule in self.book.rules.values():
             for name, facts in rule.functions.items():
                 if name.startswith("on_timer_"):
-                    timer = name.removeprefix("on_timer_")
+                    timer = name.removeprefix("on_timer_").replace("_", ".")
                     if timer in self.handlers or not timer.startswith(rule.id):
                         self.refuse(rule, facts.node.lineno, f"timer {timer!r} is handled twice, or named by another rule",
-                                    f"timers of {rule.id} are called {rule.id} or {rule.id}_…")  # fmt: skip
+                                    f"timers of {rule.id} are called {rule.id} or {rule.id}.…")  # fmt: skip
                     self.handlers[timer] = self._handler(rule, name)
                 elif name == "on_any":
                     for kind in self.listeners:
@@ -109,7 +109,7 @@ class Compiler:
             handler = self.handlers.get(touch.rule)
             if handler is None:
                 if touch.op == "timer":
-                    self.refuse(rule, touch.line, f"nobody handles the timer {touch.rule!r}", f"def on_timer_{touch.rule}(…)")
+                    self.refuse(rule, touch.line, f"nobody handles the timer {touch.rule!r}", f"def on_timer_{touch.rule.replace('.', '_')}(…)")
                 continue
             missing = [read for read in handler.names if read not in objects or read in many]
             if missing:
@@ -234,7 +234,7 @@ class Compiler:
         for name in sorted(book.kinds):
             parts.append(emit_kind(self._plan(book.kinds[name])))
         timers = [
-            f"    {literal(name)}: [{literal(handler.names)}, {function_name(handler.rule.id, handler.function)}],"
+            f"    {literal(name)}: [{literal(handler.names)}, {function_name(handler.rule.id, handler.function)}, {literal(handler.rule.id)}],"
             for name, handler in sorted(self.handlers.items())
         ]
         parts.append("_TIMERS = {\n" + "\n".join(timers) + "\n}\n")
@@ -279,9 +279,11 @@ class Compiler:
     def _plan(self, kind: Kind) -> KindPlan:
         objects = kind.objects()
         tables: list[list[Any]] = []
+        # An object that must exist is moved, one that may be new is started; a kind that only starts leaves the rest alone.
+        existing = {ref.name for ref in kind.refs if ref.exists}
         for name in sorted(objects):
             table = self.book.tables.get(objects[name])
-            if table is not None and kind.name in table.kinds():
+            if table is not None and (table.moves_by(kind.name) or (kind.name in table.start and name not in existing)):
                 steps = {status: moves[kind.name] for status, moves in sorted(table.moves.items()) if kind.name in moves}
                 tables.append([name, table.field, steps, table.start.get(kind.name), table.otherwise.get(kind.name)])
         touches = [

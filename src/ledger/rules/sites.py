@@ -8,13 +8,16 @@ Never here: the values of arguments.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from ledger.rules import grammar
 from ledger.rules.facts import FunctionFacts, Label, Touch
 
 Refuse = Callable[..., NoReturn]
+
+_TIMER_NAME: Final = re.compile(r"[A-Z][A-Za-z0-9]{0,15}(\.[a-z][a-z0-9]{0,15})?").fullmatch
 
 
 def collect_call(refuse: Refuse, facts: FunctionFacts, node: ast.Call, name: str) -> None:
@@ -65,7 +68,13 @@ def _touch(refuse: Refuse, node: ast.Call, name: str, rule: str, given: dict[str
     own = label is not None and "by" in given and ast.dump(given["label"]) == ast.dump(given["by"])
     if kinds and label is not None and not own:
         refuse(node, "a labelled duty is discharged by kinds only when its label is its obligor", "use discharge(…)")
-    return Touch(op, rule, on, label, node.lineno, kinds, own)
+    return Touch(op, _timer_name(refuse, node, rule), on, label, node.lineno, kinds, own)
+
+
+def _timer_name(refuse: Refuse, node: ast.Call, name: str) -> str:
+    if not _TIMER_NAME(name):
+        refuse(node, f"{name!r} names no duty or timer", "the rule's id, or the id, a dot and lower-case letters")
+    return name
 
 
 def _literal(refuse: Refuse, node: ast.expr, what: str) -> str:

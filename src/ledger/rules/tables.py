@@ -33,6 +33,10 @@ class Table:
         moved = {name for edges in self.moves.values() for name in edges if not name.startswith("!")}
         return moved | set(self.start)
 
+    def moves_by(self, kind: str) -> bool:
+        """Whether events of `kind` move an object that has a status."""
+        return any(kind in edges for edges in self.moves.values())
+
     def signals(self) -> set[str]:
         """Signals without their mark."""
         return {name[1:] for edges in self.moves.values() for name in edges if name.startswith("!")}

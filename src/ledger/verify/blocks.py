@@ -152,7 +152,7 @@ class BlockAudit:
         if done is None or replay is None:
             return True
         block, sealed, findings = done
-        if not findings:
+        if sealed is not None and not findings:
             self._confirm(block, sealed)
             return True
         for finding in findings:

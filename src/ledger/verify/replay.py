@@ -17,7 +17,16 @@ from ledger.core.event import Event
 from ledger.core.genesis import Genesis
 from ledger.core.hashing import Digest
 from ledger.core.submission import Submission
-from ledger.errors import FatalError, RejectedError, RuntimeFault, invariant
+from ledger.errors import (
+    FatalError,
+    LedgerError,
+    MalformedError,
+    RejectedError,
+    RuntimeFault,
+    UnavailableError,
+    VerificationError,
+    invariant,
+)
 from ledger.machine.block import BlockInput, Decision, Head, Sealed
 from ledger.machine.decide import Draft, begin, finish
 from ledger.machine.seal import head_after, seal, seal_genesis
@@ -61,7 +70,7 @@ class LoadedRules:
 
 
 class Replay:
-    """One replay from block 0. After a finding or a raised error it is over (`is_over`)."""
+    """One replay from block 0. After a finding or a raised error it is over: its state is no longer the ledger's."""
 
     def __init__(self, genesis: Genesis, loaded: LoadedRules, scratch: Scratch) -> None:
         self._origin, self._loaded, self._scratch = genesis.origin, loaded, scratch
@@ -73,7 +82,6 @@ class Replay:
         self.sealed_head: Head = head
         self._pending: tuple[CheckedBlock, Decision] | None = None
         self._begun: tuple[CheckedBlock, Draft] | None = None
-        self.is_over = False
 
     def start(self, block: CheckedBlock) -> Finding | None:
         """Plan `block` and hand it to the rules; a finding when no honest engine makes such a block."""
@@ -81,25 +89,26 @@ class Replay:
         inputs = self._inputs(block)
         try:
             draft = begin(inputs, ScratchView(self._scratch, self.decided_head), self._loaded.rules)
-        except RejectedError as error:
-            self.is_over = True
-            return from_error("block-impossible", REPLAY, error, height=block.height, place=block.place)
+        except (UnavailableError, FatalError):
+            raise  # this machine's own trouble says nothing about the ledger
+        except LedgerError as error:
+            return self._impossible(block, error)
         if draft.call["steps"]:
             self._loaded.runtime.start(draft.call)
         self._begun = (block, draft)
         return None
 
-    def seal_pending(self) -> tuple[CheckedBlock, Sealed, list[Finding]] | None:
+    def seal_pending(self) -> tuple[CheckedBlock, Sealed | None, list[Finding]] | None:
         """Seal the decided block and compare it with what is stored; None where none is pending."""
         if self._pending is None:
             return None
         (block, decision), self._pending = self._pending, None
-        before = self.sealed_head
-        sealed = seal(decision, ScratchView(self._scratch, before))
+        try:
+            sealed = seal(decision, ScratchView(self._scratch, self.sealed_head))
+        except (MalformedError, VerificationError, RejectedError) as error:
+            return block, None, [self._impossible(block, error)]
         findings = compare(block, sealed)
-        if findings:
-            self.is_over = True
-        else:
+        if not findings:
             self._scratch.sealed(sealed)
             self.sealed_head = head_after(sealed)
         return block, sealed, findings
@@ -110,11 +119,7 @@ class Replay:
         if begun is None or self._pending is not None:
             raise FatalError("invariant", "start, seal, finish")
         block, draft = begun
-        try:
-            decision = finish(draft, self._loaded.runtime.result() if draft.call["steps"] else [])
-        except RuntimeFault:
-            self.is_over = True
-            raise
+        decision = finish(draft, self._loaded.runtime.result() if draft.call["steps"] else [])
         self._scratch.decided(decision)
         self._pending = (block, decision)
         before = self.decided_head
@@ -131,6 +136,9 @@ class Replay:
                     self._loaded.runtime.result()
                 except RuntimeFault:
                     return
+
+    def _impossible(self, block: CheckedBlock, error: LedgerError) -> Finding:
+        return from_error("block-impossible", REPLAY, error, height=block.height, place=block.place)
 
     def _inputs(self, block: CheckedBlock) -> BlockInput:
         submissions = tuple(

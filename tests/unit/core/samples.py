@@ -1,4 +1,4 @@
-"""Fixed keys, events, submissions and notes that the tests of core share; everything is a function of small integers."""
+"""Fixed keys, events, submissions and notes that the tests of core share, all functions of small integers."""
 
 from __future__ import annotations
 

@@ -81,7 +81,8 @@ class Buckets:
 
     def read(self, indexes):
         """Ascending indexes of buckets that exist, none twice."""
-        assert list(indexes) == sorted(set(indexes)) and all(0 <= index < self.n for index in indexes)
+        assert list(indexes) == sorted(set(indexes))
+        assert all(0 <= index < self.n for index in indexes)
         self.reads.append(list(indexes))
         return [self.packed.get(index, b"") for index in indexes]
 

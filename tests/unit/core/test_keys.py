@@ -195,3 +195,9 @@ def test_unknown_uses_are_refused(use: Any) -> None:
     with pytest.raises(MalformedError) as caught:
         keys.registration_message(ORIGIN, "ga", use)
     assert caught.value.code == "key-use"
+
+
+def test_only_32_bytes_decompress() -> None:
+    """The point arithmetic refuses other lengths and unreduced coordinates on its own."""
+    for encoded in (b"", bytes(31), bytes(33), points.P.to_bytes(32, "little"), (2).to_bytes(32, "little")):
+        assert points.decompress(encoded) is None

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.core import mapkeys
 from ledger.core.hashing import Digest
 from ledger.core.mapkeys import (
+    EMPTY_VALUE_HASH,
     bundle_key,
     config_key,
     key_hash,
@@ -23,7 +23,7 @@ from ledger.core.mapkeys import (
     stream_key,
     value_hash,
 )
-from ledger.errors import LedgerError, MalformedError
+from ledger.errors import MalformedError
 
 D1 = Digest(bytes(range(32)))
 
@@ -69,7 +69,7 @@ def test_hashes_carry_their_tags():
     """Key hash, value hash and blind show tag and preimage; the first blind follows 32 zero bytes."""
     assert key_hash(b"k") == hashlib.sha256(b"suyuan/mapkey/v1\0k").digest()
     assert value_hash(b"v") == hashlib.sha256(b"suyuan/mapvalue/v1\0v").digest()
-    assert mapkeys.EMPTY_VALUE_HASH == value_hash(b"")
+    assert value_hash(b"") == EMPTY_VALUE_HASH
     first = next_blind(None, D1)
     assert first == hashlib.sha256(b"suyuan/blind/v1\0" + bytes(32) + D1).digest()
     assert next_blind(first, D1) == hashlib.sha256(b"suyuan/blind/v1\0" + first + D1).digest()
@@ -96,10 +96,9 @@ def test_parse_object_value_is_total(data):
     """Any bytes give a value that encodes to them, or `MalformedError`."""
     try:
         blind, content = parse_object_value(data)
-    except LedgerError as error:
-        assert isinstance(error, MalformedError)
-    else:
-        assert object_value(blind, content) == data
+    except MalformedError:
+        return
+    assert object_value(blind, content) == data
 
 
 def test_every_changed_byte_of_the_frame_is_refused():

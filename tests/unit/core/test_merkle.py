@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -16,7 +17,10 @@ SIZES = range(101)
 LEAVES = [digest(number) for number in range(101)]
 
 # The eight leaves and the roots that Certificate Transparency implementations share as test vector.
-CT_LEAVES = [bytes.fromhex(text) for text in ("", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f")]
+CT_LEAVES = [
+    bytes.fromhex(text)
+    for text in ("", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f")
+]
 CT_ROOTS = [
     "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
     "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
@@ -136,8 +140,10 @@ def test_ranges(size: int) -> None:
 def test_range_nodes_are_few_and_complete(begin: int, end: int) -> None:
     """A range is covered by the fewest aligned subtrees, in order."""
     nodes = merkle.range_nodes(begin, end)
-    assert [leaf for level, index in nodes for leaf in range(index << level, (index + 1) << level)] == [*range(begin, end)]
-    joinable = [a for a, b in zip(nodes, nodes[1:], strict=False) if a[0] == b[0] and a[1] % 2 == 0]
+    assert [leaf for level, index in nodes for leaf in range(index << level, (index + 1) << level)] == [
+        *range(begin, end)
+    ]
+    joinable = [a for a, b in itertools.pairwise(nodes) if a[0] == b[0] and a[1] % 2 == 0]
     assert joinable == []
 
 
@@ -179,7 +185,7 @@ def assert_path_guarded(proof: list[Digest], verify: Callable[[list[Digest]], No
         broken.append([*proof[:at], Digest(each + b"\0"), *proof[at + 1 :]])
         broken.append(proof[:at])
         if at:
-            broken.append([*proof[: at - 1], proof[at], proof[at - 1], *proof[at + 1 :]])
+            broken.append([*proof[: at - 1], each, proof[at - 1], *proof[at + 1 :]])
     for each in broken:
         if each == proof:
             continue

@@ -44,7 +44,8 @@ def test_example_with_unknown_key_type() -> None:
     """The first example's note parses though nobody here knows its key, and opens for nobody."""
     data = (
         "Ognuno sta solo sul cuor della terra\ntrafitto da un raggio di sole:\n\ned è subito sera.\n\n"
-        "— quasimodo.example/salvatore NnugSzTjtVAewIS+Z/iJhUPeFDkO/5QQ2i5ddnGITLlC+EhfLW9oJKONrMouFSQU0xMcXxj99ihAQwaqP3ZekRwNtIc=\n"
+        "— quasimodo.example/salvatore "
+        "NnugSzTjtVAewIS+Z/iJhUPeFDkO/5QQ2i5ddnGITLlC+EhfLW9oJKONrMouFSQU0xMcXxj99ihAQwaqP3ZekRwNtIc=\n"
     ).encode()
     parsed = note.parse_note(data)
     assert parsed.text.count("\n") == 4
@@ -154,7 +155,10 @@ def test_a_hundred_lines_are_accepted() -> None:
     assert note.parse_note(data).text == "\n"
 
 
-@given(st.binary(max_size=60) | st.text(max_size=40).map(lambda text: (text + "\n\n" + A.encode()).encode("utf-8", "replace")))
+@given(
+    st.binary(max_size=60)
+    | st.text(max_size=40).map(lambda text: (text + "\n\n" + A.encode()).encode("utf-8", "replace"))
+)
 def test_any_bytes_parse_or_are_malformed(data: bytes) -> None:
     """Whatever is accepted encodes to the same bytes; everything else is MalformedError."""
     try:
@@ -178,7 +182,7 @@ def test_any_bytes_parse_or_are_malformed(data: bytes) -> None:
         ("a\n", [A] * 101),
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_encode_refuses_what_would_not_parse_back(text: str, lines: list[note.NoteLine]) -> None:
     """encode_note never writes a note that reads differently."""
     with pytest.raises(MalformedError):

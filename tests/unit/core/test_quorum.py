@@ -12,7 +12,16 @@ from ledger.core.cosignature import sign_cosignature
 from ledger.core.note import NoteLine, encode_note, parse_note, sign_note
 from ledger.errors import LedgerError, MalformedError, VerificationError
 from tests.unit.core import samples
-from tests.unit.core.samples import ORIGIN, OTHER_ORIGIN, TIME_S, assert_each_refused, certificate, cosigners, digest, signer
+from tests.unit.core.samples import (
+    ORIGIN,
+    OTHER_ORIGIN,
+    TIME_S,
+    assert_each_refused,
+    certificate,
+    cosigners,
+    digest,
+    signer,
+)
 
 LOG = [signer(50).public]
 
@@ -229,8 +238,12 @@ def test_several_log_lines() -> None:
     text = encode_checkpoint(Checkpoint(ORIGIN, 7, digest(7)))
     data = encode_note(
         text,
-        [sign_note(text, ORIGIN, signer(50)), sign_note(text, ORIGIN, signer(51)), sign_cosignature(text, "c00", signer(100), 5)],
-    )  # fmt: skip
+        [
+            sign_note(text, ORIGIN, signer(50)),
+            sign_note(text, ORIGIN, signer(51)),
+            sign_cosignature(text, "c00", signer(100), 5),
+        ],
+    )
     keys = [signer(50).public, signer(51).public]
     verified = quorum.verify_note(data, ORIGIN, keys, cosigners(1))
     assert {line.key_id for line in verified.log_lines} == {key.key_id for key in keys}

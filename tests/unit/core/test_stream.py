@@ -45,7 +45,7 @@ def test_values_round_trip(blind, root, size, first, time):
         (b'"size":3', b'"size":1'),
         (b'"time":1700000000000', b'"time":9007199254740992'),
         (b'"time":1700000000000', b'"time":17000000000000000'),
-        (b'"time":1700000000000', "\"time\":\u0661".encode()),
+        (b'"time":1700000000000', '"time":\u0661'.encode()),
         (b'"time"', b'"tine"'),
         (b"}", b"}\n"),
         (b"}", b',"v":1}'),

@@ -21,9 +21,13 @@ def test_identity_has_the_stated_preimage() -> None:
     root = merkle.root([each.hash for each in made.events])
     message = (
         b"suyuan/submission/v1\0"
-        + len(ORIGIN).to_bytes(2, "big") + ORIGIN.encode()
-        + b"\x00\x02ga" + signer(1).public.key_id + b"\x00\x00\x00\x03" + root
-    )  # fmt: skip
+        + len(ORIGIN).to_bytes(2, "big")
+        + ORIGIN.encode()
+        + b"\x00\x02ga"
+        + signer(1).public.key_id
+        + b"\x00\x00\x00\x03"
+        + root
+    )
     assert made.message == message
     assert made.root == root
     assert made.identity == hashlib.sha256(message).digest()
@@ -63,7 +67,13 @@ def test_no_part_can_be_changed_under_the_signature() -> None:
 def assembled(**changes: Any) -> submission.Submission:
     """`assemble` with some arguments replaced."""
     good = samples.submission(1)
-    parts = {"origin": ORIGIN, "member": "ga", "key_id": good.key_id, "events": good.events, "signature": good.signature}
+    parts = {
+        "origin": ORIGIN,
+        "member": "ga",
+        "key_id": good.key_id,
+        "events": good.events,
+        "signature": good.signature,
+    }
     return submission.assemble(**{**parts, **changes})
 
 
@@ -99,7 +109,13 @@ def test_one_event_shown_alone(count: int) -> None:
     key = signer(1).public
     for index, each in enumerate(good.events):
         path = submission.prove_event(good, index)
-        shown: dict[str, Any] = {"event_hash": each.hash, "index": index, "count": count, "root": good.root, "path": path}
+        shown: dict[str, Any] = {
+            "event_hash": each.hash,
+            "index": index,
+            "count": count,
+            "root": good.root,
+            "path": path,
+        }
         assert submission.verify_event(ORIGIN, "ga", key, good.signature, **shown) == good.identity
         wrong: list[tuple[dict[str, Any], str]] = [
             ({"event_hash": samples.digest(1)}, "inclusion"),

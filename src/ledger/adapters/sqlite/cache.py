@@ -38,6 +38,11 @@ class Cache(Generic[K, V]):
         if len(young) >= self._capacity:
             self._old, self._young = young, {}
 
+    def drop(self, key: K) -> None:
+        """Forget one entry."""
+        self._young.pop(key, None)
+        self._old.pop(key, None)
+
     def clear(self) -> None:
         """Forget everything."""
         self._young, self._old = {}, {}

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 from ledger.adapters.sqlite.faults import damaged
-from ledger.adapters.sqlite.packing import event_key, id_time
+from ledger.adapters.sqlite.packing import SECRET_BYTES, event_key, id_time
 from ledger.adapters.sqlite.query import select_in
 from ledger.core.hashing import Digest
 from ledger.core.leaf import Record, parse_leaf
@@ -24,17 +24,17 @@ SECRET_NAME: Final = "event-index-secret"  # noqa: S105 - the name of a row
 ReadLeaves = Callable[[Sequence[int]], dict[int, bytes]]
 
 
-def index_secret(connection: sqlite3.Connection) -> bytes:
-    """The store's own secret under the keyed hash."""
+def index_secret(connection: sqlite3.Connection) -> int:
+    """The store's own odd factor under the keyed hash."""
     row = connection.execute("SELECT value FROM meta WHERE name=?", (SECRET_NAME,)).fetchone()
-    if row is None or len(row[0]) != 32:
+    if row is None or len(row[0]) != SECRET_BYTES:
         raise damaged("secret of the event index")
-    return bytes(row[0])
+    return int.from_bytes(row[0], "big") | 1
 
 
 def make_secret(connection: sqlite3.Connection) -> None:
     """Draw the secret of a new store."""
-    connection.execute("INSERT INTO meta VALUES (?, ?)", (SECRET_NAME, secrets.token_bytes(32)))
+    connection.execute("INSERT INTO meta VALUES (?, ?)", (SECRET_NAME, secrets.token_bytes(SECRET_BYTES)))
 
 
 def parse_seqs(value: int | str) -> list[int]:
@@ -48,12 +48,12 @@ def parse_seqs(value: int | str) -> list[int]:
 
 
 def find_records(
-    connection: sqlite3.Connection, secret: bytes, ids: Collection[tuple[str, str]], read_leaves: ReadLeaves
+    connection: sqlite3.Connection, secret: int, ids: Collection[tuple[str, str]], read_leaves: ReadLeaves
 ) -> dict[tuple[str, str], list[tuple[int, Record]]]:
     """(seq, record) of every leaf under each (member, id), ascending."""
     names: dict[int, list[tuple[str, str]]] = {}
     for member, event_id in ids:
-        names.setdefault(event_key(secret, member, event_id), []).append((member, event_id))
+        names.setdefault(event_key(secret, event_id), []).append((member, event_id))
     places: dict[int, list[int]] = {}
     for key, value in select_in(connection, "SELECT k, seq FROM events WHERE k IN ({})", list(names)):
         places[key] = parse_seqs(value)
@@ -98,7 +98,7 @@ class EventIndex:
             event = item.event
             if event is not None:
                 event_id = event.id
-                rows.append((event_key(secret, item.member, event_id), first_seq + position))
+                rows.append((event_key(secret, event_id), first_seq + position))
                 newest[item.member] = max(id_time(event_id), newest.get(item.member, -1))
         self._connection.executemany(
             "INSERT INTO events (k, seq) VALUES (?, ?) ON CONFLICT (k) DO UPDATE SET seq = seq || ',' || excluded.seq",

@@ -79,8 +79,6 @@ class LeafReader:
         key = (table, start + number * FRAME_ENTRIES)
         entries = self._cache.get(key)
         if entries is None:
-            entries = self._blocks.decompressor.open(dictionary_id, frames[number])
-            if not isinstance(entries, list):
-                raise damaged(table, reason="not a list", seq=seq)
+            entries = self._blocks.decompressor.open_list(dictionary_id, frames[number])
             self._cache.put(key, entries)
         return entries[offset] if offset < len(entries) else None

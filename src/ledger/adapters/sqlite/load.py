@@ -64,8 +64,8 @@ def load_tree(connection: sqlite3.Connection) -> MapTree:
     return MapTree.from_leaves(b"".join(hashes)) if hashes else MapTree.empty()
 
 
-def load_head(connection: sqlite3.Connection, blocks: BlockReader) -> Head | None:
-    """The stored head, checked; None for an empty store."""
+def load_head(connection: sqlite3.Connection, blocks: BlockReader) -> tuple[Head, MapTree] | None:
+    """The stored head and the state map's tree, both checked; None for an empty store."""
     row = connection.execute("SELECT height, first_seq, data FROM blocks ORDER BY height DESC LIMIT 1").fetchone()
     if row is None:
         return None
@@ -93,7 +93,7 @@ def load_head(connection: sqlite3.Connection, blocks: BlockReader) -> Head | Non
         if isinstance(error, FatalError):
             raise
         raise FatalError("head-damaged", "the stored head does not check", height=height, reason=str(error)) from error
-    return Head(height, header.time, log, header.state_keys, config, registry)
+    return Head(height, header.time, log, header.state_keys, config, registry), tree
 
 
 def _expect(what: str, expected: object, got: object, height: int) -> None:
@@ -153,9 +153,12 @@ def _load_documents(connection: sqlite3.Connection, n: int) -> tuple[Config, Reg
 
 
 def _check_in_bucket(connection: sqlite3.Connection, n: int, key: bytes, value: bytes) -> None:
-    name = key_hash(key)
-    index = bucket_index(name, n)
+    index = bucket_index(key_hash(key), n)
     row = connection.execute("SELECT pairs FROM buckets WHERE i=?", (index,)).fetchone()
-    held = lookup(row[0], name) if row is not None else None
-    if held != value_hash(value):
+    check_row(key, value, index, row[0] if row is not None else b"")
+
+
+def check_row(key: bytes, value: bytes, index: int, bucket: bytes) -> None:
+    """Raise `FatalError` unless the bucket, whose number is `index`, holds the pair of this key and value."""
+    if lookup(bucket, key_hash(key)) != value_hash(value):
         raise damaged("state", reason="a row is not what its bucket says", key=key, bucket=index)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from hashlib import blake2b
 from typing import Final
 
 import msgpack
@@ -20,26 +19,30 @@ from ledger.machine.block import StateRow
 CHUNK: Final = 256
 """Positions of a stream in one row, hashes in one tile."""
 
+_NUMBER: Final = rb"(0|[1-9][0-9]{0,15})"
 _STREAM: Final = re.compile(
-    rb'\{"blind":"([0-9a-f]{64})","first":(0|[1-9]\d*),"last":(0|[1-9]\d*),"root":"([0-9a-f]{64})",'
-    rb'"size":([1-9]\d*),"time":(0|[1-9]\d*)\}'
+    rb'\{"blind":"([0-9a-f]{64})","first":%b,"last":%b,"root":"([0-9a-f]{64})","size":%b,"time":%b\}' % ((_NUMBER,) * 4)
 ).fullmatch
 _OBJECT: Final = re.compile(rb'\{"blind":"([0-9a-f]{64})","object":(.*)\}', re.DOTALL).fullmatch
-_RAW, _PACKED_STREAM, _PACKED_OBJECT = b"\x00", b"\x01", b"\x02"
+_RAW: Final = b"\x00"
+_PACKED_STREAM: Final = b"\x01"
+_PACKED_OBJECT: Final = b"\x02"
 
 
 # --- varints ---------------------------------------------------------------------------------------------------------
 
+_SMALL: Final = [bytes((n,)) if n < 0x80 else bytes((n & 0x7F | 0x80, n >> 7)) for n in range(1 << 14)]
 
-def encode_varints(numbers: Iterable[int]) -> bytes:
-    """LEB128, one number behind the other."""
+
+def encode_varint(number: int) -> bytes:
+    """LEB128 of a non-negative number; most are small and come from a table."""
+    if number < 1 << 14:
+        return _SMALL[number]
     out = bytearray()
-    for number in numbers:
-        rest = number
-        while rest > 0x7F:
-            out.append(rest & 0x7F | 0x80)
-            rest >>= 7
-        out.append(rest)
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
     return bytes(out)
 
 
@@ -66,11 +69,11 @@ def decode_varints(data: bytes, at: int = 0, count: int = -1) -> tuple[list[int]
 
 def encode_deltas(seqs: Iterable[int], after: int = 0) -> bytes:
     """Ascending log indexes as differences; the first one from `after`."""
-    deltas: list[int] = []
+    deltas: list[bytes] = []
     for seq in seqs:
-        deltas.append(seq - after)
+        deltas.append(encode_varint(seq - after))
         after = seq
-    return encode_varints(deltas)
+    return b"".join(deltas)
 
 
 def decode_deltas(data: bytes) -> list[int]:
@@ -93,21 +96,21 @@ def pack_row(row: StateRow) -> bytes:
         match = _STREAM(value)
         if match is not None:
             blind, first, last, root, size, time = match.groups()
+            start, count = int(first), int(size)
             root_bytes = bytes.fromhex(root.decode())
-            numbers = [int(first), int(last) - int(first), int(size), int(time)]
-            if int(last) >= int(first) and len(tree) == numbers[2].bit_count() * DIGEST_BYTES:
-                shown = b"" if tree == root_bytes else root_bytes
-                return b"%b%b%b%b%b" % (
-                    _PACKED_STREAM,
-                    bytes.fromhex(blind.decode()),
-                    encode_varints(numbers),
-                    tree,
-                    shown,
-                )
+            return b"\x01%b%b%b%b%b%b%b" % (
+                bytes.fromhex(blind.decode()),
+                encode_varint(start),
+                encode_varint(int(last) - start),
+                encode_varint(count),
+                encode_varint(int(time)),
+                tree,
+                b"" if tree == root_bytes else root_bytes,
+            )
     else:
         match = _OBJECT(value)
         if match is not None:
-            return _PACKED_OBJECT + bytes.fromhex(match[1].decode()) + match[2]
+            return b"\x02%b%b" % (bytes.fromhex(match[1].decode()), match[2])
     packed: bytes = msgpack.packb([value, tree])
     return _RAW + packed
 
@@ -146,17 +149,22 @@ def unpack_row(data: bytes) -> StateRow:
 INDEX_EPOCH_MS: Final = 1_577_836_800_000  # 2020-01-01: 41 bits of milliseconds reach the year 2089
 _TIME_MAX: Final = (1 << 41) - 1
 _HASH_BITS: Final = 22
+_RANDOM_BITS: Final = 80  # of a UUID behind its 48 bits of time, version and variant included
+SECRET_BYTES: Final = _RANDOM_BITS // 8
 
 
-def event_key(secret: bytes, member: str, event_id: str) -> int:
-    """Place of an event in the index: time of its id, then 22 bits of a keyed hash of member and id.
+def event_key(secret: int, event_id: str) -> int:
+    """Place of an event in the index: time of its id, then 22 bits of a hash of the rest under the store's secret.
 
-    Ordered by time, so that inserts append; keyed, so that nobody can make many ids share a place.
+    Ordered by time, so that inserts append. Multiply-shift with a secret odd factor is universal: without the secret
+    nobody can choose ids that share a place, and where some do, the record decides.
     """
-    time = int(event_id[:8] + event_id[9:13], 16) - INDEX_EPOCH_MS
-    time = 0 if time < 0 else min(time, _TIME_MAX)
-    digest = blake2b(f"{member}\0{event_id}".encode(), digest_size=3, key=secret).digest()
-    return time << _HASH_BITS | int.from_bytes(digest, "big") >> 2
+    number = int(event_id.replace("-", ""), 16)
+    time = (number >> _RANDOM_BITS) - INDEX_EPOCH_MS
+    if not 0 <= time <= _TIME_MAX:
+        time = 0 if time < 0 else _TIME_MAX
+    mixed = (number * secret) & ((1 << _RANDOM_BITS) - 1)
+    return time << _HASH_BITS | mixed >> (_RANDOM_BITS - _HASH_BITS)
 
 
 def id_time(event_id: str) -> int:

@@ -17,8 +17,10 @@ from typing import Final
 
 from ledger.adapters.sqlite import schema
 from ledger.adapters.sqlite.faults import translated
-from ledger.adapters.sqlite.snapshot import Snapshot
+from ledger.adapters.sqlite.snapshot import Snapshot, StoredBlock, StoredLeaf
 from ledger.errors import FatalError, UnavailableError
+
+__all__ = ["Snapshot", "SqliteReader", "StoredBlock", "StoredLeaf"]
 
 IDLE_CONNECTIONS_MAX: Final = 16
 

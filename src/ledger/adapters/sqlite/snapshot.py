@@ -23,13 +23,13 @@ from ledger.adapters.sqlite.packing import unpack_row
 from ledger.adapters.sqlite.streams import read_seqs, split_nodes
 from ledger.adapters.sqlite.tiles import LOG_TREE, TILE_LEVELS, read_nodes, tile_reader
 from ledger.core import canonical, merkle
-from ledger.core.buckets import bucket_index, lookup
+from ledger.core.buckets import bucket_index
 from ledger.core.event import Event, event_hash
 from ledger.core.genesis import GENESIS_BYTES_MAX
 from ledger.core.hashing import ZERO_DIGEST, Digest, sha256
 from ledger.core.header import Header, parse_header
 from ledger.core.leaf import Record, parse_leaf
-from ledger.core.mapkeys import key_hash, value_hash
+from ledger.core.mapkeys import key_hash
 from ledger.core.merkle import Node
 from ledger.core.stream import parse_stream_value
 from ledger.core.submission import Submission
@@ -333,7 +333,9 @@ class Snapshot:
         """At most `limit` rows whose key starts with `prefix` and is greater than `after`, by key; each checked."""
         lower = prefix if after is None or after < prefix else after
         upper = _after_prefix(prefix)
-        sql = "SELECT n.key, s.value FROM names n JOIN state s ON s.id = n.id WHERE n.key {} ? {} ORDER BY n.key LIMIT ?"
+        sql = (
+            "SELECT n.key, s.value FROM names n JOIN state s ON s.id = n.id WHERE n.key {} ? {} ORDER BY n.key LIMIT ?"
+        )
         compare = ">" if lower is after else ">="
         bounds = [lower] if upper is None else [lower, upper]
         rows = self._connection.execute(
@@ -356,10 +358,8 @@ class Snapshot:
 
     def _checked(self, map_key: bytes, packed: bytes) -> StateRow:
         row = unpack_row(packed)
-        name = key_hash(map_key)
-        index = bucket_index(name, self._block(self.head_height)[0].state_buckets)
-        if lookup(self.bucket(index), name) != value_hash(row.value):
-            raise damaged("state", key=map_key, bucket=index, reason="a row is not what its bucket says")
+        index = bucket_index(key_hash(map_key), self._block(self.head_height)[0].state_buckets)
+        load.check_row(map_key, row.value, index, self.bucket(index))
         return row
 
     # --- certificates ------------------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """State rows and buckets on disk, behind bounded caches that are written through.
 
 Rules: a key gets a number when it is first written and keeps it; a key stands once, in `names`, its packed value under the
-number in `state`. Caches hold what the last committed block left and are dropped after a failed write. Not here: hashes.
+number in `state`. A row read from disk is checked against its bucket, and a bucket, when it is sealed, against the tree in
+memory. Caches hold what the last committed block left; after a failed write nobody asks them again. Not here: sealing.
 """
 
 from __future__ import annotations
@@ -11,10 +12,14 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from ledger.adapters.sqlite.cache import Cache
+from ledger.adapters.sqlite.faults import damaged
+from ledger.adapters.sqlite.load import check_row
 from ledger.adapters.sqlite.packing import pack_row, unpack_row
 from ledger.adapters.sqlite.query import select_in
+from ledger.core.buckets import bucket_index, bucket_leaf_hash
 from ledger.core.leaf import Stream
-from ledger.core.mapkeys import object_key, parse_object_value, stream_key
+from ledger.core.mapkeys import key_hash, object_key, parse_object_value, stream_key
+from ledger.core.maptree import MapTree
 from ledger.machine.block import Sealed, StateRow
 
 ROWS_CACHED: Final = 20_000  # about 25 MB
@@ -32,10 +37,17 @@ class StateTables:
         self._rows: Cache[bytes, StateRow] = Cache(ROWS_CACHED)
         self._ids: Cache[bytes, int] = Cache(ROWS_CACHED)
         self._buckets: Cache[int, bytes] = Cache(BUCKETS_CACHED)
+        self._peeked: Cache[int, bytes] = Cache(BUCKETS_CACHED // 4)
         self._streams: Cache[Stream, bool] = Cache(STREAMS_CACHED)
+        self._buckets_count = 0  # 0 until the state was loaded: then nothing is compared
+        self._tree: MapTree | None = None
         self._next_id = int(connection.execute("SELECT coalesce(max(id), 0) + 1 FROM state").fetchone()[0])
 
     # --- reading -----------------------------------------------------------------------------------------------------
+
+    def check_against(self, tree: MapTree) -> None:
+        """From now on compare what is read from disk with `tree`, which follows the sealed blocks."""
+        self._tree, self._buckets_count = tree, tree.size
 
     def read_rows(self, keys: Sequence[bytes]) -> dict[bytes, StateRow]:
         """Rows of the keys that were ever written."""
@@ -50,6 +62,10 @@ class StateTables:
                 found[key] = row
         for key, number, value in select_in(self._connection, _ROWS, missing):
             row = unpack_row(value)
+            if self._buckets_count:
+                # A flipped byte in a value must not reach the rules; a row from the cache was checked before.
+                index = bucket_index(key_hash(key), self._buckets_count)
+                check_row(key, row.value, index, self._peek([index]).get(index, b""))
             found[key] = row
             self._rows.put(key, row)
             self._ids.put(key, number)
@@ -84,10 +100,28 @@ class StateTables:
                 missing.append(index)
             else:
                 found[index] = packed
-        for index, packed in select_in(self._connection, "SELECT i, pairs FROM buckets WHERE i IN ({})", missing):
+        for index, packed in self._peek(missing).items():
+            # Sealing reads when the tree in memory is exactly what is on disk.
+            if self._tree is not None and bucket_leaf_hash(packed) != self._tree.node(0, index):
+                raise damaged("state map", reason="a bucket is not what the tree says", bucket=index)
             found[index] = packed
             self._buckets.put(index, packed)
         return [found.get(index, b"") for index in indexes]
+
+    def _peek(self, indexes: Sequence[int]) -> dict[int, bytes]:
+        """Buckets that need not have been compared with the tree yet."""
+        found: dict[int, bytes] = {}
+        missing: list[int] = []
+        for index in indexes:
+            packed = self._buckets.get(index) or self._peeked.get(index)
+            if packed is None:
+                missing.append(index)
+            else:
+                found[index] = packed
+        for index, packed in select_in(self._connection, "SELECT i, pairs FROM buckets WHERE i IN ({})", missing):
+            found[index] = packed
+            self._peeked.put(index, packed)
+        return found
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
@@ -105,6 +139,8 @@ class StateTables:
             self._rows.put(key, row)
         for index, packed in sealed.buckets.items():
             self._buckets.put(index, packed)
+            self._peeked.drop(index)
+        self._buckets_count = sealed.header.state_buckets
         return numbers
 
     def _number(self, sealed: Sealed) -> dict[bytes, int]:

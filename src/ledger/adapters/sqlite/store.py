@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 from ledger.adapters.sqlite import load, schema
@@ -34,6 +34,7 @@ class SqliteStore:
     def __init__(self, path: Path, lock: DataDirLock) -> None:
         self._lock = lock
         self._usable = True
+        self._loaded_tree: MapTree | None = None
         self._connection = schema.connect_writer(path)
         try:
             with translated("bringing the schema up to date"):
@@ -86,12 +87,20 @@ class SqliteStore:
     def load_head(self) -> Head | None:
         """See `Store`."""
         with self._reading("loading the head"):
-            return load.load_head(self._connection, self._block_reader)
+            found = load.load_head(self._connection, self._block_reader)
+        if found is None:
+            return None
+        head, self._loaded_tree = found
+        return head
 
     def load_tree(self) -> MapTree:
-        """See `Store`."""
-        with self._reading("loading the state map"):
-            return load.load_tree(self._connection)
+        """See `Store`. The tree that `load_head` has just built and checked is not built again."""
+        tree, self._loaded_tree = self._loaded_tree, None
+        if tree is None:
+            with self._reading("loading the state map"):
+                tree = load.load_tree(self._connection)
+        self._state.check_against(tree)
+        return tree
 
     def genesis(self) -> bytes:
         """See `Store`."""
@@ -163,6 +172,7 @@ class SqliteStore:
         invariant(self._height >= 0 and sealed.height == self._height + 1, "a block follows the last one")
         self._transaction("writing a block", lambda: self._write_block(sealed, note))
         self._height = sealed.height
+        self._loaded_tree = None
 
     def write_certificate(self, size: int, note: bytes) -> None:
         """See `Store`."""
@@ -214,10 +224,8 @@ class SqliteStore:
     def _fail(self) -> None:
         """Whether the transaction happened is unknown: nothing that is cached may be served again."""
         self._usable = False
-        try:
+        with suppress(sqlite3.Error):
             self._connection.rollback()
-        except sqlite3.Error:
-            pass
 
     def _reading(self, what: str) -> AbstractContextManager[None]:
         self._check_usable()

@@ -23,49 +23,56 @@ from ledger.machine.block import Sealed, StateRow
 
 TAILS_CACHED: Final = 20_000  # about 10 MB
 
+Tail = tuple[int, int, bytes]
+"""(size, last log index, last chunk) of a stream."""
+
 
 class StreamTables:
     """Writes `stream_seqs` and the tiles of streams."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self._tails: Cache[int, tuple[bytes, int]] = Cache(TAILS_CACHED)
+        self._tails: Cache[int, Tail] = Cache(TAILS_CACHED)
 
     def write(self, sealed: Sealed, numbers: dict[bytes, int]) -> None:
         """Write what joined in this block; `numbers` are the streams' numbers by map key."""
         rows: list[tuple[int, int, bytes]] = []
         tails = self._tails
         for key, seqs in sealed.stream_seqs.items():
-            number, old = numbers[key], sealed.old_rows[key]
-            size = parse_stream_value(old.value).size if old is not None else 0
-            rest = seqs
+            number = numbers[key]
+            tail = tails.get(number)
+            if tail is None:
+                tail = self._read_tail(number, sealed.old_rows[key])
+            size, last, data = tail
             if size % CHUNK + len(seqs) >= CHUNK:
-                self._write_nodes(number, size, old, [sealed.leaf_hashes[s - sealed.header.first_seq] for s in seqs])
+                first_seq, hashes = sealed.header.first_seq, sealed.leaf_hashes
+                self._write_nodes(number, size, sealed.old_rows[key], [hashes[seq - first_seq] for seq in seqs])
+            rest = seqs
             while rest:
                 chunk, held = divmod(size, CHUNK)
                 taken = rest[: CHUNK - held]
-                data, after = self._tail(number, chunk, held)
-                data += encode_deltas(taken, after)
+                data = data + encode_deltas(taken, last) if held else encode_deltas(taken)
                 rows.append((number, chunk, data))
-                tails.put(number, (data, taken[-1]))
-                size += len(taken)
+                size, last = size + len(taken), taken[-1]
                 rest = rest[len(taken) :]
+            tails.put(number, (size, last, data))
         rows.sort()
         self._connection.executemany("INSERT OR REPLACE INTO stream_seqs VALUES (?, ?, ?)", rows)
 
-    def _tail(self, number: int, chunk: int, held: int) -> tuple[bytes, int]:
+    def _read_tail(self, number: int, old: StateRow | None) -> Tail:
+        if old is None:
+            return 0, 0, b""
+        size = parse_stream_value(old.value).size
+        chunk, held = divmod(size, CHUNK)
         if held == 0:
-            return b"", 0
-        tail = self._tails.get(number)
-        if tail is None:
-            row = self._connection.execute(
-                "SELECT seqs FROM stream_seqs WHERE stream=? AND chunk=?", (number, chunk)
-            ).fetchone()
-            data = row[0] if row is not None else b""
-            seqs = decode_deltas(data)
-            invariant(len(seqs) == held, "a stream's last chunk is not what its size says")
-            tail = (data, seqs[-1])
-        return tail
+            return size, 0, b""
+        row = self._connection.execute(
+            "SELECT seqs FROM stream_seqs WHERE stream=? AND chunk=?", (number, chunk)
+        ).fetchone()
+        data = row[0] if row is not None else b""
+        seqs = decode_deltas(data)
+        invariant(len(seqs) == held, "a stream's last chunk is not what its size says")
+        return size, seqs[-1], data
 
     def _write_nodes(self, number: int, size: int, old: StateRow | None, hashes: Sequence[Digest]) -> None:
         """Store the nodes of levels 8, 16, … that became complete."""

@@ -420,7 +420,7 @@ def _tell(c: Any, entry: Any, key: str, value: Any, duty_key: str, owed: Any) ->
     out: list[Any] = []
     result = entry[1](said, state, env)
     if result is not None:
-        _take(c, out, value["rule"], result)
+        _take(c, out, entry[2], result)
     for item in out:
         effect = item[1]
         if effect[0] == "timer" and "timer/" + _suffix(effect[1], item[2], effect[4]) == key:

@@ -15,7 +15,7 @@ from ledger.rules.prelude.terms import _day_of, _ms
 
 _DEFAULTS: dict[str, Any] = {}  # object kind -> values of its fields when it springs into being
 _CODES: dict[str, int] = {}  # finding code -> first day (number) on which it is law
-_TIMERS: dict[str, Any] = {}  # timer rule -> [names of the objects its handler reads, handler]
+_TIMERS: dict[str, Any] = {}  # timer -> [names of the objects its handler reads, handler, rule]
 _decode: Any = None  # stored form -> value
 _mark: Any = None  # (timer key, due) -> 32 hex characters that name the findings of this firing
 
@@ -69,6 +69,8 @@ def _raise(c: Any, rule: str, effect: Any, key: Any) -> None:
         value = _now_of(c, key)
     opened = value.get("_open", {}) if value is not None else {}
     slot = code + "|" + about
+    if [slot, key] in c["raised"]:
+        return
     entry = opened.get(slot)
     if entry is not None:
         found["id"] = entry[0]

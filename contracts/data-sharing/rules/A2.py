@@ -1,0 +1,69 @@
+"""A2 申请内容与负责人同意 · Five contents, head's consent, distinct parties. Decree 809 Art. 20, 21.
+
+What is lacking makes the application incomplete, never refused: the provider owes one notice that lists it. The law sets no
+term for the notice; under the strict reading a late one is an alert.
+"""
+
+CONTENTS = ["basis", "purpose", "items", "method", "until"]
+
+
+def on_share_apply(event, state, env):
+    provider = state["dataset"]["provider"]
+    if "office-head" not in env.signer.roles:
+        return refuse("head-consent", role="office-head")
+    if event.member == provider:
+        return refuse("own-data")
+    lacking = [name for name in CONTENTS if event.body.get(name) is None]
+    filed = write(
+        "application",
+        dataset=event.refs["dataset"],
+        applicant=event.member,
+        applicant_key=env.signer.key,
+        provider=provider,
+        received=env.now,
+        purpose=event.body.get("purpose"),
+        items=event.body.get("items", []),
+        method=event.body.get("method"),
+        until=event.body.get("until"),
+        lacking=lacking,
+        noticed=False,
+    )
+    if not lacking:
+        return filed
+    strict = env.params["notice_days"]["strict"]
+    return [
+        filed,
+        move("application", "lacking"),
+        duty("A2", by=provider, on="application", due=None, kinds=["share.notice"]),
+        timer("A2.notice", on="application", due=working_days(env, strict)),
+    ]
+
+
+def on_share_notice(event, state, env):
+    if state["application"]["noticed"]:
+        return refuse("notice-once")
+    return [
+        write("application", noticed=True, lacking=event.body["lacking"]),
+        clear_timer("A2.notice", on="application"),
+    ]
+
+
+def on_share_supplement(event, state, env):
+    before = state["application"]
+    lacking = [name for name in before["lacking"] if event.body.get(name) is None]
+    return [
+        write(
+            "application",
+            purpose=event.body.get("purpose", before["purpose"]),
+            items=event.body.get("items", before["items"]),
+            method=event.body.get("method", before["method"]),
+            until=event.body.get("until", before["until"]),
+            lacking=lacking,
+        ),
+        move("application", "lacking") if lacking else None,
+    ]
+
+
+def on_timer_A2_notice(timer, state, env):
+    if state["application"]["status"] == "incomplete" and not state["application"]["noticed"]:
+        return alert("notice-late", open=env.params["notice_days"]["open"])

@@ -1,0 +1,52 @@
+"""A3 答复时限 · Reply clock. Decree 809 Art. 21: 1 working day (unconditional) or 10 (conditional), at most 10 more.
+
+The term runs from receipt, that is from the record. Silence has no effect but a candidate finding: there is no deemed
+consent, and an overdue application can still be answered. Whether a supplement starts the term anew is not set by law:
+the finding follows the lenient reading, that it does.
+"""
+
+
+def on_share_apply(event, state, env):
+    days = env.params["reply_days"][state["dataset"]["sharing"]]
+    return reply_duty(state["dataset"]["provider"], working_days(env, days))
+
+
+def on_share_supplement(event, state, env):
+    days = env.params["reply_days"][state["dataset"]["sharing"]] + state["application"]["extended"]
+    return reply_duty(state["application"]["provider"], working_days(env, days))
+
+
+def on_share_extend(event, state, env):
+    if "authority" not in env.signer.roles:
+        return refuse("not-authority")
+    application = state["application"]
+    sharing = state["dataset"]["sharing"]
+    longest = env.params["reply_extension_days"]
+    total = application["extended"] + event.body["days"]
+    if total > longest:
+        return refuse("extension-too-long", days=total, longest=longest)
+    days = env.params["reply_days"][sharing] + total
+    effects = [
+        write("application", extended=total),
+        reply_duty(application["provider"], working_days(env, days, since=application["received"])),
+    ]
+    if sharing == "unconditional":
+        effects.append(alert("open-point", open=env.params["extension_unconditional"]["open"]))
+    return effects
+
+
+def on_share_withdraw(event, state, env):
+    return discharge("A3", on="application")
+
+
+def on_timer_A3(timer, state, env):
+    application = state["application"]
+    if application["status"] in ["under_review", "incomplete"]:
+        return [
+            move("application", "overdue"),
+            finding("D809/39-4", about=application["provider"], on="application", what="reply"),
+        ]
+
+
+def reply_duty(provider, due):
+    return duty("A3", by=provider, on="application", due=due, kinds=["share.approve", "share.deny"])

@@ -1,0 +1,29 @@
+"""A5 提供时限 · Delivery clock. Decree 809 Art. 22: 20 working days after consent.
+
+Delivery by the provider stops the clock; the receipt is the receiver's duty, and a slow receiver never makes the provider
+late. The law sets no term for the receipt.
+"""
+
+
+def on_share_approve(event, state, env):
+    due = working_days(env, env.params["delivery_days"])
+    return duty("A5", by=state["application"]["provider"], on="grant", due=due, kinds=["share.deliver"])
+
+
+def on_share_deliver(event, state, env):
+    receiver = event.body["to"]
+    return [
+        write(
+            "copy",
+            dataset=event.refs["dataset"],
+            provider=state["grant"]["provider"],
+            holder=receiver,
+            grant=event.refs["grant"],
+        ),
+        duty("A5.receipt", by=receiver, on="copy", due=None, kinds=["share.receive"]),
+    ]
+
+
+def on_timer_A5(timer, state, env):
+    if state["grant"]["status"] == "agreed":
+        return finding("D809/39-4", about=state["grant"]["provider"], on="grant", what="delivery")

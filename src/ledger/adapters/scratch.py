@@ -1,0 +1,284 @@
+"""The auditor's state while it recomputes a ledger: a temporary SQLite file under write-back caches of bounded size.
+
+Rules: nothing here outlives the audit, so nothing is synced, and a crash costs only the run. Rows that are touched again
+and again stay in memory and reach the file when they cool down; memory does not grow with the ledger, but for the map's
+tree (64 bytes a bucket). Not here: what the state means (see `ledger.verify.scratch`).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+from collections.abc import Callable, Collection, Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+from ledger.core.hashing import DIGEST_BYTES, Digest
+from ledger.core.leaf import Stream
+from ledger.core.mapkeys import stream_key
+from ledger.core.maptree import MapTree
+from ledger.errors import UnavailableError
+from ledger.machine.block import Decision, Sealed, StateRow
+from ledger.verify.scratch import EventEntry
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+CACHE_BYTES = 48 * 1024 * 1024  # of each of the two generations of one kind
+ENTRY_BYTES = 250  # what Python adds to the bytes of an entry
+SELECT_MAX = 500  # keys of one query
+
+_SCHEMA = """
+CREATE TABLE rows (key BLOB PRIMARY KEY, value BLOB NOT NULL, range BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE objects (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE buckets (key INTEGER PRIMARY KEY, value BLOB NOT NULL);
+CREATE TABLE events (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE timers (key TEXT PRIMARY KEY, due INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX timers_due ON timers (due, key);
+"""
+
+
+class WriteBack(Generic[K, V]):
+    """Entries by key: the recently used in memory, the others in one table.
+
+    Two generations: what is used moves to the young one; when that is full the old one is written out and dropped.
+    """
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        table: str,
+        columns: int,
+        to_row: Callable[[V], tuple[Any, ...]],
+        from_row: Callable[..., V],
+        cost: Callable[[V], int],
+        cache_bytes: int,
+    ) -> None:
+        self._connection, self._to_row, self._from_row, self._cost = connection, to_row, from_row, cost
+        self._bytes_max = cache_bytes
+        marks = ", ".join("?" * (columns + 1))
+        self._insert = f"INSERT OR REPLACE INTO {table} VALUES ({marks})"  # noqa: S608 - names of our own
+        self._select = f"SELECT * FROM {table} WHERE key IN "  # noqa: S608
+        self._young: dict[K, V] = {}
+        self._old: dict[K, V] = {}
+        self._dirty: set[K] = set()
+        self._bytes = 0
+        self.spilled = False
+        self.on_spill: Callable[[dict[K, V]], None] | None = None
+
+    def get_many(self, keys: Collection[K], on_disk: Callable[[K], bool] | None = None) -> dict[K, V]:
+        """The entries of those keys that have one; `on_disk` False says that a key cannot be in the table."""
+        young, old = self._young, self._old
+        found: dict[K, V] = {}
+        missing: list[K] = []
+        for key in keys:
+            value = young.get(key)
+            if value is None:
+                value = old.get(key)
+                if value is None:
+                    missing.append(key)
+                    continue
+                young[key] = value
+                self._bytes += self._cost(value)
+            found[key] = value
+        if missing and self.spilled:
+            self._load(missing if on_disk is None else list(filter(on_disk, missing)), found)
+        if self._bytes > self._bytes_max:
+            self._turn()
+        return found
+
+    def put_many(self, entries: Iterable[tuple[K, V]]) -> None:
+        """Set entries."""
+        young, dirty, cost = self._young, self._dirty, self._cost
+        for key, value in entries:
+            if key not in young:
+                self._bytes += cost(value)
+            young[key] = value
+            dirty.add(key)
+        if self._bytes > self._bytes_max:
+            self._turn()
+
+    def _load(self, missing: list[K], found: dict[K, V]) -> None:
+        for first in range(0, len(missing), SELECT_MAX):
+            wanted = missing[first : first + SELECT_MAX]
+            marks = ",".join("?" * len(wanted))
+            for key, *columns in self._connection.execute(f"{self._select}({marks})", wanted):
+                value = self._from_row(*columns)
+                found[key] = self._young[key] = value
+                self._bytes += self._cost(value)
+
+    def _turn(self) -> None:
+        """Write out what was not used since the last turn, and begin a new generation."""
+        young, dirty = self._young, self._dirty
+        cold = {key: value for key, value in self._old.items() if key in dirty and key not in young}
+        if cold:
+            to_row = self._to_row
+            self._connection.executemany(self._insert, [(key, *to_row(value)) for key, value in cold.items()])
+            dirty.difference_update(cold)
+            self.spilled = True
+            if self.on_spill is not None:
+                self.on_spill(cold)
+        self._old, self._young, self._bytes = young, {}, 0
+
+
+class ScratchState:
+    """`ledger.verify.scratch.Scratch` on a temporary file in `directory`; use it as a context manager."""
+
+    def __init__(self, directory: Path | None = None, *, cache_bytes: int = CACHE_BYTES) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="ledger-verify-", dir=directory)
+        try:
+            self._db = sqlite3.connect(Path(self._folder.name) / "scratch.sqlite", isolation_level=None)
+            for pragma in ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE", "cache_size=-16384"):
+                self._db.execute(f"PRAGMA {pragma}")
+            self._db.executescript(_SCHEMA)
+            self._db.execute("BEGIN")
+        except sqlite3.Error as error:
+            self._folder.cleanup()
+            raise UnavailableError("scratch", "no temporary database could be made", reason=str(error)) from error
+        self._rows: WriteBack[bytes, StateRow] = WriteBack(
+            self._db, "rows", 2, lambda row: (row.value, row.range), StateRow, _row_cost, cache_bytes
+        )
+        self._objects: WriteBack[str, bytes] = WriteBack(
+            self._db, "objects", 1, lambda value: (value,), lambda value: value, _bytes_cost, cache_bytes
+        )
+        self._buckets: WriteBack[int, bytes] = WriteBack(
+            self._db, "buckets", 1, lambda value: (value,), lambda value: value, _bytes_cost, cache_bytes
+        )
+        self._events: WriteBack[str, bytes] = WriteBack(
+            self._db, "events", 1, lambda value: (value,), lambda value: value, _bytes_cost, cache_bytes
+        )
+        self._events.on_spill = self._events_spilled
+        self._newest_spilled = ""
+        self._joining: set[Stream] = set()
+        self._timers = 0
+        self._rows_total = 0
+        self.tree = MapTree.empty()
+
+    def __enter__(self) -> ScratchState:
+        """Itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Remove the temporary file."""
+        self.close()
+
+    def close(self) -> None:
+        """Remove the temporary file; idempotent."""
+        self._db.close()
+        self._folder.cleanup()
+
+    # --- reading -----------------------------------------------------------------------------------------------------
+
+    def read_objects(self, keys: Collection[str]) -> dict[str, bytes]:
+        """See `DecideView`."""
+        return {key: value for key, value in self._objects.get_many(keys).items() if value}
+
+    def due_timers(self, time: int, count_max: int) -> list[tuple[int, str]]:
+        """See `DecideView`."""
+        if not self._timers:
+            return []
+        return self._db.execute(
+            "SELECT due, key FROM timers WHERE due <= ? ORDER BY due, key LIMIT ?", (time, count_max)
+        ).fetchall()
+
+    def find_events(self, ids: Collection[tuple[str, str]]) -> dict[tuple[str, str], list[Digest]]:
+        """See `DecideView`."""
+        names = {f"{event_id}{member}": (member, event_id) for member, event_id in ids}
+        return {
+            names[name]: [Digest(value[at : at + DIGEST_BYTES]) for at in range(0, len(value), DIGEST_BYTES)]
+            for name, value in self._find_events(names).items()
+        }
+
+    def _find_events(self, names: Collection[str]) -> dict[str, bytes]:
+        # Ids begin with their time: what is newer than everything that was written out can only be in memory.
+        newest = self._newest_spilled
+        return self._events.get_many(names, on_disk=lambda name: name <= newest)
+
+    def missing_streams(self, streams: Collection[Stream]) -> set[Stream]:
+        """See `DecideView`."""
+        keys = {stream_key(kind, name, False): (kind, name) for kind, name in streams}
+        found = self._rows.get_many(keys)
+        missing = {stream for key, stream in keys.items() if key not in found}
+        return missing - self._joining if missing else missing
+
+    def read_rows(self, keys: Sequence[bytes]) -> dict[bytes, StateRow]:
+        """See `SealView`."""
+        return self._rows.get_many(keys)
+
+    def read_buckets(self, indexes: Sequence[int]) -> Sequence[bytes]:
+        """See `SealView`."""
+        found = self._buckets.get_many(indexes)
+        return [found.get(index, b"") for index in indexes]
+
+    def map_size(self) -> int:
+        """See `Scratch`."""
+        return self._rows_total
+
+    # --- writing -----------------------------------------------------------------------------------------------------
+
+    def decided(self, decision: Decision) -> None:
+        """See `Scratch`."""
+        objects: dict[str, bytes] = {}
+        timers: dict[str, int | None] = {}
+        joining = self._joining
+        for item in decision.items:
+            if item.timer_key:
+                timers[item.timer_key] = None
+            for key, value in item.writes:
+                objects[key] = value
+            for key, due in item.timers:
+                timers[key] = due
+            if not item.refused_streams:
+                joining.update(item.streams)
+            joining.update(item.extra_streams)
+        self._objects.put_many(objects.items())
+        self._set_timers(timers)
+        self.add_events(
+            (item.member, item.event.id, item.event.hash) for item in decision.items if item.event is not None
+        )
+
+    def sealed(self, sealed: Sealed) -> None:
+        """See `Scratch`."""
+        self._rows.put_many(sealed.rows.items())
+        self._buckets.put_many(sealed.buckets.items())
+        self._rows_total = sealed.header.state_keys
+        self._joining.clear()
+
+    def add_events(self, events: Iterable[EventEntry]) -> None:
+        """See `Scratch`."""
+        added: dict[str, bytes] = {}
+        for member, event_id, digest in events:
+            name = f"{event_id}{member}"
+            added[name] = added[name] + digest if name in added else digest
+        for name, value in self._find_events(added).items():
+            added[name] = value + added[name]
+        self._events.put_many(added.items())
+
+    def write_rows(self, rows: dict[bytes, StateRow]) -> None:
+        """See `Scratch`."""
+        self._rows.put_many(rows.items())
+
+    def _set_timers(self, timers: dict[str, int | None]) -> None:
+        if not timers:
+            return
+        cleared = [(key,) for key, due in timers.items() if due is None]
+        if cleared:
+            self._db.executemany("DELETE FROM timers WHERE key = ?", cleared)
+        armed = [(key, due) for key, due in timers.items() if due is not None]
+        if armed:
+            self._timers += len(armed)
+            self._db.executemany("INSERT OR REPLACE INTO timers VALUES (?, ?)", armed)
+
+    def _events_spilled(self, cold: dict[str, bytes]) -> None:
+        self._newest_spilled = max(self._newest_spilled, max(cold))
+
+
+def _row_cost(row: StateRow) -> int:
+    return len(row.value) + len(row.range) + ENTRY_BYTES
+
+
+def _bytes_cost(value: bytes) -> int:
+    return len(value) + ENTRY_BYTES

@@ -1,0 +1,87 @@
+"""Carries requests to one node over the standard library's HTTP: no further package needed.
+
+Rules: one kept connection a thread; a connection that the node closed meanwhile is opened again once, for requests are
+idempotent by event id; answers are bounded. Every failure to get a whole answer is `UnavailableError` (code
+`node-unreachable`) naming the address. No redirect is followed and no proxy is asked.
+Not here: what requests say (see `request`).
+"""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from ledger.client.request import ANSWER_BYTES_MAX, Request, Response, check_url, get, parse_bytes, parse_json
+from ledger.errors import UnavailableError
+
+TIMEOUT_S: Final = 30.0
+
+
+class NodeClient:
+    """A client of the node at `url`. Thread-safe: each thread has a connection of its own."""
+
+    def __init__(self, url: str, *, timeout_s: float = TIMEOUT_S, language: str = "en") -> None:
+        self.url = check_url(url)
+        parts = urlsplit(self.url)
+        self._secure = parts.scheme == "https"
+        self._host, self._port, self._prefix = parts.hostname or "", parts.port, parts.path
+        self._timeout_s, self._language = timeout_s, language
+        self._local = threading.local()
+
+    def send(self, request: Request) -> Response:
+        """The answer to `request`, whatever its status."""
+        headers = {"Accept-Language": self._language, "User-Agent": "suyuan-client", **request.headers}
+        for attempt in (1, 2):
+            connection, fresh = self._connection(self._timeout_s + request.wait_s)
+            try:
+                connection.request(request.method, self._prefix + request.path, body=request.body, headers=headers)
+                answer = connection.getresponse()
+                body = answer.read(ANSWER_BYTES_MAX + 1)
+            except (OSError, http.client.HTTPException) as error:
+                self.close()
+                if not fresh and attempt == 1:
+                    continue
+                reason = str(error) or type(error).__name__
+                raise UnavailableError("node-unreachable", "no answer", node=self.url, reason=reason) from error
+            if len(body) > ANSWER_BYTES_MAX:
+                self.close()
+                raise UnavailableError("node-answer-size", "answer too long", node=self.url, limit=ANSWER_BYTES_MAX)
+            return Response(answer.status, {name.lower(): value for name, value in answer.getheaders()}, body)
+        raise UnavailableError("node-unreachable", "no answer", node=self.url)
+
+    def get_json(
+        self, segments: Sequence[str], query: Mapping[str, object] | None = None, *, wait_s: float = 0.0
+    ) -> dict[str, Any]:
+        """The JSON object of a resource; raises the family of a status that says no."""
+        return parse_json(self.send(get(segments, query, wait_s=wait_s)))
+
+    def get_bytes(
+        self, segments: Sequence[str], query: Mapping[str, object] | None = None, *, wait_s: float = 0.0
+    ) -> bytes:
+        """The bytes of a resource; raises the family of a status that says no."""
+        return parse_bytes(self.send(get(segments, query, wait_s=wait_s)))
+
+    def close(self) -> None:
+        """Close this thread's connection."""
+        connection = getattr(self._local, "connection", None)
+        self._local.connection = None
+        if connection is not None:
+            connection.close()
+
+    def _connection(self, timeout_s: float) -> tuple[http.client.HTTPConnection, bool]:
+        """This thread's connection, and whether it is new."""
+        connection: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
+        if connection is not None and connection.sock is not None:
+            connection.sock.settimeout(timeout_s)
+            return connection, False
+        if self._secure:
+            context = ssl.create_default_context()
+            connection = http.client.HTTPSConnection(self._host, self._port, timeout=timeout_s, context=context)
+        else:
+            connection = http.client.HTTPConnection(self._host, self._port, timeout=timeout_s)
+        self._local.connection = connection
+        return connection, True

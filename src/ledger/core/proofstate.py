@@ -1,0 +1,105 @@
+"""The certified state: from a quorum certificate to the state root, by the block header that is its last leaf.
+
+Rules (SPEC, leaves and proofs): a header belongs to a checkpoint if its index is size − 1 and first_seq + count equals
+it; the config's tagged hash stands in the header; the cosigners that the verifier trusts are those of that config.
+Not here: what is read from the state (see `mapproof`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ledger.core import merkle
+from ledger.core import proofjson as pj
+from ledger.core.config import Config, config_hash, parse_config
+from ledger.core.hashing import Digest
+from ledger.core.header import Header, parse_header
+from ledger.core.leaf import LEAF_VERSION, TYPE_HEADER
+from ledger.core.mapproof import MapProof, verify_map
+from ledger.core.prooftrust import (
+    ANCHOR,
+    Certification,
+    History,
+    Trust,
+    encode_history,
+    parse_history,
+    verify_certification,
+)
+from ledger.errors import VerificationError
+
+PREFIX = bytes((TYPE_HEADER, LEAF_VERSION))
+NAMES = "certificate config header"
+OPTIONAL = "history"
+
+
+@dataclass(frozen=True, slots=True)
+class CertifiedState:
+    """A header under a certified checkpoint: its state root can be built upon."""
+
+    certification: Certification
+    header: Header
+    config: Config
+    not_checked: tuple[str, ...]
+
+    def look_up(self, key_hash: Digest, proof: MapProof) -> Digest | None:
+        """The value hash of a key after the header's block, None if absent; raises as `verify_map` does."""
+        header = self.header
+        return verify_map(header.state_root, header.state_buckets, header.state_keys, key_hash, proof)
+
+
+@dataclass(frozen=True, slots=True)
+class StateProof:
+    """A certificate with the last header and the config; nothing holds until `verify` returns.
+
+    `header` is the leaf whole, `path` its inclusion path at index size − 1, `config` canonical JSON.
+    """
+
+    certificate: bytes
+    header: bytes
+    path: tuple[Digest, ...]
+    config: bytes
+    history: History | None = None
+
+    def verify(self, trust: Trust) -> CertifiedState:
+        """The certified state.
+
+        Raises `MalformedError`, or `VerificationError`: the certificate, `header` (it is not this checkpoint's last
+        leaf), `config` (not the header's), `cosigner-set` (the verifier trusts another set).
+        """
+        certification, not_checked = verify_certification(self.certificate, self.history, trust)
+        checkpoint = certification.checkpoint
+        header = parse_header(self.header)
+        if header.index != checkpoint.size - 1:
+            raise VerificationError("header", "not the last leaf", index=header.index, size=checkpoint.size)
+        leaf_hash = merkle.leaf_hash(self.header)
+        merkle.verify_inclusion(leaf_hash, header.index, checkpoint.size, self.path, checkpoint.root)
+        config = parse_config(self.config)
+        if config_hash(self.config) != header.config:
+            raise VerificationError("config", "not the config of this header", expected=header.config)
+        trusted = {(name, key.key_id) for name, key in trust.cosigners}
+        if trusted != set(config.cosigners):
+            raise VerificationError("cosigner-set", "the ledger names other cosigners", epoch=config.epoch)
+        if config.epoch > 0 and trust.anchor is None:
+            not_checked = (*not_checked, ANCHOR)
+        return CertifiedState(certification, header, config, not_checked)
+
+    def encode(self) -> pj.Fields:
+        """The fields `certificate`, `config`, `header` and `history`."""
+        return {
+            "certificate": self.certificate.decode("utf-8"),
+            "config": self.config.decode("utf-8"),
+            "header": {"leaf": self.header[len(PREFIX) :].decode("utf-8"), "path": pj.encode_path(self.path)},
+            **encode_history(self.history),
+        }
+
+
+def parse_state_proof(fields: pj.Fields) -> StateProof:
+    """The state proof among the fields of a file."""
+    inner = pj.closed(fields["header"], "header", "leaf path")
+    return StateProof(
+        certificate=pj.document(fields["certificate"], "certificate"),
+        header=PREFIX + pj.document(inner["leaf"], "header.leaf"),
+        path=pj.path(inner["path"], "header.path"),
+        config=pj.document(fields["config"], "config"),
+        history=parse_history(fields["history"]) if "history" in fields else None,
+    )
