@@ -44,10 +44,10 @@ def signer(text: str) -> keys.Ed25519Signer:
     return keys.Ed25519Signer(digest(f"seed of {text}"))
 
 
-def code_of(call: Callable[[], object]) -> str:
+def code_of(call: Callable[..., object], *arguments: object) -> str:
     """The code with which a call refuses; a vector that is accepted by mistake stops the program."""
     try:
-        call()
+        call(*arguments)
     except LedgerError as error:
         return error.code
     raise SystemExit("a vector of the refused kind was accepted")
@@ -92,9 +92,7 @@ def make_canonical() -> Json:
     return {
         "requirements": ["R-E02"],
         "accepted": [{"bytes": canonical.encode(value).hex(), "value": value} for value in values],
-        "refused": [
-            {"bytes": data.hex(), "code": code_of(lambda data=data: canonical.parse(data))} for data in refused
-        ],
+        "refused": [{"bytes": data.hex(), "code": code_of(canonical.parse, data)} for data in refused],
     }
 
 
@@ -114,10 +112,21 @@ def make_ident() -> Json:
         ),
         "time": (
             ident.parse_time,
-            ["1970-01-01T00:00:00.000Z", "2026-11-21T08:00:00.123Z", "2028-02-29T23:59:59.999Z", "9999-12-31T23:59:59.999Z"],
             [
-                "1969-12-31T23:59:59.999Z", "2026-02-29T00:00:00.000Z", "2100-02-29T00:00:00.000Z", "2026-13-01T00:00:00.000Z",
-                "2026-01-01T24:00:00.000Z", "2026-12-31T23:59:60.000Z", "2026-01-01T00:00:00Z", "2026-01-01T00:00:00.000+08:00",
+                "1970-01-01T00:00:00.000Z",
+                "2026-11-21T08:00:00.123Z",
+                "2028-02-29T23:59:59.999Z",
+                "9999-12-31T23:59:59.999Z",
+            ],
+            [
+                "1969-12-31T23:59:59.999Z",
+                "2026-02-29T00:00:00.000Z",
+                "2100-02-29T00:00:00.000Z",
+                "2026-13-01T00:00:00.000Z",
+                "2026-01-01T24:00:00.000Z",
+                "2026-12-31T23:59:60.000Z",
+                "2026-01-01T00:00:00Z",
+                "2026-01-01T00:00:00.000+08:00",
             ],
         ),
         "origin": (
@@ -125,14 +134,12 @@ def make_ident() -> Json:
             [ORIGIN, "gov.example/share/" + "0" * 64],
             ["demo", "/" + "0" * 64, "demo/" + "A" * 64, "demo/" + "0" * 63, "Demo/" + "0" * 64],
         ),
-    }  # fmt: skip
+    }
     made: Json = {"requirements": ["R-E03", "R-G02"]}
     for name, (check, accepted, refused) in groups.items():
         made[name] = {
             "accepted": [{"text": text, **({"ms": check(text)} if name == "time" else {})} for text in accepted],
-            "refused": [
-                {"text": text, "code": code_of(lambda text=text, check=check: check(text))} for text in refused
-            ],
+            "refused": [{"text": text, "code": code_of(check, text)} for text in refused],
         }
     return made
 
@@ -256,14 +263,14 @@ def make_event() -> Json:
             {
                 "why": why,
                 "head": canonical.encode(each).hex(),
-                "code": code_of(lambda each=each: event.check_fields(each)),
+                "code": code_of(event.check_fields, each),
             }
             for why, each in bad_heads.items()
         ],
         "refused_bodies": [
             {
                 "body": canonical.encode(each).hex(),
-                "code": code_of(lambda each=each: event.parse_body(canonical.encode(each))),
+                "code": code_of(event.parse_body, canonical.encode(each)),
             }
             for each in bad_bodies
         ],
@@ -333,8 +340,7 @@ def make_submission() -> Json:
             {"index": index, "path": [each.hex() for each in submission.prove_event(made, index)]} for index in range(3)
         ],
         "refused": [
-            {"why": why, "framed": data.hex(), "code": code_of(lambda data=data: framing.parse(data))}
-            for why, data in refused.items()
+            {"why": why, "framed": data.hex(), "code": code_of(framing.parse, data)} for why, data in refused.items()
         ],
     }
 
@@ -387,7 +393,7 @@ def make_certificate() -> Json:
             {
                 "why": why,
                 "note": data.decode(),
-                "code": code_of(lambda data=data: quorum.verify_certificate(data, ORIGIN, [log.public], members)),
+                "code": code_of(quorum.verify_certificate, data, ORIGIN, [log.public], members),
             }
             for why, data in refused.items()
         ],

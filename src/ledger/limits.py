@@ -71,3 +71,10 @@ PROOF_BYTES_MAX: Final = 32 * 1024 * 1024  # one file is read whole; larger ques
 PROOF_ENTRIES_MAX: Final = 50_000  # entries of one completeness proof
 PROOF_PATH_MAX: Final = 64  # an inclusion path has at most one hash for each bit of an index
 PROOF_RANGE_PATH_MAX: Final = 2 * 64  # left and right of a range
+STREAM_NAME_CHARS_MAX: Final = 512  # kind or id of a stream, ids under a member's name included
+
+# Export archives.
+SEGMENT_TARGET_BYTES: Final = 4 * 1024 * 1024  # expanded; a segment is closed once it holds this much
+SEGMENT_BYTES_MAX: Final = BLOCK_ENCODED_BYTES_MAX + 2 * SEGMENT_TARGET_BYTES  # one large block fits, expanded or not
+ARCHIVE_FILES_MAX: Final = 2_000_000  # some hundred billion events; bounds the manifest
+MANIFEST_BYTES_MAX: Final = 256 * 1024 * 1024

@@ -102,7 +102,7 @@ def test_foreign_package_is_found() -> None:
 
 def test_verifier_loads_little() -> None:
     """Importing every module of core, rules, machine and verify loads no package but those of the base install."""
-    areas = ("core", "rules", "machine", "verify", "framing", "blockcodec")
+    areas = ("core", "rules", "machine", "verify", "framing", "blockcodec", "archiveformat")
     names = [module.name for module in modules() if module.area in areas]
     script = (
         "import importlib, sys\n"

@@ -18,7 +18,20 @@ from tests.architecture.tree import ROOT, files, modules, text
 # The base install and what its four packages bring along on the Pythons that we support.
 CLOSURE = {"suyuan", "cffi", "click", "cryptography", "msgpack", "pycparser", "typing-extensions", "zstandard"}
 # Base code that every auditor runs; what only works with an extra or with the node stays out.
-BASE_AREAS = {"errors", "limits", "core", "rules", "machine", "verify", "ports", "app", "framing", "blockcodec", "cli"}
+BASE_AREAS = {
+    "errors",
+    "limits",
+    "core",
+    "rules",
+    "machine",
+    "verify",
+    "ports",
+    "app",
+    "framing",
+    "blockcodec",
+    "archiveformat",
+    "cli",
+}
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from ledger.app import Application
 from ledger.core import canonical
+from ledger.core.bundle import bundle_hash, encode_bundle
 from ledger.core.checkpoint import Checkpoint, encode_checkpoint
 from ledger.core.config import Config
 from ledger.core.event import Event, new_event
@@ -28,6 +29,8 @@ from ledger.ports import Store
 
 START_MS = 1_790_000_000_000
 MEMBERS = ("ga", "gx", "mz")
+RULEBOOK = {"rules/accept.py": b"# accepts everything\n"}
+CALENDAR = {"2026.json": b"{}"}
 
 
 class AcceptAllRules:
@@ -93,9 +96,13 @@ def make_genesis() -> Genesis:
         sign.update({s.public.raw.hex(): s for s, _ in signers})
         title = {"en": f"Department {member}", "zh": f"部门{member}"}
         members.append({"attributes": {}, "id": member, "keys": keys, "roles": ["department"], "title": title})
-    zero = sha256(b"rulebook")
     return new_genesis(
-        name="test.example", time=START_MS, members=members, rulebook=zero, calendar=sha256(b"calendar"), sign=sign
+        name="test.example",
+        time=START_MS,
+        members=members,
+        rulebook=bundle_hash(RULEBOOK),
+        calendar=bundle_hash(CALENDAR),
+        sign=sign,
     )
 
 
@@ -117,7 +124,7 @@ def log_note(origin: str, size: int, root: Digest) -> bytes:
 
 
 GENESIS = make_genesis()
-BUNDLES = {GENESIS.rulebook: b"rulebook bytes", GENESIS.calendar: b"calendar bytes"}
+BUNDLES = {GENESIS.rulebook: encode_bundle(RULEBOOK), GENESIS.calendar: encode_bundle(CALENDAR)}
 
 
 class Network:
@@ -146,11 +153,18 @@ class Network:
     def time(self) -> int:
         return self.app.head.time
 
-    def event(self, *, time: int | None = None, refs: Mapping[str, Any] | None = None, **content: Any) -> Event:
+    def event(
+        self,
+        *,
+        time: int | None = None,
+        refs: Mapping[str, Any] | None = None,
+        event_id: str | None = None,
+        **content: Any,
+    ) -> Event:
         """An event at `time` (default: the head's)."""
         when = self.time if time is None else time
         return new_event(
-            event_id=uuid7_at(when, self.random.randbytes(10)),
+            event_id=event_id or uuid7_at(when, self.random.randbytes(10)),
             kind="test.event",
             refs=refs or {},
             time_ms=when,

@@ -17,7 +17,7 @@ import uvicorn
 import uvloop
 
 from ledger.adapters import datadir
-from ledger.adapters.keyfile import load_signer
+from ledger.adapters.keyfile import read_key
 from ledger.core.keys import Signer
 from ledger.errors import LedgerError
 from ledger_node.http.app import create_app
@@ -30,7 +30,7 @@ def node_options(data_dir: Path, settings: Settings) -> NodeOptions:
     """Options from settings and the key files in the data directory."""
     keys = data_dir / datadir.KEYS
     signers = {
-        path.name.removeprefix("event-").removesuffix(".key"): load_signer(path)
+        path.name.removeprefix("event-").removesuffix(".key"): read_key(path)
         for path in sorted(keys.glob("event-*.key"))
     }
     return NodeOptions(
@@ -46,7 +46,7 @@ def node_options(data_dir: Path, settings: Settings) -> NodeOptions:
 
 
 def _optional(path: Path) -> Signer | None:
-    return load_signer(path) if path.exists() else None
+    return read_key(path) if path.exists() else None
 
 
 async def serve(node: Node, settings: Settings, data_dir: Path) -> int:

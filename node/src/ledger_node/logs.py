@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import IO, Any, Final
+from typing import Any, BinaryIO, Final
 
 import msgspec
 import structlog
@@ -20,9 +20,9 @@ _SECRET_NAMES: Final = frozenset(
 )
 
 
-def configure_logs(level: str = "info", stream: IO[bytes] | None = None) -> None:
+def configure_logs(level: str = "info", stream: BinaryIO | None = None) -> None:
     """Write JSON lines of `level` and above to `stream` (default: standard error as bytes); the standard logger too."""
-    target = sys.stderr.buffer if stream is None else stream
+    target: BinaryIO = sys.stderr.buffer if stream is None else stream
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

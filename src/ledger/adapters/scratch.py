@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from ledger.core.hashing import DIGEST_BYTES, Digest
 from ledger.core.leaf import Stream
@@ -155,7 +155,7 @@ class ScratchState:
         self._rows_total = 0
         self.tree = MapTree.empty()
 
-    def __enter__(self) -> ScratchState:
+    def __enter__(self) -> Self:
         """Itself."""
         return self
 
@@ -273,7 +273,7 @@ class ScratchState:
             self._db.executemany("INSERT OR REPLACE INTO timers VALUES (?, ?)", armed)
 
     def _events_spilled(self, cold: dict[str, bytes]) -> None:
-        self._newest_spilled = max(self._newest_spilled, max(cold))
+        self._newest_spilled = max(self._newest_spilled, *cold)
 
 
 def _row_cost(row: StateRow) -> int:

@@ -9,6 +9,7 @@ At most 100 lines and 64 KiB. Not here: what the text means (see `checkpoint`), 
 
 from __future__ import annotations
 
+import re
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from collections.abc import Iterable, Sequence
@@ -24,6 +25,7 @@ TYPE_ED25519: Final = 0x01
 """Signature type of log signatures: Ed25519 over the note text (c2sp.org/signed-note)."""
 
 KEY_HASH_BYTES: Final = 4
+_CONTROL: Final = re.compile(r"[\x00-\x09\x0b-\x1f]").search
 _LINE_START: Final = "\u2014 "
 # Unicode White_Space, listed, so that no Unicode version of an interpreter decides what a name is.
 _SPACES: Final = frozenset(
@@ -109,7 +111,7 @@ def parse_note(data: bytes) -> UnverifiedNote:
         decoded = data.decode("utf-8", "strict")
     except UnicodeDecodeError as error:
         raise MalformedError("note", "not UTF-8", offset=error.start) from None
-    if any(char < " " and char != "\n" for char in decoded):
+    if _CONTROL(decoded):
         raise MalformedError("note", "control character")
     # The last blank line divides: the text may hold blank lines of its own.
     text, blank, tail = decoded.rpartition("\n\n")

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from ledger.core import canonical, merkle
 from ledger.core import proofjson as pj
-from ledger.core.event import event_hash, event_hash_parts, parse_event, parse_head
+from ledger.core.event import event_hash_parts, parse_event, parse_head
 from ledger.core.hashing import Digest, parse_hex_digest, sha256
 from ledger.core.leaf import LEAF_VERSION, TYPE_RECORD, TYPE_TIMER, Record, TimerLeaf, parse_leaf, timer_streams
 from ledger.core.stream import event_streams
@@ -155,7 +155,7 @@ def encode_body(body: bytes | None, body_hash: Digest | None) -> pj.Fields:
     """`body` where it is shown, else `body_hash`."""
     if body is not None:
         return {"body": body.decode("utf-8")}
-    return {"body_hash": (body_hash or b"").hex()}
+    return {} if body_hash is None else {"body_hash": body_hash.hex()}
 
 
 def parse_entry(value: object) -> EntryProof:
@@ -197,22 +197,3 @@ def _check_member(stream: StreamName, joined: Iterable[tuple[str, str]], record:
 
 def _name(stream: StreamName) -> str:
     return f"{stream.kind}/{stream.id}" + ("!refused" if stream.refused else "")
-
-
-__all__ = [
-    "FULL",
-    "HASH",
-    "HEAD",
-    "LEVELS",
-    "RECORD",
-    "Counts",
-    "Entry",
-    "EntryProof",
-    "StreamName",
-    "count_levels",
-    "encode_body",
-    "event_hash",
-    "parse_body_or_hash",
-    "parse_entry",
-    "verify_event_parts",
-]

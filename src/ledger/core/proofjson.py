@@ -17,7 +17,7 @@ from ledger.core.keys import SIGNATURE_BYTES
 from ledger.core.mapproof import MapProof, Window
 from ledger.core.note import decode_base64, encode_base64
 from ledger.errors import MalformedError
-from ledger.limits import INT_MAX, PROOF_BYTES_MAX, PROOF_PATH_MAX, PROOF_RANGE_PATH_MAX
+from ledger.limits import INT_MAX, PROOF_BYTES_MAX, PROOF_PATH_MAX, PROOF_RANGE_PATH_MAX, STREAM_NAME_CHARS_MAX
 
 VERSION: Final = 1
 
@@ -72,6 +72,14 @@ def text(value: object, what: str) -> str:
     if not isinstance(value, str):
         raise MalformedError("proof", "not a string", field=what)
     return value
+
+
+def name(value: object, what: str) -> str:
+    """Kind or id of a stream: ASCII, 1 to 512 characters. Ids made by the ledger are longer than identifiers."""
+    written = text(value, what)
+    if not written.isascii() or not 1 <= len(written) <= STREAM_NAME_CHARS_MAX:
+        raise MalformedError("proof", "not the name of a stream", field=what)
+    return written
 
 
 def document(value: object, what: str) -> bytes:

@@ -15,7 +15,7 @@ from ledger.core import proofjson as pj
 from ledger.core.checkpoint import Checkpoint, parse_checkpoint_text
 from ledger.core.hashing import Digest
 from ledger.core.note import parse_note
-from ledger.core.prooftrust import Certification, Trust, verify_certification
+from ledger.core.prooftrust import HISTORY, Certification, Trust, verify_certification
 from ledger.core.quorum import VerifiedNote, verify_certificate, verify_note
 from ledger.errors import VerificationError
 from ledger.limits import PROOF_PATH_MAX, PROOF_RANGE_PATH_MAX
@@ -56,7 +56,7 @@ class Consistency:
         new = certification.checkpoint
         merkle.verify_consistency(old.size, old.root, new.size, new.root, self.path)
         tied = remembered is None or remembered in {old, new}
-        return ConsistencyResult(certification, old, new, () if tied else ("history",))
+        return ConsistencyResult(certification, old, new, () if tied else (HISTORY,))
 
     def encode(self) -> bytes:
         """The file."""

@@ -7,7 +7,7 @@ Rule: a receipt holds for ever, so its age is told and never refused. Not here: 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from ledger.core import merkle
@@ -18,7 +18,7 @@ from ledger.core.leaf import LEAF_VERSION, TYPE_RECORD, Record, parse_leaf
 from ledger.core.mapkeys import key_hash, key_key, parse_object_value, value_hash
 from ledger.core.mapproof import MapProof
 from ledger.core.proofentry import encode_body, parse_body_or_hash, verify_event_parts
-from ledger.core.proofstate import NAMES, StateProof, parse_state_proof
+from ledger.core.proofstate import CertifiedState, StateProof, encode_header_part, parse_header_part
 from ledger.core.prooftrust import (
     REVOCATION,
     SIGNATURE,
@@ -49,18 +49,20 @@ class SubmissionPart:
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """The key's entry in the state: `value` is the whole map value with its blind, under the state of the certificate.
+    """The key's entry in the state under the receipt's certificate.
 
-    `state.certificate` is the receipt's own; a file writes it once.
+    `header` (the whole leaf, last of the checkpoint), its inclusion path and `config` lead to the state; `value` is the
+    whole map value with its blind, `map` its proof.
     """
 
-    state: StateProof
+    header: bytes
+    header_path: tuple[Digest, ...]
+    config: bytes
     value: bytes
     map: MapProof
 
-    def verify(self, key_id: Digest, trust: Trust) -> KeyEntry:
+    def verify(self, key_id: Digest, state: CertifiedState) -> KeyEntry:
         """The entry of `key_id`; `VerificationError` (code `registration`) if the state says otherwise."""
-        state = self.state.verify(trust)
         if state.look_up(key_hash(key_key(key_id)), self.map) != value_hash(self.value):
             raise VerificationError("registration", "the state holds no such entry", key_id=key_id)
         return parse_key_entry(parse_object_value(self.value)[1])
@@ -103,24 +105,34 @@ class Receipt:
         Raises `MalformedError`, or `VerificationError`: the certificate, `inclusion`, `event-hash`, `event-id`,
         `registration`, `key-use`, `key-revoked`, `submission-signature`, `submission` (not the one of the record).
         """
-        certification, not_checked = verify_certification(self.certificate, self.history, trust)
+        state, certification, not_checked = self._anchor(trust)
         record = parse_leaf(self.record)
         if not isinstance(record, Record):
             raise MalformedError("proof", "not a record", field="record.leaf")
         checkpoint = certification.checkpoint
         merkle.verify_inclusion(merkle.leaf_hash(self.record), self.index, checkpoint.size, self.path, checkpoint.root)
         head, body = verify_event_parts(record, self.head, self.body, self.body_hash)
-        key, unchecked = self._key(record, trust)
+        key, unchecked = self._key(record, state, trust)
         if key is not None:
             self._verify_submission(record, key, trust)
         return ReceiptResult(certification, self.index, record, head, body, key, (*not_checked, *unchecked))
 
-    def _key(self, record: Record, trust: Trust) -> tuple[KeyEntry | None, tuple[str, ...]]:
+    def _anchor(self, trust: Trust) -> tuple[CertifiedState | None, Certification, tuple[str, ...]]:
+        """The certificate's verdict, with the state behind it where a registration is shown."""
+        shown = self.registration
+        if shown is None:
+            return None, *verify_certification(self.certificate, self.history, trust)
+        proof = StateProof(self.certificate, shown.header, shown.header_path, shown.config, self.history)
+        state = proof.verify(trust)
+        return state, state.certification, state.not_checked
+
+    def _key(
+        self, record: Record, state: CertifiedState | None, trust: Trust
+    ) -> tuple[KeyEntry | None, tuple[str, ...]]:
         """The entry of the record's key, and what is not known about it."""
         unchecked: tuple[str, ...] = ()
-        if self.registration is not None:
-            # Anchored by the receipt's own certificate, whose place in history is checked once.
-            entry = self.registration.verify(record.key_id, replace(trust, anchor=None))
+        if self.registration is not None and state is not None:
+            entry = self.registration.verify(record.key_id, state)
         elif record.key_id in trust.keys:
             entry, unchecked = trust.keys[record.key_id], (REVOCATION,)
         else:
@@ -171,13 +183,13 @@ class Receipt:
             },
             **encode_history(self.history),
         }
-        if self.registration is not None:
-            state = self.registration.state.encode()
+        shown = self.registration
+        if shown is not None:
             fields["registration"] = {
-                "config": state["config"],
-                "header": state["header"],
-                "map": pj.encode_map_proof(self.registration.map),
-                "value": self.registration.value.decode("utf-8"),
+                "config": shown.config.decode("utf-8"),
+                "header": encode_header_part(shown.header, shown.header_path),
+                "map": pj.encode_map_proof(shown.map),
+                "value": shown.value.decode("utf-8"),
             }
         return pj.encode_document(KIND, fields)
 
@@ -189,9 +201,8 @@ def parse_receipt(fields: pj.Fields) -> Receipt:
     body, body_hash = parse_body_or_hash(event, "event", wanted=True)
     record = pj.closed(fields["record"], "record", "index leaf path")
     part = pj.closed(fields["submission"], "submission", "count index path root signature")
-    certificate = pj.document(fields["certificate"], "certificate")
     return Receipt(
-        certificate=certificate,
+        certificate=pj.document(fields["certificate"], "certificate"),
         head=pj.document(event["head"], "event.head"),
         body=body,
         body_hash=body_hash,
@@ -214,9 +225,11 @@ def _registration(fields: pj.Fields) -> Registration | None:
     if "registration" not in fields:
         return None
     inner = pj.closed(fields["registration"], "registration", "config header map value")
-    state = {"certificate": fields["certificate"], "config": inner["config"], "header": inner["header"]}
+    header, header_path = parse_header_part(inner["header"])
     return Registration(
-        state=parse_state_proof(pj.closed(state, "registration", NAMES)),
+        header=header,
+        header_path=header_path,
+        config=pj.document(inner["config"], "registration.config"),
         value=pj.document(inner["value"], "registration.value"),
         map=pj.map_proof(inner["map"], "registration.map"),
     )

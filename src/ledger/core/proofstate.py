@@ -7,7 +7,9 @@ Not here: what is read from the state (see `mapproof`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from ledger.core import merkle
 from ledger.core import proofjson as pj
@@ -27,9 +29,9 @@ from ledger.core.prooftrust import (
 )
 from ledger.errors import VerificationError
 
-PREFIX = bytes((TYPE_HEADER, LEAF_VERSION))
-NAMES = "certificate config header"
-OPTIONAL = "history"
+PREFIX: Final = bytes((TYPE_HEADER, LEAF_VERSION))
+NAMES: Final = "certificate config header"
+OPTIONAL: Final = "history"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,18 +90,29 @@ class StateProof:
         return {
             "certificate": self.certificate.decode("utf-8"),
             "config": self.config.decode("utf-8"),
-            "header": {"leaf": self.header[len(PREFIX) :].decode("utf-8"), "path": pj.encode_path(self.path)},
+            "header": encode_header_part(self.header, self.path),
             **encode_history(self.history),
         }
 
 
+def encode_header_part(header: bytes, path: Sequence[Digest]) -> pj.Fields:
+    """A header leaf with its inclusion path: {"leaf", "path"}."""
+    return {"leaf": header[len(PREFIX) :].decode("utf-8"), "path": pj.encode_path(path)}
+
+
+def parse_header_part(value: object) -> tuple[bytes, tuple[Digest, ...]]:
+    """The whole header leaf and its inclusion path."""
+    fields = pj.closed(value, "header", "leaf path")
+    return PREFIX + pj.document(fields["leaf"], "header.leaf"), pj.path(fields["path"], "header.path")
+
+
 def parse_state_proof(fields: pj.Fields) -> StateProof:
     """The state proof among the fields of a file."""
-    inner = pj.closed(fields["header"], "header", "leaf path")
+    header, path = parse_header_part(fields["header"])
     return StateProof(
         certificate=pj.document(fields["certificate"], "certificate"),
-        header=PREFIX + pj.document(inner["leaf"], "header.leaf"),
-        path=pj.path(inner["path"], "header.path"),
+        header=header,
+        path=path,
         config=pj.document(fields["config"], "config"),
         history=parse_history(fields["history"]) if "history" in fields else None,
     )

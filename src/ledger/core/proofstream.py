@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from ledger.core import merkle
 from ledger.core import proofjson as pj
 from ledger.core.hashing import Digest
-from ledger.core.ident import check_identifier
 from ledger.core.mapkeys import key_hash, stream_key, value_hash
 from ledger.core.mapproof import MapProof
 from ledger.core.proofentry import Counts, Entry, EntryProof, StreamName, count_levels, parse_entry
@@ -185,8 +184,8 @@ def parse_completeness(fields: pj.Fields) -> Completeness:
     return Completeness(
         state=parse_state_proof(fields),
         stream=StreamName(
-            check_identifier(stream["kind"], "stream kind"),
-            check_identifier(stream["id"], "stream id"),
+            pj.name(stream["kind"], "stream.kind"),
+            pj.name(stream["id"], "stream.id"),
             pj.flag(stream["refused"], "stream.refused"),
         ),
         stream_state=_stream_state(stream, "stream"),
@@ -203,8 +202,8 @@ def parse_absence(fields: pj.Fields) -> Absence:
     stream = pj.closed(fields["stream"], "stream", "id kind")
     return Absence(
         state=parse_state_proof(fields),
-        kind=check_identifier(stream["kind"], "stream kind"),
-        id=check_identifier(stream["id"], "stream id"),
+        kind=pj.name(stream["kind"], "stream.kind"),
+        id=pj.name(stream["id"], "stream.id"),
         plain=pj.map_proof(pj.closed(fields["plain"], "plain", "map")["map"], "plain.map"),
         refused=_stream_state(pj.closed(fields["refused"], "refused", "map", "value"), "refused"),
     )

@@ -170,18 +170,25 @@ class _FileChecker:
             self.refuse(node, f"{name!r} has a meaning in the language", "choose another name")
 
     def _check_recursion(self) -> None:
-        done: set[str] = set()
+        depths: dict[str, int] = {}
+        path: list[str] = []
 
-        def visit(name: str, path: tuple[str, ...]) -> None:
+        def depth(name: str) -> int:
+            node = self.functions[name].node
             if name in path:
-                self.refuse(self.functions[name].node, f"{name} calls itself", "use `for`")
-            if name not in done:
-                for called in sorted(self.functions[name].calls):
-                    visit(called, (*path, name))
-                done.add(name)
+                self.refuse(node, f"{name} calls itself", "use `for`")
+            if name not in depths:
+                if len(path) >= grammar.CALL_DEPTH_MAX:
+                    self.refuse(node, "functions call each other too deep", f"at most {grammar.CALL_DEPTH_MAX} in a row")
+                path.append(name)
+                depths[name] = 1 + max((depth(called) for called in sorted(self.functions[name].calls)), default=0)
+                path.pop()
+            if depths[name] + len(path) > grammar.CALL_DEPTH_MAX:
+                self.refuse(node, "functions call each other too deep", f"at most {grammar.CALL_DEPTH_MAX} in a row")
+            return depths[name]
 
         for name in self.functions:
-            visit(name, ())
+            depth(name)
 
 
 def _advice(node: ast.AST, default: str = "") -> str:

@@ -12,6 +12,7 @@ from typing import Final
 LANGUAGE_VERSION: Final = 1
 
 RULE_FILE_BYTES_MAX: Final = 64 * 1024  # a rule is a page, not a program
+CALL_DEPTH_MAX: Final = 12  # functions of a rule that call each other in a row
 EXPRESSION_DEPTH_MAX: Final = 40  # nesting that a reader can follow and every parser survives
 CONSTANT_CHARS_MAX: Final = 1024  # of one string literal
 

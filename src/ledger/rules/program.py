@@ -7,18 +7,15 @@ Never here: I/O, clocks, faults of a worker (see `runtime`).
 
 from __future__ import annotations
 
-import builtins
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256 as _sha256
-from typing import Any, Final, TypedDict
+from typing import Any, TypedDict
 
 from ledger.core import canonical
 from ledger.core.bundle import bundle_hash
-from ledger.core.hashing import TAG_FINDING, Digest, sha256, u64
-from ledger.errors import MalformedError
-from ledger.rules.codec import decode, encode
+from ledger.core.hashing import Digest, sha256
 from ledger.rules.compiler import Compiler
+from ledger.rules.execute import load_program
 from ledger.rules.facts import Touch
 from ledger.rules.grammar import LANGUAGE_VERSION
 from ledger.rules.prelude import program_text
@@ -27,16 +24,6 @@ from ledger.rules.rulebook import Rulebook, parse_rulebook
 Outcome = list[Any]
 """[step index | -1, timer key | None, due | None, verdict, accepted, refused_streams, extra_streams, writes, timers]."""
 
-# All that the program text may use of Python itself.
-_BUILTINS: Final = {
-    name: getattr(builtins, name)
-    for name in (
-        "AttributeError", "Exception", "IndexError", "KeyError", "TypeError", "ValueError", "any", "all", "bool", "dict",
-        "int", "isinstance", "len", "list", "max", "min", "range", "sorted", "str", "tuple", "type",
-    )
-}  # fmt: skip
-
-
 class BlockCall(TypedDict):
     """What the host asks of one block: every planned object that exists, and the steps in order."""
 
@@ -44,11 +31,6 @@ class BlockCall(TypedDict):
     time: int
     objects: dict[str, bytes]
     steps: list[list[Any]]
-
-
-def timer_mark(key: str, due: int) -> str:
-    """32 hex characters of H("suyuan/finding/v1\\0" ‖ timer key ‖ u64 due): names a timer's findings in any block."""
-    return _sha256(TAG_FINDING + key.encode("utf-8") + u64(due)).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +80,10 @@ class Program:
 
     def plan(self, member: str, head: Mapping[str, Any], body: Mapping[str, Any]) -> tuple[str, ...]:
         """State keys that the event may read or write; () for what the rules will refuse for its shape."""
-        planner = self.namespace["_PLANS"].get(head.get("kind"))
-        if planner is None:
-            return ()
         try:
+            planner = self.namespace["_PLANS"].get(head["kind"])
+            if planner is None:
+                return ()
             keys = planner(member, head, body)
         except (KeyError, TypeError, ValueError, AttributeError, IndexError):
             return ()
@@ -128,12 +110,9 @@ class Program:
     def run_block(self, call: Mapping[str, Any]) -> list[Outcome]:
         """Decide every step of `call` (see `BlockCall`), timers that fall due inside it included.
 
-        The outcomes are those of any runtime. Raises `MalformedError` for a call that no host makes.
+        The outcomes are those of any runtime.
         """
-        try:
-            outcomes: list[Outcome] = self.namespace["_run_block"](call["time"], call["objects"], call["steps"])
-        except (KeyError, IndexError, TypeError) as error:
-            raise MalformedError("block-call", "not a block call", error=repr(error)) from error
+        outcomes: list[Outcome] = self.namespace["_run_block"](call["time"], call["objects"], call["steps"])
         return outcomes
 
 
@@ -148,20 +127,6 @@ def _touch_keys(touch: Touch, key: str, label: str | None) -> list[str]:
         return []
     prefixes = ("duty", "timer") if touch.op in ("duty", "discharge") else ("timer",)
     return [f"{prefix}/{touch.rule}/{key}{suffix}" for prefix in prefixes]
-
-
-def load_program(text: str) -> dict[str, Any]:
-    """The namespace of a program text that `Compiler` generated, with nothing of Python but `_BUILTINS`."""
-    namespace: dict[str, Any] = {
-        "__builtins__": dict(_BUILTINS),
-        "__name__": "rules",
-        "_decode": decode,
-        "_encode": encode,
-        "_size": len,
-        "_mark": timer_mark,
-    }
-    exec(compile(text, "<rules>", "exec"), namespace)  # the text of checked rules, generated here
-    return namespace
 
 
 def canonical_verdict(outcome: Sequence[Any]) -> dict[str, Any]:

@@ -13,15 +13,15 @@ from dataclasses import dataclass, field
 
 from ledger.blockcodec import BlockData, SubmissionData, parse_block
 from ledger.core import merkle
+from ledger.core.checkpoint import parse_checkpoint_text
 from ledger.core.event import event_hash_parts, parse_body, parse_head
 from ledger.core.hashing import Digest, sha256
 from ledger.core.ident import uuid7_time
-from ledger.core.checkpoint import parse_checkpoint_text
 from ledger.core.keys import PublicKey
 from ledger.core.note import NoteVerifier, open_note, parse_note
 from ledger.core.quorum import CertifiedCheckpoint, Cosigner, VerifiedNote, certify, verify_note
 from ledger.core.submission import signed_message
-from ledger.errors import LedgerError, MalformedError, VerificationError
+from ledger.errors import LedgerError, MalformedError, UnavailableError, VerificationError
 from ledger.limits import BLOCK_BYTES_MAX, SUBMISSION_EXPANDED_BYTES_MAX
 from ledger.verify.findings import BYTES, CERTIFICATES, SIGNATURES, Finding, from_error
 from ledger.verify.leaves import LeafFacts, read_leaves
@@ -108,10 +108,12 @@ class CheckedPiece:
 
 
 def check_piece(context: CheckContext, piece: Piece) -> CheckedPiece:
-    """Load and check one piece; never raises for what the source holds."""
+    """Load and check one piece. Raises for this machine's own trouble only (`UnavailableError`)."""
     checked = CheckedPiece(piece.place)
     try:
         data = piece.load()
+    except UnavailableError:
+        raise
     except LedgerError as error:
         checked.findings.append(from_error("piece-unreadable", BYTES, error, place=piece.place))
         return checked

@@ -110,9 +110,8 @@ class KnownCheckpoints:
                 continue
             expected = f"{each.size} {each.root.hex()}"
             got = f"{size} {root.hex()}" if each.size == size else "no block ends there"
-            findings.append(
-                Finding("history-differs", TREE, height, size - 1, None, each.source, expected, got, show(each.note.decode()))
-            )
+            note = show(each.note.decode("utf-8", "replace"))
+            findings.append(Finding("history-differs", TREE, height, size - 1, None, each.source, expected, got, note))
         return findings
 
     def end(self, size: int) -> list[Gap]:

@@ -113,7 +113,12 @@ def parse_tile_path(path: str) -> TileName:
     name = TileName(level, int("".join(digits)), TILE_WIDTH if width is None else int(width))
     # The last group has no x, all before it have, and no group but the only one may be all zeros at the front.
     canonical = len(digits) == 1 or digits[0] != "000"
-    if not canonical or len(digits) > 6 or name.level > TILE_LEVEL_MAX or (width is not None and name.width >= TILE_WIDTH):
+    if (
+        not canonical
+        or len(digits) > 6
+        or name.level > TILE_LEVEL_MAX
+        or (width is not None and name.width >= TILE_WIDTH)
+    ):
         raise NotFoundError("tile", "no such tile", got=path)
     return name
 

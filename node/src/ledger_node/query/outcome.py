@@ -64,9 +64,7 @@ class Outcome:
 
     def counts(self) -> Counter[str]:
         """Events by outcome, duplicates apart."""
-        return Counter(
-            "duplicate" if event is None or event.duplicate else event.outcome for event in self.events
-        )
+        return Counter("duplicate" if event is None or event.duplicate else event.outcome for event in self.events)
 
 
 def outcome_of(committed: Committed, submission: Submission) -> Outcome:
@@ -100,9 +98,7 @@ def with_first_records(node: Node, outcome: Outcome, submission: Submission) -> 
     return Outcome(block.height, block.time, block.size, block.note, tuple(events))
 
 
-def encode_outcome(
-    outcome: Outcome, certificates: CertificateBook, receipts: Sequence[bytes] | None = None
-) -> bytes:
+def encode_outcome(outcome: Outcome, certificates: CertificateBook, receipts: Sequence[bytes] | None = None) -> bytes:
     """The answer's JSON; `receipts` (JSON each) are added to the events where they were asked for."""
     certified = certificates.certified()
     is_certified = certified is not None and certified.result.checkpoint.size >= outcome.size

@@ -10,26 +10,13 @@ from dataclasses import dataclass
 
 from ledger.core.ident import check_identifier
 from ledger.core.mapkeys import stream_key
+from ledger.core.proof import StreamName
 from ledger.core.stream import StreamValue, parse_stream_value
 from ledger.errors import MalformedError
 from ledger_node.query.blocktimes import BlockTimes
 from ledger_node.query.entries import join, read_entries
-from ledger_node.query.proving import prove_stream
+from ledger_node.query.proving import prove_completeness
 from ledger_node.query.standing import Standing
-
-
-@dataclass(frozen=True, slots=True)
-class StreamName:
-    """The stream `kind`/`id`, or its twin of refused records."""
-
-    kind: str
-    id: str
-    refused: bool = False
-
-    @property
-    def key(self) -> bytes:
-        """Its key in the state map; raises `MalformedError` for what is no identifier."""
-        return stream_key(check_identifier(self.kind, "stream kind"), check_identifier(self.id, "stream id"), self.refused)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +27,14 @@ class Range:
     end: int
 
 
+def key_of(name: StreamName) -> bytes:
+    """The stream's key in the state map; raises `MalformedError` for what is no identifier."""
+    return stream_key(check_identifier(name.kind, "stream kind"), check_identifier(name.id, "stream id"), name.refused)
+
+
 def stream_value(standing: Standing, name: StreamName) -> StreamValue | None:
     """The stream in the certified state, None where nothing ever joined it."""
-    row = standing.row(name.key)
+    row = standing.row(key_of(name))
     return None if row is None else parse_stream_value(row.value)
 
 
@@ -54,9 +46,7 @@ def page_of(value: StreamValue | None, after: int, limit: int) -> Range:
     return Range(after, min(after + limit, size))
 
 
-def timeline(
-    standing: Standing, times: BlockTimes, name: StreamName, *, after: int, limit: int, proof: bool
-) -> bytes:
+def timeline(standing: Standing, times: BlockTimes, name: StreamName, *, after: int, limit: int, proof: bool) -> bytes:
     """The answer of a timeline.
 
     Without a proof the page's entries are a list in the answer; with one they are inside the proof, which a client reads
@@ -66,9 +56,9 @@ def timeline(
     page = page_of(value, after, limit)
     following = b"null" if value is None or page.end >= value.size else b"%d" % page.end
     if proof:
-        content = b'"proof":%b' % prove_stream(standing, name.kind, name.id, name.refused, value, page.begin, page.end)
+        content = b'"proof":%b' % prove_completeness(standing, name, key_of(name), value, page.begin, page.end).encode()
     else:
-        seqs = standing.snap.stream_seqs(name.key, page.begin, page.end) if page.end > page.begin else []
+        seqs = standing.snap.stream_seqs(key_of(name), page.begin, page.end) if page.end > page.begin else []
         content = b'"entries":%b' % join(read_entries(standing.snap, times, seqs))
     return b'{"begin":%d,"checkpoint":%b,"count":%d,"end":%d,%b,"next":%b,"stream":%b}' % (
         page.begin,

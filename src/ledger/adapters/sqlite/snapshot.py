@@ -67,7 +67,7 @@ class Snapshot:
     """Made by `SqliteReader.snapshot` and valid within it; used by one thread."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
+        self.connection = connection
         self._blocks = BlockReader(connection)
         self._leaf_reader = LeafReader(connection, self._blocks)
         self._cache: Cache[int, tuple[Header, BlockData]] = Cache(BLOCKS_CACHED)
@@ -87,11 +87,11 @@ class Snapshot:
 
     def genesis(self) -> bytes:
         """The genesis document."""
-        return load.read_genesis(self._connection)
+        return load.read_genesis(self.connection)
 
     def bundle(self, digest: Digest) -> bytes:
         """A rulebook or calendar bundle by hash."""
-        return load.read_bundle(self._connection, digest)
+        return load.read_bundle(self.connection, digest)
 
     # --- blocks ------------------------------------------------------------------------------------------------------
 
@@ -115,13 +115,13 @@ class Snapshot:
     def attachments(self, height: int) -> list[bytes]:
         """Attachments of a block, in order."""
         self._block(height)
-        row = self._connection.execute("SELECT data FROM attachments WHERE height=?", (height,)).fetchone()
+        row = self.connection.execute("SELECT data FROM attachments WHERE height=?", (height,)).fetchone()
         return list(self._blocks.decompressor.single(row[0])) if row is not None else []
 
     def _block(self, height: int) -> tuple[Header, BlockData]:
         found = self._cache.get(height)
         if found is None:
-            row = self._connection.execute("SELECT first_seq, data FROM blocks WHERE height=?", (height,)).fetchone()
+            row = self.connection.execute("SELECT first_seq, data FROM blocks WHERE height=?", (height,)).fetchone()
             if row is None:
                 raise NotFoundError("block", "no such block is stored", height=height)
             data = self._blocks.data(row[1])
@@ -135,7 +135,7 @@ class Snapshot:
     def _height_of(self, seq: int) -> int:
         if not 0 <= seq < self.head_size:
             raise NotFoundError("leaf", "beyond the end of the log", seq=seq, size=self.head_size)
-        row = self._connection.execute(
+        row = self.connection.execute(
             "SELECT height FROM blocks WHERE first_seq<=? ORDER BY first_seq DESC LIMIT 1", (seq,)
         ).fetchone()
         return int(row[0])
@@ -168,6 +168,10 @@ class Snapshot:
             )
             framed.append(framing.encode(submission))
         return framed
+
+    def submission_count(self, height: int) -> int:
+        """Number of submissions in a block."""
+        return len(self._block(height)[1].submissions)
 
     def submission_of(self, height: int, number: int) -> tuple[str, Digest, bytes, int, list[Digest]]:
         """(member, key id, signature, count, event hashes) of a block's submission."""
@@ -239,14 +243,14 @@ class Snapshot:
 
     def leaf_hashes(self, seqs: Sequence[int]) -> list[Digest]:
         """RFC 6962 leaf hashes by log index, from the hash tiles."""
-        nodes = read_nodes([(0, seq) for seq in seqs], tile_reader(self._connection, LOG_TREE))
+        nodes = read_nodes([(0, seq) for seq in seqs], tile_reader(self.connection, LOG_TREE))
         return [nodes[0, seq] for seq in seqs]
 
     def find_event(self, member: str, event_id: str) -> list[int]:
         """Log indexes of the records of (member, id), ascending: more than one where content conflicted."""
         name = (member, event_id)
-        secret = index_secret(self._connection)
-        found = find_records(self._connection, secret, [name], self._leaf_reader.read_leaves)
+        secret = index_secret(self.connection)
+        found = find_records(self.connection, secret, [name], self._leaf_reader.read_leaves)
         return [seq for seq, _ in found.get(name, [])]
 
     def _check_leaves(self, leaves: dict[int, StoredLeaf]) -> None:
@@ -277,7 +281,7 @@ class Snapshot:
 
     def log_nodes(self, nodes: Collection[Node]) -> dict[Node, Digest]:
         """Hashes of complete subtrees of the log."""
-        return read_nodes(nodes, tile_reader(self._connection, LOG_TREE))
+        return read_nodes(nodes, tile_reader(self.connection, LOG_TREE))
 
     def root_at(self, size: int) -> Digest:
         """RFC 6962 root of the log's first `size` leaves."""
@@ -287,13 +291,13 @@ class Snapshot:
 
     def stream_seqs(self, map_key: bytes, begin: int, end: int) -> list[int]:
         """Log indexes at positions [begin, end) of a stream."""
-        return read_seqs(self._connection, self._number(map_key), begin, end)
+        return read_seqs(self.connection, self._number(map_key), begin, end)
 
     def stream_nodes(self, map_key: bytes, nodes: Collection[Node]) -> dict[Node, Digest]:
         """Hashes of complete subtrees of a stream's tree, whose level 0 are log leaves."""
         number = self._number(map_key)
         low, high = split_nodes(nodes)
-        found = read_nodes(high, tile_reader(self._connection, number))
+        found = read_nodes(high, tile_reader(self.connection, number))
         chunks: dict[int, list[Digest]] = {}
         size = self._stream_size(map_key) if low else 0
         for level, index in low:
@@ -304,7 +308,7 @@ class Snapshot:
             if chunk not in chunks:
                 begin = chunk << TILE_LEVELS
                 chunks[chunk] = self.leaf_hashes(
-                    read_seqs(self._connection, number, begin, min(begin + (1 << TILE_LEVELS), size))
+                    read_seqs(self.connection, number, begin, min(begin + (1 << TILE_LEVELS), size))
                 )
             start = first - (chunk << TILE_LEVELS)
             found[level, index] = merkle.root(chunks[chunk][start : start + (1 << level)])
@@ -315,7 +319,7 @@ class Snapshot:
         return parse_stream_value(row.value).size if row is not None else 0
 
     def _number(self, map_key: bytes) -> int:
-        row = self._connection.execute("SELECT id FROM names WHERE key=?", (map_key,)).fetchone()
+        row = self.connection.execute("SELECT id FROM names WHERE key=?", (map_key,)).fetchone()
         if row is None:
             raise NotFoundError("stream", "no such stream", key=map_key)
         return int(row[0])
@@ -324,7 +328,7 @@ class Snapshot:
 
     def row(self, map_key: bytes) -> StateRow | None:
         """The state row of a key, None where it was never written; checked against its bucket."""
-        found = self._connection.execute(
+        found = self.connection.execute(
             "SELECT s.value FROM names n JOIN state s ON s.id = n.id WHERE n.key=?", (map_key,)
         ).fetchone()
         return self._checked(map_key, found[0]) if found is not None else None
@@ -338,19 +342,19 @@ class Snapshot:
         )
         compare = ">" if lower is after else ">="
         bounds = [lower] if upper is None else [lower, upper]
-        rows = self._connection.execute(
+        rows = self.connection.execute(
             sql.format(compare, "" if upper is None else "AND n.key < ?"), [*bounds, limit]
         ).fetchall()
         return [(key, self._checked(key, value)) for key, value in rows]
 
     def bucket(self, index: int) -> bytes:
         """Packed pairs of a bucket of the state map; b"" beyond the map's end."""
-        row = self._connection.execute("SELECT pairs FROM buckets WHERE i=?", (index,)).fetchone()
+        row = self.connection.execute("SELECT pairs FROM buckets WHERE i=?", (index,)).fetchone()
         return bytes(row[0]) if row is not None else b""
 
     def timers(self, after: tuple[int, str] | None, limit: int) -> list[tuple[int, str]]:
         """At most `limit` armed timers (due, key) in order, behind `after`."""
-        rows = self._connection.execute(
+        rows = self.connection.execute(
             "SELECT due, key FROM timers WHERE (due, key) > (?, ?) ORDER BY due, key LIMIT ?",
             (*(after or (-1, "")), limit),
         )
@@ -373,7 +377,7 @@ class Snapshot:
         return self._note("SELECT size, note FROM certificates WHERE size>=? ORDER BY size DESC LIMIT 1", 0)
 
     def _note(self, sql: str, size: int) -> tuple[int, bytes] | None:
-        row = self._connection.execute(sql, (size,)).fetchone()
+        row = self.connection.execute(sql, (size,)).fetchone()
         return (int(row[0]), bytes(row[1])) if row is not None else None
 
 

@@ -60,16 +60,24 @@ class StateTables:
                 missing.append(key)
             else:
                 found[key] = row
-        for key, number, value in select_in(self._connection, _ROWS, missing):
-            row = unpack_row(value)
-            if self._buckets_count:
-                # A flipped byte in a value must not reach the rules; a row from the cache was checked before.
-                index = bucket_index(key_hash(key), self._buckets_count)
-                check_row(key, row.value, index, self._peek([index]).get(index, b""))
-            found[key] = row
-            self._rows.put(key, row)
-            self._ids.put(key, number)
+        if missing:
+            found.update(self._load_rows(missing))
         return found
+
+    def _load_rows(self, keys: Sequence[bytes]) -> dict[bytes, StateRow]:
+        rows: dict[bytes, StateRow] = {}
+        for key, number, value in select_in(self._connection, _ROWS, keys):
+            rows[key] = unpack_row(value)
+            self._ids.put(key, number)
+        if self._buckets_count:
+            # A flipped byte in a value must not reach the rules; a row from the cache was checked before.
+            places = {key: bucket_index(key_hash(key), self._buckets_count) for key in rows}
+            buckets = self._peek(sorted(set(places.values())))
+            for key, index in places.items():
+                check_row(key, rows[key].value, index, buckets.get(index, b""))
+        for key, row in rows.items():
+            self._rows.put(key, row)
+        return rows
 
     def read_objects(self, keys: Collection[str]) -> dict[str, bytes]:
         """Object bytes of the state keys that exist and are not deleted."""

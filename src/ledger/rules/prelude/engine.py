@@ -47,7 +47,10 @@ _TARGETLESS = {"refuse": 1, "alert": 1, "error": 1}
 
 
 def _fault(rule: str, line: int, error: Any) -> Any:
-    # What went wrong, in words that every runtime shares; guards raise with one of their own.
+    # What went wrong, in words that every runtime shares; guards raise with one of their own. Memory and stack are the
+    # machine's, not the rule's: they never become a verdict.
+    if isinstance(error, (MemoryError, RecursionError)):
+        raise error
     if _WHERE[0]:
         line = _WHERE[0]
         _WHERE[0] = 0

@@ -1,0 +1,1 @@
+"""The node: one process that stores, orders or follows, cosigns and answers. Library code lives in `ledger`."""

@@ -1,0 +1,126 @@
+"""Runs the nodes of a network as processes on this machine: for demos, benchmarks and tests of faults.
+
+Every process started here is ended here, by its own id; a process that does not stop in time is killed. Not here: what a
+node does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from ledger.adapters.nodefile import read_settings
+from ledger.errors import UnavailableError
+
+READY_PREFIX = "ready "
+STOP_S = 20.0
+
+
+class NodeProcess:
+    """One node process on `folder`; its standard error goes to `folder/node.log`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.url = read_settings(folder).url
+        self._process: subprocess.Popen[bytes] | None = None
+        self._ready = threading.Event()
+
+    @property
+    def pid(self) -> int:
+        """Process id of the running node; raises `UnavailableError` when it does not run."""
+        if self._process is None or self._process.poll() is not None:
+            raise UnavailableError("node-stopped", "the node process does not run", node=self.folder.name)
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether the process runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start the process; `wait_listening` says when it answers."""
+        self._ready.clear()
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("LEDGER_")}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "ledger_node", str(self.folder)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env=environment,
+            start_new_session=True,  # a terminal's Ctrl-C reaches the parent only, which then stops its nodes in order
+        )
+        threading.Thread(target=self._read_log, args=(self._process,), daemon=True).start()
+
+    def wait_listening(self, timeout_s: float = 30.0) -> None:
+        """Wait until the node answers HTTP; raises `UnavailableError` with the end of its log."""
+        until = time.monotonic() + timeout_s
+        while not self._ready.wait(0.02):
+            if not self.running or time.monotonic() > until:
+                raise UnavailableError("node-start", "the node did not start", node=self.folder.name, log=self.log_tail())
+
+    def kill(self) -> None:
+        """SIGKILL, as a power cut would; returns when the process is gone."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+            self._process.wait(STOP_S)
+
+    def stop(self) -> int | None:
+        """SIGTERM and wait for a graceful stop; its exit code, None when it had to be killed."""
+        if self._process is None or self._process.poll() is not None:
+            return None if self._process is None else self._process.returncode
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            return self._process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return None
+
+    def log_tail(self, lines: int = 5) -> str:
+        """The last lines of the node's log."""
+        path = self.folder / "node.log"
+        return "\n".join(path.read_text("utf-8", "replace").splitlines()[-lines:]) if path.exists() else ""
+
+    def _read_log(self, process: subprocess.Popen[bytes]) -> None:
+        stream = process.stderr
+        if stream is None:
+            return
+        with (self.folder / "node.log").open("ab") as log, stream:
+            for line in stream:
+                log.write(line)
+                log.flush()
+                if line.decode("utf-8", "replace").startswith(READY_PREFIX):
+                    self._ready.set()
+
+
+class LocalNetwork:
+    """The nodes of one network, the ordering node first."""
+
+    def __init__(self, folders: Iterable[Path]) -> None:
+        self.nodes = [NodeProcess(folder) for folder in folders]
+
+    def __enter__(self) -> LocalNetwork:
+        for node in self.nodes:
+            node.start()
+        try:
+            for node in self.nodes:
+                node.wait_listening()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Stop every node: followers first, so that the ordering node writes what it accepted."""
+        for node in reversed(self.nodes):
+            node.stop()

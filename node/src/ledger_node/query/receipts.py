@@ -1,0 +1,100 @@
+"""Receipts: one self-contained file that shows an event in the log with its verdict, checkable years later with no node.
+
+Rule: by default a receipt stands on the latest certificate, whose state also shows the registration of the signing key, so
+that nothing is left unchecked; the first certificate that covered the event shows the earliest time instead, and leaves the
+key to what the verifier knows. Not here: the form of a receipt (see `ledger.core.proofreceipt`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ledger.adapters.sqlite.snapshot import StoredLeaf
+from ledger.core import merkle
+from ledger.core.hashing import Digest
+from ledger.core.leaf import Record, parse_leaf
+from ledger.core.proof import Receipt, Registration, SubmissionPart
+from ledger.errors import FatalError, NotFoundError, UnavailableError
+from ledger_node.query.outcome import Outcome
+from ledger_node.query.ports import Node
+from ledger_node.query.proving import inclusion_path, prove_registration
+from ledger_node.query.standing import Standing, standing
+
+
+def receipts_of(node: Node, outcome: Outcome) -> list[bytes]:
+    """The receipt files of a submission's events, in order; every event is certified. Reads the database."""
+    seqs = [event.seq for event in outcome.events if event is not None]
+    with standing(node) as found:
+        return make_receipts(found, seqs)
+
+
+def make_receipts(found: Standing, seqs: Sequence[int], *, first: bool = False) -> list[bytes]:
+    """The receipt files of the records at these log indexes.
+
+    With `first` each stands on the first certificate that covered it. Raises `UnavailableError` where an event is not
+    certified yet, `NotFoundError` where its body is no longer here.
+    """
+    parts: dict[tuple[int, int], _Submission] = {}
+    registrations: dict[Digest, Registration] = {}
+    receipts: list[bytes] = []
+    for stored in found.snap.leaves(seqs):
+        if stored.seq >= found.size:
+            raise UnavailableError("uncertified", "recorded, but not certified yet", seq=stored.seq, retry_after_s=1)
+        record = parse_leaf(stored.leaf)
+        if not isinstance(record, Record) or stored.place is None:
+            raise FatalError("leaf", "an event's leaf is no record", seq=stored.seq)
+        place = (record.height, stored.place[0])
+        if place not in parts:
+            parts[place] = _Submission(found, *place)
+        part = parts[place].part(stored.place[1])
+        if first:
+            receipts.append(_receipt(found, stored, part, *_first_certificate(found, stored.seq), None))
+            continue
+        if record.key_id not in registrations:
+            registrations[record.key_id] = prove_registration(found, record.key_id)
+        certificate = (found.size, found.state.note)
+        receipts.append(_receipt(found, stored, part, *certificate, registrations[record.key_id]))
+    return receipts
+
+
+def _receipt(
+    found: Standing, stored: StoredLeaf, part: SubmissionPart, size: int, note: bytes, registration: Registration | None
+) -> bytes:
+    if stored.head is None or stored.body is None:
+        raise NotFoundError("body-archived", "the body of this event is no longer here", seq=stored.seq)
+    return Receipt(
+        certificate=note,
+        head=stored.head,
+        body=stored.body,
+        body_hash=None,
+        submission=part,
+        index=stored.seq,
+        record=stored.leaf,
+        path=tuple(inclusion_path(found, stored.seq, size)),
+        registration=registration,
+    ).encode()
+
+
+def _first_certificate(found: Standing, seq: int) -> tuple[int, bytes]:
+    stored = found.snap.certificate(seq + 1)
+    # The newest certificate may not be written yet.
+    return stored if stored is not None and stored[0] <= found.size else (found.size, found.state.note)
+
+
+class _Submission:
+    """One submission's tree, from which every event's path to the signature is read."""
+
+    def __init__(self, found: Standing, height: int, number: int) -> None:
+        _, _, self._signature, self._count, hashes = found.snap.submission_of(height, number)
+        tree, levels = merkle.EMPTY_RANGE.grow(hashes)
+        self._root = tree.root()
+        self._nodes = {
+            (level, first + offset): digest
+            for level, (first, row) in enumerate(levels)
+            for offset, digest in enumerate(row)
+        }
+
+    def part(self, index: int) -> SubmissionPart:
+        """Where the event at `index` stands."""
+        path = merkle.prove_inclusion(index, self._count, self._nodes)
+        return SubmissionPart(index, self._count, self._root, tuple(path), self._signature)

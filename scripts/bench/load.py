@@ -1,0 +1,100 @@
+"""A closed-loop HTTP client that costs little: prepared bytes out, status and length in, one timestamp each.
+
+Not a general client: it reads answers with Content-Length on kept connections, which is what the node sends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+_LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
+_SIZE = re.compile(rb'"size":(\d+)')
+
+
+@dataclass(slots=True)
+class Sample:
+    """One answered request: when sent and answered (seconds, monotonic), HTTP status, and the log size it names."""
+
+    sent: float
+    answered: float
+    status: int
+    size: int
+
+
+@dataclass(slots=True)
+class Run:
+    """What one load run saw."""
+
+    samples: list[Sample] = field(default_factory=list)
+    failed: int = 0
+
+
+def request_bytes(host: str, path: str, body: bytes) -> bytes:
+    """A whole POST of a framed submission."""
+    head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/msgpack\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode("ascii") + body
+
+
+class _Connection(asyncio.Protocol):
+    """One connection: sends the next request when the answer of the last is whole."""
+
+    def __init__(self, source: Iterator[bytes], run: Run, until: float, done: asyncio.Future[None]) -> None:
+        self._source, self._run, self._until, self._done = source, run, until, done
+        self._buffer = bytearray()
+        self._sent = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport: asyncio.Transport = transport  # type: ignore[assignment]
+        self._next()
+
+    def _next(self) -> None:
+        request = next(self._source, None) if time.perf_counter() < self._until else None
+        if request is None:
+            self._transport.close()
+            if not self._done.done():
+                self._done.set_result(None)
+            return
+        self._sent = time.perf_counter()
+        self._transport.write(request)
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        end = self._buffer.find(b"\r\n\r\n")
+        if end < 0:
+            return
+        length = _LENGTH.search(self._buffer, 0, end)
+        whole = end + 4 + (int(length[1]) if length else 0)
+        if len(self._buffer) < whole:
+            return
+        status = int(self._buffer[9:12])
+        size = _SIZE.search(self._buffer, end)
+        self._run.samples.append(Sample(self._sent, time.perf_counter(), status, int(size[1]) if size else 0))
+        if status != 201:
+            self._run.failed += 1
+            if self._run.failed <= 3:
+                print("unexpected answer:", bytes(self._buffer[: whole])[:600])
+        del self._buffer[:whole]
+        self._next()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if not self._done.done():
+            self._run.failed += 1
+            self._done.set_result(None)
+
+
+async def closed_loop(host: str, port: int, requests: list[bytes], in_flight: int, seconds: float) -> Run:
+    """Keep `in_flight` requests under way until `seconds` are over or the prepared requests are used up."""
+    run, source = Run(), iter(requests)
+    loop = asyncio.get_running_loop()
+    until = time.perf_counter() + seconds
+    ends = []
+    for _ in range(in_flight):
+        done: asyncio.Future[None] = loop.create_future()
+        ends.append(done)
+        await loop.create_connection(lambda done=done: _Connection(source, run, until, done), host, port)  # type: ignore[misc]
+    await asyncio.gather(*ends)
+    return run

@@ -1,0 +1,42 @@
+"""Loads a generated program text into a namespace of its own: what runs rules, and nothing else.
+
+Rules: of Python the text sees only `_BUILTINS`; codecs and the naming of timer findings are given from here.
+This module imports little, because the worker process imports it. Never here: compiling rulebooks, I/O.
+"""
+
+from __future__ import annotations
+
+import builtins
+from hashlib import sha256
+from typing import Any, Final
+
+from ledger.core.hashing import TAG_FINDING, u64
+from ledger.rules.codec import decode, encode
+
+# All that the program text may use of Python itself.
+_BUILTINS: Final = {
+    name: getattr(builtins, name)
+    for name in (
+        "Exception", "IndexError", "KeyError", "MemoryError", "RecursionError", "TypeError", "ValueError", "any", "all",
+        "bool", "dict", "int", "isinstance", "len", "list", "max", "min", "range", "sorted", "str", "tuple", "type",
+    )
+}  # fmt: skip
+
+
+def timer_mark(key: str, due: int) -> str:
+    """32 hex characters of H("suyuan/finding/v1\\0" ‖ timer key ‖ u64 due): names a timer's findings in any block."""
+    return sha256(TAG_FINDING + key.encode("utf-8") + u64(due)).hexdigest()[:32]
+
+
+def load_program(text: str) -> dict[str, Any]:
+    """The namespace of a program text that `Compiler` generated, with nothing of Python but `_BUILTINS`."""
+    namespace: dict[str, Any] = {
+        "__builtins__": dict(_BUILTINS),
+        "__name__": "rules",
+        "_decode": decode,
+        "_encode": encode,
+        "_size": len,
+        "_mark": timer_mark,
+    }
+    exec(compile(text, "<rules>", "exec"), namespace)  # generated here, from rules that passed the check
+    return namespace
