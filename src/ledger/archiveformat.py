@@ -1,6 +1,6 @@
 """Decides which files an export has and which bytes they hold: manifest, segments, members of a tar.
 
-Rules (SPEC, export): `manifest.json` (canonical JSON) lists every other file with size and SHA-256; segments, certificates
+Rules (SPEC R-V08): `manifest.json` (canonical JSON) lists every other file with size and SHA-256; segments, certificates
 and state are gzip files (one member, fixed header) of items, each behind its length as u32 big-endian; a tar holds the same
 files as plain ustar members with fixed owner, mode and time, the manifest last. One ledger, one order of items.
 Not here: files, directories, and whether what they say is true.

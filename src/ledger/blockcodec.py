@@ -1,6 +1,6 @@
 """Decides which bytes are one block, inputs and results together: what export segments, followers and auditors exchange.
 
-Rules (SPEC, blocks as exchanged): one msgpack list `[1, height, time, submissions, attachments, leaves, note]`; a
+Rules (SPEC R-V07): one msgpack list `[1, height, time, submissions, attachments, leaves, note]`; a
 submission is `[member, key_id, signature, heads, bodies, withheld]`, where a body that was erased or withheld is nil and
 `withheld` holds the hashes of those, in order. One block has one encoding; sizes are checked before anything is kept.
 Not here: whether any of it is true. A parsed block is a claim, with bodies that need not even be JSON.

@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 from typing import Any, Final
 
-import msgpack  # type: ignore[import-untyped]
+import msgpack
 import zstandard
 
 from ledger.core.event import Event, parse_event

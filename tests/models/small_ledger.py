@@ -7,7 +7,7 @@ Roots come from `reference_map`, so a proof that verifies has been judged by two
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ledger.core import merkle
@@ -166,23 +166,28 @@ class SmallLedger:
         refused: bool = False,
         extra: tuple[Stream, ...] = (),
         timers: Sequence[str] = (),
+        key: Ed25519Signer | None = None,
+        alter: Callable[[Record], Record] = lambda record: record,
     ) -> list[Joined]:
-        """One block: `timers` that fired, then one submission of `events`, all decided alike."""
+        """One block: `timers` that fired, then one submission of `events` by `key`, all decided alike.
+
+        `alter` makes records that no honest ledger holds.
+        """
         self.height += 1
         self.time += 1000
         first, joined = len(self.leaves), []
-        for key in timers:
-            leaf = encode_timer(TimerLeaf(self.height, self.time, key, ACCEPTED, extra))
+        for timer in timers:
+            leaf = encode_timer(TimerLeaf(self.height, self.time, timer, ACCEPTED, extra))
             entry = Joined(first + len(joined), leaf)
             joined.append(entry)
-            self._join(entry, [StreamName(*name) for name in (*timer_streams(key), *extra)])
-        submission = new_submission(self.origin, member, signer(member, "event"), events) if events else None
+            self._join(entry, [StreamName(*name) for name in (*timer_streams(timer), *extra)])
+        submission = new_submission(self.origin, member, key or signer(member, "event"), events) if events else None
         for place, event in enumerate(events):
             record = Record(
                 self.height, member, event.id, event.hash, submission.identity, submission.key_id,
                 REFUSED if refused else ACCEPTED, extra,
             )  # fmt: skip
-            entry = Joined(first + len(joined), encode_record(record), event, submission, place)
+            entry = Joined(first + len(joined), encode_record(alter(record)), event, submission, place)
             joined.append(entry)
             names = [StreamName(*name, refused) for name in event_streams(member, event.fields)]
             names += [StreamName(*name) for name in extra if StreamName(*name) not in names]
@@ -292,7 +297,7 @@ class SmallLedger:
         )
         state, key = self.state_proof(), key_key(submission.key_id)
         registration = Registration(state.header, state.path, state.config, self.values[key], self.map_proof(key))
-        given = {
+        given: dict[str, object] = {
             "certificate": state.certificate,
             "head": event.head,
             "body": event.body if body else None,
@@ -311,7 +316,12 @@ class SmallLedger:
         return StreamState(self.map_proof(key), self.values.get(key))
 
     def completeness(
-        self, name: StreamName, begin: int = 0, end: int | None = None, levels: Sequence[str] = ("full",), **parts: object
+        self,
+        name: StreamName,
+        begin: int = 0,
+        end: int | None = None,
+        levels: Sequence[str] = ("full",),
+        **parts: object,
     ) -> Completeness:
         """All entries [begin, end) of a stream, shown at the `levels` in turn."""
         entries = self.streams[name][1] if name in self.streams else []
@@ -324,9 +334,7 @@ class SmallLedger:
             "begin": begin,
             "end": end,
             "path": tuple(merkle.prove_range(begin, end, len(entries), nodes)),
-            "entries": tuple(
-                shown(entry, levels[at % len(levels)]) for at, entry in enumerate(entries[begin:end])
-            ),
+            "entries": tuple(shown(entry, levels[at % len(levels)]) for at, entry in enumerate(entries[begin:end])),
         }
         return Completeness(**{**given, **parts})
 

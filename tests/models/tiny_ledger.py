@@ -78,9 +78,7 @@ def make_genesis(name: str = "tiny.example", clock: str = "wall") -> Genesis:
 def make_config(genesis: Genesis) -> Config:
     """The config of block 0 under the accept-all rulebook."""
     cosigners = tuple((member, key.public.key_id) for member, key in genesis.keys(COSIGN))
-    return Config(
-        genesis.rulebook, genesis.calendar, sha256(b"program"), 1, genesis.parameters, cosigners, cosigners
-    )
+    return Config(genesis.rulebook, genesis.calendar, sha256(b"program"), 1, genesis.parameters, cosigners, cosigners)
 
 
 def load_rules(genesis: Genesis, _bundle: Callable[[Digest], bytes]) -> LoadedRules:

@@ -32,6 +32,7 @@ from ledger.adapters.nodefile import (
     read_settings,
 )
 from ledger.adapters.signerstate import SignerState
+from ledger.core import canonical
 from ledger.core.bundle import bundle_hash, encode_bundle, parse_bundle
 from ledger.core.genesis import GENESIS_BYTES_MAX, Genesis, check_member_id, new_genesis, parse_genesis
 from ledger.core.hashing import Digest
@@ -40,6 +41,8 @@ from ledger.errors import ConflictError, MalformedError, NotFoundError
 from ledger.limits import BUNDLE_BYTES_MAX
 
 BUNDLES: Final = "bundles"
+TRUST: Final = "trust.json"
+CALENDARS: Final = "calendars"
 DEFAULT_KEY_ROLES: Final = ("system",)
 
 
@@ -114,6 +117,7 @@ def create_network(directory: Path, plan: NetworkPlan, *, hand_over: bool = Fals
     )
     urls = _write_nodes(directory, plan, nodes, genesis, bundles)
     folders = {member: directory / member for member in nodes}
+    _write_trust(directory, genesis)
     if not hand_over:
         for folder in folders.values():
             make_ledger(folder, genesis, bundles)
@@ -189,9 +193,6 @@ def read_rulebook(folder: Path) -> tuple[dict[str, bytes], dict[str, bytes]]:
     return rulebook, calendars
 
 
-CALENDARS: Final = "calendars"
-
-
 def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
     """Ports that nobody listens on right now; all are held at once, so they differ."""
     held = [socket.socket() for _ in range(count)]
@@ -250,6 +251,12 @@ def _make_keys(directory: Path, plan: NetworkPlan) -> tuple[list[dict[str, Any]]
             {"attributes": attributes, "id": member.id, "keys": keys, "roles": sorted(member.roles), "title": title}
         )
     return entries, signers
+
+
+def _write_trust(directory: Path, genesis: Genesis) -> None:
+    """What an auditor or regulator is given: the origin to pin, and the genesis that it pins."""
+    (directory / TRUST).write_bytes(canonical.encode({"origin": genesis.origin}) + b"\n")
+    (directory / GENESIS).write_bytes(genesis.data)
 
 
 def _write_nodes(

@@ -45,7 +45,9 @@ class ProcessPool:
             while waiting:
                 yield waiting.popleft().result()
         except BrokenProcessPool as error:
-            raise UnavailableError("verify-worker", "a worker process of the verifier died", reason=str(error)) from error
+            raise UnavailableError(
+                "verify-worker", "a worker process of the verifier died", reason=str(error)
+            ) from error
         finally:
             self.close()
 

@@ -58,7 +58,7 @@ def serve(fd: int, memory_bytes: int) -> None:
             answer = ["ok", run(call["time"], call["objects"], call["steps"])]
         except MemoryError:
             os._exit(77)  # the heap is in doubt: a fresh process is cheaper than a wrong answer
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the host must hear of it
             answer = ["fault", f"{type(error).__name__}: {error}"]
         _send(connection, answer)
 

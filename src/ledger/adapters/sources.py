@@ -20,7 +20,7 @@ from ledger.core.genesis import GENESIS_BYTES_MAX
 from ledger.core.hashing import Digest
 from ledger.errors import MalformedError, NotFoundError, UnavailableError
 from ledger.limits import BLOCK_ENCODED_BYTES_MAX, BUNDLE_BYTES_MAX, NOTE_BYTES_MAX
-from ledger.verify.findings import Finding, Gap
+from ledger.verify.findings import BYTES, Finding, Gap, from_error
 from ledger.verify.source import LedgerSource, MemoryPiece, PieceData, StateEntry
 
 if TYPE_CHECKING:
@@ -158,8 +158,11 @@ class DataDirectorySource:
             after = page[-1][0]
 
     def inspect(self) -> Iterator[Finding | Gap]:
-        """The indexes that only a data directory has; see `datacheck`."""
-        return iter(())
+        """What only a data directory has: hash tiles, indexes, rows that no block shows. Each damage is a finding."""
+        from ledger.adapters.sqlite.scrub import scrub
+
+        for error in scrub(self._snap):
+            yield from_error("storage", BYTES, error, place=self.name)
 
 
 # --- a node ----------------------------------------------------------------------------------------------------------
@@ -240,7 +243,10 @@ class NodeSource:
                 raise NotFoundError("node-missing", "the node has no such thing", path=path) from None
             raise UnavailableError("node-answer", "the node refused", path=path, status=error.code) from None
         except (OSError, ValueError) as error:
-            raise UnavailableError("node-unreachable", "the node does not answer", node=self.name, reason=str(error)) from None
+            reason = str(error)
+            raise UnavailableError(
+                "node-unreachable", "the node does not answer", node=self.name, reason=reason
+            ) from None
         if len(data) > bytes_max:
             raise MalformedError("node-answer", "the answer is too large", path=path, limit=bytes_max)
         return data

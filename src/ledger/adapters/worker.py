@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn, Self
 
 import msgpack
 
@@ -29,7 +29,7 @@ START_TIMEOUT_S: Final = 20.0  # of starting the process on a busy machine
 
 
 class Inline:
-    """Runs rules in this process: for tests, replay by an auditor, and operators who choose so. The verdicts are the same."""
+    """Runs rules in this process: for tests, an auditor's replay, operators who choose so. The verdicts are the same."""
 
     containment: tuple[str, ...] = ()
 
@@ -37,14 +37,14 @@ class Inline:
         self._program = program
         self._outcomes: list[Outcome] | RuntimeFault | None = None
 
-    def run_block(self, call: Mapping[str, Any], *, patient: bool = False) -> list[Outcome]:
+    def run_block(self, call: Mapping[str, Any], *, patient: bool = False) -> list[Outcome]:  # noqa: ARG002 - no limits here
         """The outcomes of `call`. Raises `RuntimeFault`."""
         try:
             return self._program.run_block(call)
         except Exception as error:
             raise RuntimeFault("runtime-error", "the rules failed in this process", error=repr(error)) from error
 
-    def start(self, call: Mapping[str, Any], *, patient: bool = False) -> None:
+    def start(self, call: Mapping[str, Any], *, patient: bool = False) -> None:  # noqa: ARG002
         """Run `call` now; `result` hands over what came out."""
         try:
             self._outcomes = self.run_block(call)
@@ -71,9 +71,7 @@ class Worker:
     the system does not offer is missing, and the node says so.
     """
 
-    def __init__(
-        self, program: Program, *, timeout_s: float = TIMEOUT_S, memory_bytes: int = MEMORY_BYTES
-    ) -> None:
+    def __init__(self, program: Program, *, timeout_s: float = TIMEOUT_S, memory_bytes: int = MEMORY_BYTES) -> None:
         self._text = program.text.encode("utf-8")
         self._timeout_s, self._memory_bytes = timeout_s, memory_bytes
         self._process: subprocess.Popen[bytes] | None = None
@@ -109,8 +107,6 @@ class Worker:
 
     def result(self) -> list[Outcome]:
         """Wait for the outcomes of the call that was started. Raises `RuntimeFault`."""
-        if self._connection is None:
-            raise RuntimeFault("runtime-idle", "no call was started, or its worker is gone")
         answer = self._receive(None if self._patient else self._timeout_s)
         if answer[0] != "ok":
             self.close()
@@ -128,7 +124,7 @@ class Worker:
             process.kill()
             process.wait()
 
-    def __enter__(self) -> Worker:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -140,7 +136,11 @@ class Worker:
         if self._connection is None:
             self._spawn(self._memory_bytes * (PATIENT_FACTOR if patient else 1))
             self._roomy = patient
-        assert self._connection is not None
+        return self._open()
+
+    def _open(self) -> socket.socket:
+        if self._connection is None:
+            raise RuntimeFault("runtime-idle", "no call was started, or its worker is gone")
         return self._connection
 
     def _spawn(self, memory_bytes: int) -> None:
@@ -171,8 +171,7 @@ class Worker:
         self._receive(START_TIMEOUT_S)
 
     def _receive(self, timeout_s: float | None) -> Any:
-        assert self._connection is not None
-        self._connection.settimeout(timeout_s)
+        self._open().settimeout(timeout_s)
         try:
             header = self._read(LENGTH.size)
             return msgpack.unpackb(self._read(LENGTH.unpack(header)[0]), raw=False)
@@ -180,17 +179,17 @@ class Worker:
             self._fault(error)
 
     def _read(self, size: int) -> bytes:
-        assert self._connection is not None
+        connection = self._open()
         data = bytearray(size)
         view, done = memoryview(data), 0
         while done < size:
-            count = self._connection.recv_into(view[done:], size - done)
+            count = connection.recv_into(view[done:], size - done)
             if count == 0:
                 raise ConnectionResetError("the worker ended")
             done += count
         return bytes(data)
 
-    def _fault(self, error: Exception) -> Any:
+    def _fault(self, error: Exception) -> NoReturn:
         process = self._process
         late = isinstance(error, TimeoutError)
         self.close()

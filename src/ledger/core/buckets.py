@@ -1,8 +1,8 @@
 """Linear-hash buckets of the state map: which bucket a key is in, what a bucket commits to, how a block changes it.
 
-Rules: after each block n = max(1, ceil(keys / 16)); a bucket is packed bytes, 64 each pair (key hash ‖ value hash),
-strictly ascending by key hash; where a pair lies is a function of the key hash and n alone, so the order of changes
-and the way there leave no trace.
+Rules (SPEC R-M03, R-M04): after each block n = max(1, ceil(keys / 16)); a bucket is packed bytes, 64 each pair (key
+hash ‖ value hash), strictly ascending by key hash; where a pair lies is a function of the key hash and n alone, so the
+order of changes and the way there leave no trace.
 Never reads storage: `update` asks for the buckets it needs and returns the new ones.
 """
 

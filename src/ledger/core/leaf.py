@@ -161,7 +161,7 @@ def check_timer_key(key: object) -> str:
 
 
 def timer_streams(key: str) -> tuple[Stream, Stream]:
-    """The streams a timer leaf joins: `rule/<id>` and its object's stream (SPEC R-T02)."""
+    """The streams a timer leaf joins: `rule/<id>` and its object's stream (SPEC R-S03)."""
     parts = check_timer_key(key).split("/", 3)
     if len(parts) != 4:
         raise MalformedError("timer-key", "expected timer/<rule>/<object kind>/<object id>", got=key)

@@ -1,4 +1,4 @@
-"""Names and values of the state map: how a key, its hash, a value, its hash and its blind are made (SPEC, state map).
+"""Names and values of the state map: how keys, values, their hashes and blinds are made (SPEC R-M01, R-M02, R-M05).
 
 Rules: key = u8 namespace ‖ length-prefixed parts, so that no two names give one key; key hash and value hash carry
 their own tags; the empty value counts as absent, and keys are never removed.

@@ -1,4 +1,4 @@
-"""Proofs about one key of the state map: presence and absence are one kind (SPEC, state map).
+"""Proofs about one key of the state map: presence and absence are one kind (SPEC R-M07).
 
 A proof shows the key's whole bucket, or of a bucket above 64 pairs the pair itself or its two would-be neighbours, and
 the bucket's inclusion path. Which bucket that is, is not said but computed from the key and the number of buckets.

@@ -1,4 +1,4 @@
-"""The receipt: this event stands in the log with this verdict, signed by this key of this member (SPEC, proofs).
+"""The receipt: this event stands in the log with this verdict, signed by this key of this member (SPEC R-V02).
 
 Made of the event's head with its body or the body's hash, its path in the submission and the submission's signature, the
 registration of the key, the record with its inclusion path, and a quorum certificate; no other event is shown.

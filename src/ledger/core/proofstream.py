@@ -1,6 +1,6 @@
 """Completeness and absence: these are all records of a stream up to a certified size, or there is no such stream.
 
-Rules (SPEC, proofs): the stream's size and root come from the state under the certified header; the entries of a range
+Rules (SPEC R-V03, R-V04): the stream's size and root come from the state under the certified header; the entries of a range
 [begin, end) are bound to that root by a range proof, so none can be left out, added or moved. The result tells how many
 entries were shown at which level; it never says "complete" of what was withheld. Age is refused last, as `stale`.
 Not here: filtering by kind or time, which the reader does over the verified entries.

@@ -1,6 +1,6 @@
 """What a verifier starts from, and what it can therefore say of a certified checkpoint: who, when, how fresh, which history.
 
-Rules (SPEC, proofs): keys come from the verifier, never from the proof; "recorded no later than" is the smallest time by
+Rules (SPEC R-V06): keys come from the verifier, never from the proof; "recorded no later than" is the smallest time by
 which more than two thirds had signed; a remembered checkpoint demands consistency, and an answer that is too old, or
 smaller than what was remembered, is refused as `stale` after everything else has been checked.
 Not here: where the trust file lies and how it is written, and how epochs are followed.

@@ -1,8 +1,8 @@
 """Decides how a cosigner set is told to other people's verifiers: a C2SP tlog-policy file, one per epoch.
 
-Rules (c2sp.org/tlog-policy): one `log` line for each log key, one `witness` line for each cosigner, one group with the
-quorum's threshold, one `quorum` line. Local names are `cosigner-<n>`: key names stand inside the verifier keys and need
-not fit the file's syntax. Any one of the log keys suffices, as in our own certificates.
+Rules (c2sp.org/tlog-policy, SPEC R-V10): one `log` line for each log key, one `witness` line for each cosigner, one
+group with the quorum's threshold, one `quorum` line. Local names are `cosigner-<n>`: key names stand inside the
+verifier keys and need not fit the file's syntax. Any one of the log keys suffices, as in our own certificates.
 Not here: reading policies; our verifiers take the set from the certified configuration.
 """
 

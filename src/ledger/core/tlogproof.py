@@ -1,7 +1,8 @@
 """Decides what a `.tlog-proof` file shows: that one leaf stands in a certified tree, checkable offline.
 
-Rules (c2sp.org/tlog-proof): header line, optional `extra <base64>`, `index <decimal>`, one base64 hash a line from the
-leaf's sibling upwards, an empty line, then the checkpoint note verbatim. `extra` is context that nobody has signed.
+Rules (c2sp.org/tlog-proof, SPEC R-V10): header line, optional `extra <base64>`, `index <decimal>`, one base64 hash a
+line from the leaf's sibling upwards, an empty line, then the checkpoint note verbatim. `extra` is context that nobody
+has signed.
 Not here: how the leaf's hash comes from its content; the caller computes that.
 """
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ledger.core.event import Event
-from ledger.core.hashing import Digest
 from ledger.core.keys import EVENT
 from ledger.core.leaf import Stream
 from ledger.core.registry import KeyEntry, Registry
@@ -57,7 +56,7 @@ def check_times(submission: Submission, block_time: int, ahead_ms: int) -> None:
     """
     oldest, newest = block_time - EVENT_PAST_MAX_MS, block_time + ahead_ms
     for index, event in enumerate(submission.events):
-        if not oldest <= id_time(event.id) <= newest:
+        if not oldest <= id_time(event.fields["id"]) <= newest:
             raise RejectedError(
                 "event-time",
                 "the id's time is too far from block time",
@@ -78,15 +77,16 @@ def admit(block: BlockInput, view: DecideView) -> list[Admitted]:
     The submissions have passed `check_submission` and `check_times`; signatures are not checked again.
     """
     registry = view.head.registry
-    known = view.find_events([(s.member, event.id) for s in block.submissions for event in s.events])
+    known = view.find_events([(s.member, event.fields["id"]) for s in block.submissions for event in s.events])
     admitted: list[Admitted] = []
     for number, submission in enumerate(block.submissions):
         member = submission.member
         signer = registry.signer(submission.key_id, member, EVENT, block.height)
         for position, event in enumerate(submission.events):
-            hashes = known.get((member, event.id))
+            name = (member, event.fields["id"])
+            hashes = known.get(name)
             if hashes is None:
-                known[(member, event.id)] = [event.hash]
+                known[name] = [event.hash]
                 status = NEW
             elif event.hash in hashes:
                 status = DUPLICATE
@@ -95,11 +95,3 @@ def admit(block: BlockInput, view: DecideView) -> list[Admitted]:
                 status = CONFLICT
             admitted.append(Admitted(event, member, signer, (number, position), status))
     return admitted
-
-
-def known_hashes(found: dict[tuple[str, str], list[Digest]], member: str, event: Event) -> int:
-    """NEW, DUPLICATE or CONFLICT for one event against what `find_events` returned."""
-    hashes = found.get((member, event.id))
-    if hashes is None:
-        return NEW
-    return DUPLICATE if event.hash in hashes else CONFLICT

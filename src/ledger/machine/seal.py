@@ -138,7 +138,7 @@ def _leaf(item: Item, height: int, submissions: tuple[object, ...]) -> bytes:
         Record(
             height,
             item.member,
-            event.id,
+            event.fields["id"],
             event.hash,
             submission.identity,  # type: ignore[attr-defined]
             submission.key_id,  # type: ignore[attr-defined]

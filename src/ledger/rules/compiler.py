@@ -9,7 +9,7 @@ Never here: running it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from ledger.errors import MalformedError
 from ledger.limits import RULE_STEPS_MAX, TIMER_KEYS_MAX
@@ -21,8 +21,16 @@ from ledger.rules.params import in_force
 from ledger.rules.prelude import program_text
 from ledger.rules.rulebook import Rulebook
 
+_TEXT_TYPE: Final = {
+    "refuse": ("refusal",),
+    "breach": ("finding", "refusal"),
+    "finding": ("finding",),
+    "alert": ("alert",),
+}
 
-_TEXT_TYPE: Final = {"refuse": ("refusal",), "breach": ("finding", "refusal"), "finding": ("finding",), "alert": ("alert",)}
+
+def _belongs(timer: str, rule: RuleFacts) -> bool:
+    return timer == rule.id or timer.startswith(rule.id + ".")
 
 
 @dataclass(slots=True)
@@ -57,7 +65,8 @@ class Compiler:
         self._find_discharges()
         return self._emit()
 
-    def refuse(self, rule: RuleFacts, line: int, message: str, advice: str = "") -> None:
+    def refuse(self, rule: RuleFacts, line: int, message: str, advice: str = "") -> NoReturn:
+        """Raise `MalformedError` at a line of a rule file."""
         raise MalformedError("rule", message, file=rule.file, line=line, advice=advice)
 
     # Who listens to what.
@@ -68,7 +77,7 @@ class Compiler:
             for name, facts in rule.functions.items():
                 if name.startswith("on_timer_"):
                     timer = name.removeprefix("on_timer_").replace("_", ".")
-                    if timer in self.handlers or not timer.startswith(rule.id):
+                    if timer in self.handlers or not _belongs(timer, rule):
                         self.refuse(rule, facts.node.lineno, f"timer {timer!r} is handled twice, or named by another rule",
                                     f"timers of {rule.id} are called {rule.id} or {rule.id}.…")  # fmt: skip
                     self.handlers[timer] = self._handler(rule, name)
@@ -98,18 +107,27 @@ class Compiler:
         for stream in objects.values():
             if stream not in self.book.objects and stream not in ("member", "finding"):
                 raise MalformedError(
-                    "rulebook", f"object kind {stream!r} is not declared", file=kind.file, where=kind.name, advice="objects.toml"
+                    "rulebook",
+                    f"object kind {stream!r} is not declared",
+                    file=kind.file,
+                    where=kind.name,
+                    advice="objects.toml",
                 )
         many = {ref.name for ref in kind.refs if ref.many}
         for rule, name in self.listeners[kind.name]:
             for facts in rule.reachable(name):
-                self._check_facts(rule, facts, objects, many)
+                self._check_facts(rule, facts, objects)
                 self._check_event(rule, facts, kind, name)
         for touch, rule in self._setters(kind):
             handler = self.handlers.get(touch.rule)
             if handler is None:
                 if touch.op == "timer":
-                    self.refuse(rule, touch.line, f"nobody handles the timer {touch.rule!r}", f"def on_timer_{touch.rule.replace('.', '_')}(…)")
+                    self.refuse(
+                        rule,
+                        touch.line,
+                        f"nobody handles the timer {touch.rule!r}",
+                        f"def on_timer_{touch.rule.replace('.', '_')}(…)",
+                    )
                 continue
             missing = [read for read in handler.names if read not in objects or read in many]
             if missing:
@@ -147,7 +165,7 @@ class Compiler:
                 if touch.label is not None and touch.label[0] == source and touch.label[1] not in known:
                     self.refuse(rule, touch.line, f"the label names nothing of {kind.name}")
 
-    def _check_facts(self, rule: RuleFacts, facts: FunctionFacts, objects: dict[str, str], many: set[str]) -> None:
+    def _check_facts(self, rule: RuleFacts, facts: FunctionFacts, objects: dict[str, str]) -> None:
         book = self.book
         for name, line in (*facts.reads.items(), *facts.targets.items()):
             if name not in objects:
@@ -158,7 +176,9 @@ class Compiler:
                 self.refuse(rule, line, f"{objects[name]} has no field {field!r}", "declare it in objects.toml")
             writer = self.writers.setdefault((objects[name], field), (rule.id, rule.file))
             if writer[0] != rule.id:
-                self.refuse(rule, line, f"{objects[name]}.{field} is written by {writer[0]} already", "one writer per field")
+                self.refuse(
+                    rule, line, f"{objects[name]}.{field} is written by {writer[0]} already", "one writer per field"
+                )
         for (name, signal), line in facts.moves.items():
             table = book.tables.get(objects[name])
             if table is None or signal not in table.signals():
@@ -166,12 +186,17 @@ class Compiler:
         for (op, code), line in facts.codes.items():
             text = book.texts.get(code)
             if text is None or text.type not in _TEXT_TYPE[op]:
-                self.refuse(rule, line, f"no text of type {' or '.join(_TEXT_TYPE[op])} for {code!r}", "declare it in texts.toml")
+                self.refuse(
+                    rule,
+                    line,
+                    f"no text of type {' or '.join(_TEXT_TYPE[op])} for {code!r}",
+                    "declare it in texts.toml",
+                )
         for name, line in facts.parameters_used.items():
             if name not in book.params:
                 self.refuse(rule, line, f"no parameter {name!r}", "declare it in params.toml")
         for touch in facts.touches:
-            if touch.op == "duty" and not touch.rule.startswith(rule.id):
+            if touch.op == "duty" and not _belongs(touch.rule, rule):
                 self.refuse(rule, touch.line, f"the duty {touch.rule!r} belongs to another rule")
             for kind in touch.kinds:
                 if kind not in book.kinds:
@@ -181,7 +206,10 @@ class Compiler:
         handler = self.handlers[name]
         kinds = [kind for kind in self.book.kinds.values() if any(t.rule == name for t, _ in self._setters(kind))]
         for other in self.handlers.values():
-            if any(touch.rule == name and touch.op in ("timer", "duty") for touch in other.touches) and other is not handler:
+            if (
+                any(touch.rule == name and touch.op in ("timer", "duty") for touch in other.touches)
+                and other is not handler
+            ):
                 missing = set(handler.names) - set(other.names)
                 if missing:
                     self.refuse(other.rule, 1, f"{handler.function} needs {', '.join(sorted(missing))}")
@@ -192,7 +220,7 @@ class Compiler:
             if any(kind.objects()[read] != objects[read] for read in handler.names):
                 self.refuse(handler.rule, 1, f"{handler.function} is given objects of different kinds")
         for facts in handler.rule.reachable(handler.function):
-            self._check_facts(handler.rule, facts, {read: objects[read] for read in handler.names}, set())
+            self._check_facts(handler.rule, facts, {read: objects[read] for read in handler.names})
 
     def _find_discharges(self) -> None:
         for rule in self.book.rules.values():
@@ -222,8 +250,7 @@ class Compiler:
                 for kind in self.book.kinds.values():
                     if any(found.rule == timer for found, _ in self._setters(kind)):
                         return kind.objects()[touch.on]
-        self.refuse(rule, touch.line, "nothing calls this function")
-        return ""
+        return self.refuse(rule, touch.line, "nothing calls this function")
 
     # The program.
 
@@ -234,8 +261,9 @@ class Compiler:
         for name in sorted(book.kinds):
             parts.append(emit_kind(self._plan(book.kinds[name])))
         timers = [
-            f"    {literal(name)}: [{literal(handler.names)}, {function_name(handler.rule.id, handler.function)}, {literal(handler.rule.id)}],"
-            for name, handler in sorted(self.handlers.items())
+            f"    {literal(name)}: [{literal(found.names)}, {function_name(found.rule.id, found.function)}, "
+            f"{literal(found.rule.id)}],"
+            for name, found in sorted(self.handlers.items())
         ]
         parts.append("_TIMERS = {\n" + "\n".join(timers) + "\n}\n")
         kinds = [f"    {literal(name)}: _k_{book.kinds[name].function}," for name in sorted(book.kinds)]
@@ -284,7 +312,9 @@ class Compiler:
         for name in sorted(objects):
             table = self.book.tables.get(objects[name])
             if table is not None and (table.moves_by(kind.name) or (kind.name in table.start and name not in existing)):
-                steps = {status: moves[kind.name] for status, moves in sorted(table.moves.items()) if kind.name in moves}
+                steps = {
+                    status: moves[kind.name] for status, moves in sorted(table.moves.items()) if kind.name in moves
+                }
                 tables.append([name, table.field, steps, table.start.get(kind.name), table.otherwise.get(kind.name)])
         touches = [
             touch
@@ -298,7 +328,11 @@ class Compiler:
             tables=tables,
             discharges=self.discharges[kind.name],
             touches=self._closure(touches),
-            implicit={name for name in objects if objects[name] in self.book.objects and self.book.objects[objects[name]].implicit},
+            implicit={
+                name
+                for name in objects
+                if objects[name] in self.book.objects and self.book.objects[objects[name]].implicit
+            },
         )
 
     def _closure(self, touches: list[Touch]) -> list[Touch]:

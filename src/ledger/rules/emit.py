@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ast
 import json
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from ledger.rules import grammar
 from ledger.rules.facts import FunctionFacts, RuleFacts
@@ -53,8 +53,8 @@ def _constant(node: ast.expr) -> str:
         return "-" + _constant(node.operand)
     if isinstance(node, (ast.List, ast.Tuple)):
         return "[" + ", ".join(_constant(item) for item in node.elts) + "]"
-    assert isinstance(node, ast.Dict)
-    pairs = zip(node.keys, node.values, strict=True)
+    mapping = cast(ast.Dict, node)
+    pairs = zip(mapping.keys, mapping.values, strict=True)
     return "{" + ", ".join(f"{_constant(key)}: {_constant(value)}" for key, value in pairs if key is not None) + "}"
 
 
@@ -102,7 +102,7 @@ class _Emitter:
         self.block(body, 2)
         self.lines.append("    except Exception as _e:")
         if entry:
-            self.lines.append(f"        return _fault({literal(self.rule.id)}, _l, _e)")
+            self.lines.append("        return _fault(_l, _e)")
         else:
             self.lines += ["        if _WHERE[0] == 0:", "            _WHERE[0] = _l", "        raise"]
         return self.lines
@@ -128,8 +128,7 @@ class _Emitter:
             return
         self.mark(depth, node)
         if isinstance(node, ast.Return):
-            assert node.value is not None
-            self.add(depth, f"return {self.expression(node.value)}")
+            self.add(depth, f"return {self.expression(cast(ast.expr, node.value))}")
         elif isinstance(node, ast.Assign):
             self.assign(node.targets[0], self.expression(node.value), depth)
         elif isinstance(node, ast.AugAssign):
@@ -143,10 +142,9 @@ class _Emitter:
         elif isinstance(node, ast.Match):
             self.match(node, depth)
         else:
-            assert isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
-            function = node.value.func
-            assert isinstance(function, ast.Attribute)
-            self.add(depth, f"_append({self.expression(function.value)}, {self.expression(node.value.args[0])})")
+            call = cast(ast.Call, cast(ast.Expr, node).value)
+            items = self.expression(cast(ast.Attribute, call.func).value)
+            self.add(depth, f"_append({items}, {self.expression(call.args[0])})")
 
     def assign(self, target: ast.expr, value: str, depth: int) -> None:
         if isinstance(target, ast.Name):
@@ -154,8 +152,8 @@ class _Emitter:
         elif isinstance(target, ast.Tuple):
             self.add(depth, f"{self.targets(target)} = _pair({value}, {len(target.elts)})")
         else:
-            assert isinstance(target, ast.Subscript)
-            self.add(depth, f"_put({self.expression(target.value)}, {self.expression(target.slice)}, {value})")
+            place = cast(ast.Subscript, target)
+            self.add(depth, f"_put({self.expression(place.value)}, {self.expression(place.slice)}, {value})")
 
     def targets(self, target: ast.Tuple) -> str:
         return ", ".join(item.id for item in target.elts if isinstance(item, ast.Name))
@@ -174,7 +172,6 @@ class _Emitter:
         if isinstance(node.target, ast.Name):
             self.add(depth, f"for {node.target.id} in {source}:")
         else:
-            assert isinstance(node.target, ast.Tuple)
             self.temporaries += 1
             item = f"_t{self.temporaries}"
             self.add(depth, f"for {item} in {source}:")
@@ -190,8 +187,7 @@ class _Emitter:
 
     def pattern(self, node: ast.pattern) -> str:
         if isinstance(node, ast.MatchValue):
-            assert isinstance(node.value, ast.Constant)
-            return literal(node.value.value)
+            return literal(cast(ast.Constant, node.value).value)
         if isinstance(node, ast.MatchSingleton):
             return repr(node.value)
         if isinstance(node, ast.MatchOr):
@@ -227,11 +223,12 @@ class _Emitter:
             return "[" + ", ".join(self.expression(item) for item in node.elts) + "]"
         if isinstance(node, ast.Dict):
             pairs = zip(node.keys, node.values, strict=True)
-            return "{" + ", ".join(f"{self.expression(k)}: {self.expression(v)}" for k, v in pairs if k is not None) + "}"
+            return (
+                "{" + ", ".join(f"{self.expression(k)}: {self.expression(v)}" for k, v in pairs if k is not None) + "}"
+            )
         if isinstance(node, ast.JoinedStr):
             return f"_format({', '.join(self.part(part) for part in node.values)})"
-        assert isinstance(node, (ast.ListComp, ast.DictComp))
-        return self.comprehension(node)
+        return self.comprehension(cast(ast.ListComp | ast.DictComp, node))
 
     def part(self, node: ast.expr) -> str:
         return self.expression(node.value if isinstance(node, ast.FormattedValue) else node)
@@ -239,7 +236,10 @@ class _Emitter:
     def subscript(self, node: ast.Subscript) -> str:
         base = self.expression(node.value)
         if isinstance(node.slice, ast.Slice):
-            bounds = [literal(None) if part is None else self.expression(part) for part in (node.slice.lower, node.slice.upper)]
+            bounds = [
+                literal(None) if part is None else self.expression(part)
+                for part in (node.slice.lower, node.slice.upper)
+            ]
             return f"_slice({base}, {bounds[0]}, {bounds[1]})"
         key = self.expression(node.slice)
         if isinstance(node.slice, ast.Constant) and type(node.slice.value) in (str, int):
@@ -278,8 +278,7 @@ class _Emitter:
         function = node.func
         if isinstance(function, ast.Attribute):
             return self.method(node, function)
-        assert isinstance(function, ast.Name)
-        name = function.id
+        name = cast(ast.Name, function).id
         arguments = [
             value.id if isinstance(value, ast.Name) and value.id in grammar.ARGUMENTS else self.expression(value)
             for value in node.args
@@ -308,11 +307,11 @@ class _Emitter:
             if isinstance(generator.target, ast.Name):
                 clauses.insert(0, f" for {generator.target.id} in {source}{tests}")
             else:
-                assert isinstance(generator.target, ast.Tuple)
+                target = cast(ast.Tuple, generator.target)
                 self.temporaries += 1
                 item = f"_t{self.temporaries}"
-                size = len(generator.target.elts)
-                names = self.targets(generator.target)
+                size = len(target.elts)
+                names = self.targets(target)
                 clauses.insert(0, f" for {item} in {source} for {names} in [_pair({item}, {size})]{tests}")
             inner = [generator.iter]
         loops = "".join(clauses)

@@ -17,14 +17,15 @@ from ledger.rules.codec import decode, encode
 _BUILTINS: Final = {
     name: getattr(builtins, name)
     for name in (
-        "Exception", "IndexError", "KeyError", "MemoryError", "RecursionError", "TypeError", "ValueError", "any", "all",
-        "bool", "dict", "int", "isinstance", "len", "list", "max", "min", "range", "sorted", "str", "tuple", "type",
+        "Exception", "IndexError", "KeyError", "MemoryError", "RecursionError", "TypeError", "ValueError", "all", "any",
+        "bool", "dict", "enumerate", "int", "isinstance", "len", "list", "max", "min", "range", "sorted", "str", "tuple",
+        "type",
     )
 }  # fmt: skip
 
 
 def timer_mark(key: str, due: int) -> str:
-    """32 hex characters of H("suyuan/finding/v1\\0" ‖ timer key ‖ u64 due): names a timer's findings in any block."""
+    r"""32 hex characters of H("suyuan/finding/v1\0" ‖ timer key ‖ u64 due): names a timer's findings in any block."""
     return sha256(TAG_FINDING + key.encode("utf-8") + u64(due)).hexdigest()[:32]
 
 
@@ -38,5 +39,5 @@ def load_program(text: str) -> dict[str, Any]:
         "_size": len,
         "_mark": timer_mark,
     }
-    exec(compile(text, "<rules>", "exec"), namespace)  # generated here, from rules that passed the check
+    exec(compile(text, "<rules>", "exec"), namespace)  # noqa: S102 - generated here, from rules that passed the check
     return namespace

@@ -9,7 +9,7 @@ import ast
 from dataclasses import dataclass, field
 
 Label = tuple[str, str] | None
-"""How a label is made: None, ("member", ""), ("ref", name), ("body", name), ("text", x), ("label", "") or ("dynamic", "")."""
+"""How a label is made: None, or (source, name) with source member, ref, body, text, label or dynamic."""
 
 
 @dataclass(slots=True)

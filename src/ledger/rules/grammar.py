@@ -1,6 +1,7 @@
 """Decides what the rule language is: every name, method, field and operator a rule may use, and what to do instead.
 
-Rules: an allowlist; what is not listed is refused. A change here is a change of the language version, hence a vote.
+Rules (SPEC R-R01): an allowlist; what is not listed is refused. A change here is a change of the language version,
+hence a vote.
 Not here: walking a file (`check`), turning it into a program (`emit`).
 """
 

@@ -41,7 +41,7 @@ def _key(template: Template) -> str:
         elif kind == "ref":
             parts.append(f"r_{name}")
         elif kind == "body":
-            parts.append(f'body[{literal(name)}]')
+            parts.append(f"body[{literal(name)}]")
         elif kind == "member":
             parts.append("member")
         elif kind == "new":
@@ -53,13 +53,15 @@ def _key(template: Template) -> str:
 
 def _needs(template: Template, kind: Kind) -> list[str]:
     """Conditions under which the key of a template exists: its optional refs and fields are there."""
-    optional = {ref.name for ref in kind.refs if ref.optional} | {f"body.{f.name}" for f in kind.fields if not f.required}
+    optional = {ref.name for ref in kind.refs if ref.optional} | {
+        f"body.{f.name}" for f in kind.fields if not f.required
+    }
     found = []
     for part, name in template.parts:
         if part == "ref" and name in optional:
             found.append(f"r_{name} is not None")
         elif part == "body" and f"body.{name}" in optional:
-            found.append(f'body.get({literal(name)}) is not None')
+            found.append(f"body.get({literal(name)}) is not None")
     return found
 
 
@@ -71,7 +73,7 @@ class _Planner:
 
     def lines(self) -> list[str]:
         kind = self.kind
-        found = [f"def _p_{kind.function}(member, head, body):", "    refs = head[\"refs\"]"]
+        found = [f"def _p_{kind.function}(member, head, body):", '    refs = head["refs"]']
         found.append('    name = member + "/" + head["id"]')
         if any(part[0] in ("day", "month", "year") for template in kind.state for part in template.parts):
             found.append('    claimed = _ms(head["time"])')
@@ -88,7 +90,7 @@ class _Planner:
         for template in kind.state:
             found += self.guarded(_needs(template, kind), template.name, f"k_{template.name} = {_key(template)}")
         if kind.creates is not None:
-            found.append(f'    k_{kind.creates} = {literal(kind.creates + "/")} + name')
+            found.append(f"    k_{kind.creates} = {literal(kind.creates + '/')} + name")
             found.append(f"    keys.append(k_{kind.creates})")
             found += self.touched(kind.creates, f"k_{kind.creates}", 1)
         found.append("    return keys")
@@ -204,9 +206,9 @@ class _Decider:
         self.add("if n != len(refs):")
         known = literal(["ticket", *(ref.name for ref in refs)])
         self.add(f'return _stranger(refs, {known}, "ref")', 2)
-        for ref in self.kind.owns:
-            self.add(f'if not r_{ref}.startswith(member + "/"):')
-            self.refuse("owner", ref)
+        for owned in self.kind.owns:
+            self.add(f'if not r_{owned}.startswith(member + "/"):')
+            self.refuse("owner", owned)
 
     def many(self, ref: Ref) -> None:
         name = f"r_{ref.name}"
@@ -228,13 +230,13 @@ class _Decider:
         for field in self.kind.fields:
             self.add(f"v = body.get({literal(field.name)})")
             if field.required:
-                for condition in self.conditions(field, "v", field.name):
+                for condition in self.conditions(field, "v"):
                     self.add(f"if {condition}:")
                     self.refuse("field", field.name)
                 self.add("n += 1")
             else:
                 self.add("if v is not None:")
-                for condition in self.conditions(field, "v", field.name):
+                for condition in self.conditions(field, "v"):
                     self.add(f"if {condition}:", 2)
                     self.refuse("field", field.name, 3)
                 self.add("n += 1", 2)
@@ -242,10 +244,10 @@ class _Decider:
         known = literal(["salt", *(field.name for field in self.kind.fields)])
         self.add(f'return _stranger(body, {known}, "field")', 2)
 
-    def conditions(self, field: Field, value: str, where: str) -> list[str]:
+    def conditions(self, field: Field, value: str) -> list[str]:
         """Expressions that are true when `value` is no such field."""
         if field.type == "text":
-            return [f"type({value}) is not str or len({value}) > {field.limit} or {value} == \"\""]
+            return [f'type({value}) is not str or len({value}) > {field.limit} or {value} == ""']
         if field.type == "code":
             if field.values:
                 return [f"type({value}) is not str or {value} not in {literal(list(field.values))}"]
@@ -286,7 +288,7 @@ class _Decider:
             self.add(f"s_{template.name} = _read(block, k_{template.name})", depth)
             self.default(template.name, template.object, depth)
         if kind.creates is not None:
-            self.add(f'k_{kind.creates} = {literal(kind.creates + "/")} + name')
+            self.add(f"k_{kind.creates} = {literal(kind.creates + '/')} + name")
             self.add(f"s_{kind.creates} = _read(block, k_{kind.creates})")
 
     def default(self, name: str, stream: str, depth: int) -> None:
@@ -354,7 +356,7 @@ class _Decider:
         self.add("state = {" + ", ".join(f"{literal(name)}: s_{name}" for name in names) + "}")
         self.add("keys = {" + ", ".join(f"{literal(name)}: k_{name}" for name in names) + "}")
         self.add('c = _case(block, member, "f:" + name, time, now, keys)')
-        self.add(f"_METER[0] = _STEPS")
+        self.add("_METER[0] = _STEPS")
         self.add("out = []")
         for rule, function in self.plan.rules:
             self.add(f"e = {function}(event, state, env)")
@@ -364,7 +366,13 @@ class _Decider:
         many = [f"k_{ref.name}" for ref in kind.refs if not ref.exists and not ref.opaque and ref.many]
         keys = "[" + ", ".join(loose) + "]" + "".join(f" + sorted({name}.values())" for name in many)
         self.add(f"return _settle(c, _S_{kind.function}, event, out, {keys})")
-        spec = [kind.name, not kind.act, self.plan.tables, [list(entry) for entry in self.plan.discharges], kind.imported]
+        spec = [
+            kind.name,
+            not kind.act,
+            self.plan.tables,
+            [list(entry) for entry in self.plan.discharges],
+            kind.imported,
+        ]
         self.out += ["", "", f"_S_{kind.function} = {literal(spec)}"]
 
 

@@ -72,7 +72,9 @@ class Template:
 
     name: str
     object: str
-    parts: tuple[tuple[str, str], ...]  # ("text", x) | ("ref", name) | ("body", name) | ("member", "") | ("new", "") | …
+    parts: tuple[
+        tuple[str, str], ...
+    ]  # ("text", x) | ("ref", name) | ("body", name) | ("member", "") | ("new", "") | …
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +163,7 @@ class Reader:
     def done(self) -> None:
         """Refuse what nobody took."""
         if self._left:
-            self.fail(f"unknown entry {sorted(self._left)[0]!r}")
+            self.fail(f"unknown entry {min(self._left)!r}")
 
     def fail(self, message: str, advice: str = "") -> NoReturn:
         """Raise `MalformedError` for this table."""
@@ -222,7 +224,9 @@ def _parse_ref(reader: Reader, name: str, table: object) -> Ref:
     )
     entry.done()
     if not _OBJECT_NAME(ref.stream) or (ref.stream in _RESERVED_OBJECTS and ref.stream != "finding"):
-        entry.fail(f"no stream kind {ref.stream!r} can be named", "one lower-case word that the ledger does not use itself")
+        entry.fail(
+            f"no stream kind {ref.stream!r} can be named", "one lower-case word that the ledger does not use itself"
+        )
     if ref.many not in (0, REFS_LIST_MAX, REFS_LIST_WIDE_MAX) and not 1 <= ref.many <= REFS_LIST_MAX:
         entry.fail("many is 1 to 32, or 64")
     return ref
@@ -239,7 +243,8 @@ def parse_field(reader: Reader, name: str, table: object, depth: int = 0) -> Fie
     title = entry.title() if depth == 0 else {"zh": name, "en": name}
     required = not entry.take("optional", bool, False)
     limit, low, high, values = 0, 0, INT_MAX, entry.names("in") if kind == "code" else ()
-    item, fields = None, ()
+    item: Field | None = None
+    fields: tuple[Field, ...] = ()
     if kind == "text":
         limit = _bound(entry, TEXT_CHARS_DEFAULT, TEXT_CHARS_MAX)
     elif kind == "int":
@@ -282,7 +287,12 @@ def _parse_template(reader: Reader, name: str, text: object, refs: tuple[Ref, ..
         elif variable.startswith("body.") and variable[5:] in body:
             parts.append(("body", variable[5:]))
         else:
-            refuse(reader.file, where, f"unknown variable {{{variable}}}", "member, new, day, month, year, a ref, body.<field>")
+            refuse(
+                reader.file,
+                where,
+                f"unknown variable {{{variable}}}",
+                "member, new, day, month, year, a ref, body.<field>",
+            )
     if position < len(rest):
         parts.append(("text", rest[position:]))
     return Template(name, kind, tuple(parts))

@@ -61,7 +61,7 @@ def _value(reader: Reader, table: object) -> Value:
         return Value(first, left["value"], source, bound)
     if set(left) == {"open", "strict", "lenient"} and type(left["open"]) is str and all(map(_is_plain, left.values())):
         return Value(first, {"lenient": left["lenient"], "open": left["open"], "strict": left["strict"]}, source, bound)
-    entry.fail("a value is `value`, or `open`, `strict` and `lenient` where the law is silent")
+    return entry.fail("a value is `value`, or `open`, `strict` and `lenient` where the law is silent")
 
 
 def _is_plain(value: object) -> bool:

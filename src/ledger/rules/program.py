@@ -24,6 +24,7 @@ from ledger.rules.rulebook import Rulebook, parse_rulebook
 Outcome = list[Any]
 """[step index | -1, timer key | None, due | None, verdict, accepted, refused_streams, extra_streams, writes, timers]."""
 
+
 class BlockCall(TypedDict):
     """What the host asks of one block: every planned object that exists, and the steps in order."""
 

@@ -149,7 +149,11 @@ def _texts(document: dict[str, Any]) -> dict[str, Text]:
             entry.fail("a code is at most 64 letters, digits and ._/-; type is " + ", ".join(TEXT_TYPES))
         first = entry.take("from", str)
         found[code] = Text(
-            code, kind, entry.title(), entry.take("article", str, ""), 0 if first is None else day_number("texts.toml", first)
+            code,
+            kind,
+            entry.title(),
+            entry.take("article", str, ""),
+            0 if first is None else day_number("texts.toml", first),
         )
         entry.done()
     return found

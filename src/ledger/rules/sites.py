@@ -47,7 +47,7 @@ def collect_call(refuse: Refuse, facts: FunctionFacts, node: ast.Call, name: str
         facts.targets.setdefault(_literal(refuse, given["on"], "on="), line)
     if name in ("duty", "discharge", "timer", "clear_timer", "settle_finding") and "on" not in given:
         refuse(node, f"{name} needs on=")
-    if name in ("duty", "timer") and "due" not in given or (name == "duty" and "by" not in given):
+    if (name in ("duty", "timer") and "due" not in given) or (name == "duty" and "by" not in given):
         refuse(node, f"{name} needs due=" + (" and by=" if name == "duty" else ""))
     if name in ("duty", "discharge", "timer", "clear_timer"):
         facts.touches.append(_touch(refuse, node, name, first, given))
@@ -58,7 +58,9 @@ def _touch(refuse: Refuse, node: ast.Call, name: str, rule: str, given: dict[str
     label = _label(given.get("label"))
     op = "clear" if name == "clear_timer" else name
     if op in ("discharge", "clear") and label == ("dynamic", ""):
-        refuse(node, "what is discharged follows from the event", "label= event.member, a ref, a body field or a literal")
+        refuse(
+            node, "what is discharged follows from the event", "label= event.member, a ref, a body field or a literal"
+        )
     kinds: tuple[str, ...] = ()
     if "kinds" in given:
         value = given["kinds"]

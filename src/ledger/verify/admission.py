@@ -31,9 +31,7 @@ def admission_findings(block: CheckedBlock, genesis: Genesis, registry: Registry
             continue
         if submission.verified is None:
             count = len(submission.ids)
-            message = signed_message(
-                genesis.origin, submission.member, submission.key_id, count, submission.root
-            )
+            message = signed_message(genesis.origin, submission.member, submission.key_id, count, submission.root)
             finding = signature_finding(entry.public, message, submission, number, block.height)
             if finding is not None:
                 findings.append(finding)

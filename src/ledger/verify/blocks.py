@@ -49,7 +49,9 @@ class BlockAudit:
         self._genesis, self._report = genesis, report
         self._certificates, self._known = certificates, known
         self._chain = Chain()
-        self._plain = PlainAudit(genesis, loaded.config if loaded is not None else None, scratch, report, streams=streams)
+        self._plain = PlainAudit(
+            genesis, loaded.config if loaded is not None else None, scratch, report, streams=streams
+        )
         self._replay = Replay(genesis, loaded, scratch) if replay and loaded is not None else None
         self._replayed_from_start = self._replay is not None
         self.header: Header | None = None
@@ -167,9 +169,13 @@ class BlockAudit:
         sealed = replay.genesis_block
         findings = compare(block, sealed)
         if block.submissions or block.time != sealed.header.time:
-            findings.append(Finding("block-impossible", REPLAY, 0, got="genesis block with submissions or another time"))
+            findings.append(
+                Finding("block-impossible", REPLAY, 0, got="genesis block with submissions or another time")
+            )
         if findings and {finding.field for finding in findings} <= _OF_PROGRAM:
-            self._report.gaps.append(gap("rules-unavailable", REPLAY, reason="the rulebook compiles to another program"))
+            self._report.gaps.append(
+                gap("rules-unavailable", REPLAY, reason="the rulebook compiles to another program")
+            )
             self._replay = None
             self._plain.forget_config()
             return False

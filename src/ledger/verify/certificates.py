@@ -32,10 +32,14 @@ class Certified:
 
 @dataclass(slots=True)
 class Certificates:
-    """All certificates of one ledger, matched with the checkpoints as they are recomputed."""
+    """All certificates of one ledger, matched with the checkpoints as they are recomputed.
+
+    `count` are certified checkpoints, `short` notes whose lines hold but are no quorum.
+    """
 
     wall_clock: bool
     count: int = 0
+    short: int = 0
     first: Certified | None = None
     last: Certified | None = None
     _roots: dict[int, tuple[Digest, int, int]] = field(default_factory=dict)
@@ -57,9 +61,7 @@ class Certificates:
         """Certificates as a piece gives them, while the log recomputed so far has `size` leaves."""
         findings: list[Finding] = []
         for certificate in certificates:
-            if certificate.finding is not None:
-                findings.append(certificate.finding)
-            elif certificate.size <= size:
+            if certificate.size <= size:
                 findings.extend(self._match(certificate))
             else:
                 self._waiting.append(certificate)
@@ -82,12 +84,11 @@ class Certificates:
         seq = certificate.size - 1
         if root != certificate.root:
             return [
-                Finding(
-                    "certificate-root", CERTIFICATES, height, seq, None, "root", show(root), show(certificate.root)
-                )
+                Finding("certificate-root", CERTIFICATES, height, seq, None, "root", show(root), show(certificate.root))
             ]
         result = certificate.certified
-        if result is None:
+        if result is None:  # a checkpoint under way, such as a live node's newest
+            self.short += 1
             return []
         if self.wall_clock and result.recorded_by_s * 1000 + CLOCK_AHEAD_MS < time:
             expected, got = f"≥ {time - CLOCK_AHEAD_MS}", str(result.recorded_by_s * 1000)

@@ -33,7 +33,12 @@ class Chain:
         return Finding(code, TREE, height, expected=str(self.height + 1), got=str(height), place=place)
 
     def follow(
-        self, height: int, time: int, header: Header | None, hashes: Sequence[Digest], checkpoint: tuple[int, Digest] | None
+        self,
+        height: int,
+        time: int,
+        header: Header | None,
+        hashes: Sequence[Digest],
+        checkpoint: tuple[int, Digest] | None,
     ) -> list[Finding]:
         """Append a block; the findings about its header and checkpoint. A lost block breaks the chain first."""
         findings: list[Finding] = []

@@ -9,6 +9,7 @@ Never trusts a count, a hash or an order that the source states.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from ledger.blockcodec import BlockData, SubmissionData, parse_block
@@ -19,7 +20,7 @@ from ledger.core.hashing import Digest, sha256
 from ledger.core.ident import uuid7_time
 from ledger.core.keys import PublicKey
 from ledger.core.note import NoteVerifier, open_note, parse_note
-from ledger.core.quorum import CertifiedCheckpoint, Cosigner, VerifiedNote, certify, verify_note
+from ledger.core.quorum import CertifiedCheckpoint, Cosigner, certify, verify_note
 from ledger.core.submission import signed_message
 from ledger.errors import LedgerError, MalformedError, UnavailableError, VerificationError
 from ledger.limits import BLOCK_BYTES_MAX, SUBMISSION_EXPANDED_BYTES_MAX
@@ -94,7 +95,6 @@ class CheckedCertificate:
     root: Digest
     note: bytes
     certified: CertifiedCheckpoint | None
-    finding: Finding | None = None
 
 
 @dataclass(slots=True)
@@ -258,19 +258,11 @@ def check_certificate(
             raise MalformedError("note", "holds lines that nobody here signed, or in another order")
     except LedgerError as error:
         return None, from_error("certificate", CERTIFICATES, error, place=place)
-    return _certified(verified, note, context.cosigners, place), None
-
-
-def _certified(
-    verified: VerifiedNote, note: bytes, cosigners: tuple[Cosigner, ...], place: str
-) -> CheckedCertificate:
     checkpoint = verified.checkpoint
-    try:
-        certified = certify(verified, cosigners)
-    except VerificationError as error:
-        finding = from_error("certificate", CERTIFICATES, error, place=place)
-        return CheckedCertificate(checkpoint.size, checkpoint.root, note, None, finding)
-    return CheckedCertificate(checkpoint.size, checkpoint.root, note, certified)
+    certified: CertifiedCheckpoint | None = None
+    with suppress(VerificationError):
+        certified = certify(verified, context.cosigners)
+    return CheckedCertificate(checkpoint.size, checkpoint.root, note, certified), None
 
 
 def leaf_hashes(leaves: list[bytes]) -> list[Digest]:

@@ -44,7 +44,9 @@ def explain(height: int, first_seq: int, expected: Sequence[bytes], got: Sequenc
     if expected and got and expected[-1] != got[-1]:
         findings.extend(_header(height, first_seq + len(got) - 1, expected[-1], got[-1]))
     if not findings:  # nothing pairs up, such as a block without any leaf
-        findings.append(Finding("header", TREE, height, first_seq, expected=f"{len(expected)} leaves", got=str(len(got))))
+        findings.append(
+            Finding("header", TREE, height, first_seq, expected=f"{len(expected)} leaves", got=str(len(got)))
+        )
     return findings[:DIFFERENCES_MAX]
 
 
@@ -62,7 +64,9 @@ def _leaf(height: int, seq: int, ours: bytes | None, theirs: bytes | None) -> li
         code, level = _LEVELS.get(name, ("record-differs", LEAVES))
         expected, got = _value(wanted.get(name)), _value(found.get(name))
         findings.append(Finding(code, level, height, seq, _event(ours), name, expected, got))
-    return findings or [Finding("leaf-differs", LEAVES, height, seq, _event(ours), expected=_text(ours), got=_text(theirs))]
+    return findings or [
+        Finding("leaf-differs", LEAVES, height, seq, _event(ours), expected=_text(ours), got=_text(theirs))
+    ]
 
 
 def _header(height: int, seq: int, ours: bytes, theirs: bytes) -> list[Finding]:
@@ -74,7 +78,9 @@ def _header(height: int, seq: int, ours: bytes, theirs: bytes) -> list[Finding]:
     for name, expected in wanted.items():
         if found[name] != expected:
             code, level = _LEVELS.get(name, ("header", TREE))
-            findings.append(Finding(code, level, height, seq, field=name, expected=show(expected), got=show(found[name])))
+            findings.append(
+                Finding(code, level, height, seq, field=name, expected=show(expected), got=show(found[name]))
+            )
     return findings
 
 

@@ -63,7 +63,7 @@ LoadNetworkRules = Callable[[Genesis, Callable[[Digest], bytes]], LoadedRules]
 `VerificationError` for a bundle with another hash, `MalformedError` for one that this software cannot compile."""
 
 Progress = Callable[[int, int], None]
-"""Called after each block with (height, events so far)."""
+"""Called after each block with (height, leaves so far)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,15 +157,13 @@ class _Audit:
             replay=self._options.replay, streams=entries is not None,
         )  # fmt: skip
         context = _context(genesis, parse_leaves=not audit.replaying)
-        events = 0
         for piece in self._parallel.check(context, self._source.pieces()):
             for finding in piece.findings:
                 report.findings.add(finding)
             for block in piece.blocks:
                 audit.block(block)
-                events += sum(len(each.ids) for each in block.submissions)
                 if self._progress is not None:
-                    self._progress(block.height, events)
+                    self._progress(block.height, report.counts.leaves)
             if not audit.broken:  # a broken tree matches no checkpoint, which has been said
                 for finding in certificates.add(piece.certificates, audit.size):
                     report.findings.add(finding)
@@ -228,6 +226,8 @@ def _context(genesis: Genesis, *, parse_leaves: bool) -> CheckContext:
 def _certified(report: Report, certificates: Certificates, trust: Trust, now_ms: int) -> None:
     """What is certified, what is not, and whether it is fresh."""
     first, last = certificates.first, certificates.last
+    if certificates.short:
+        report.gaps.append(gap("certificate-short", CERTIFICATES, limits=False, count=certificates.short))
     if first is None or last is None:
         report.gaps.append(gap("no-certificate", CERTIFICATES, leaves=report.size))
         return

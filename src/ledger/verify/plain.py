@@ -55,7 +55,9 @@ class PlainAudit:
         """The network runs another program than this software compiles: take the config's hash as it stands."""
         self._config_hash = None
 
-    def block(self, block: CheckedBlock, facts: LeafFacts, hashes: list[Digest], first_seq: int | None) -> list[Finding]:
+    def block(
+        self, block: CheckedBlock, facts: LeafFacts, hashes: list[Digest], first_seq: int | None
+    ) -> list[Finding]:
         """The findings of one block; members and keys of the next follow from it."""
         if block.height == 0:
             return self._genesis_block(block, facts)
@@ -74,7 +76,9 @@ class PlainAudit:
                 if leaf.due > block.time:
                     seq = None if first_seq is None else first_seq + read.offset
                     expected = f"≤ {block.time}"
-                    findings.append(Finding("timer", LEAVES, block.height, seq, leaf.key, "due", expected, str(leaf.due)))
+                    findings.append(
+                        Finding("timer", LEAVES, block.height, seq, leaf.key, "due", expected, str(leaf.due))
+                    )
         self._join(block, facts, matched, hashes, first_seq)
         if facts.header is not None:
             findings.extend(self._config(block, facts.header))

@@ -1,4 +1,4 @@
-"""The result of a verification as a value: what was checked, what is wrong, what was not checked.
+"""The result of a verification as a value: what was checked, what is wrong, what was not checked (SPEC R-V11).
 
 Rules: `findings` make the verdict `broken`, whatever else holds; else a limiting gap makes it `incomplete`; only then is
 it `intact`. Each level is echoed. Not here: words (see `texts`) and colours (the command line's).
@@ -125,7 +125,5 @@ class Report:
         }
 
 
-WHOLE_LEVEL: Final = frozenset(
-    ("replay-off", "rules-unavailable", "no-certificate", "state-unavailable")
-)
+WHOLE_LEVEL: Final = frozenset(("replay-off", "rules-unavailable", "no-certificate", "state-unavailable"))
 """Gaps that leave their whole level unchecked."""

@@ -18,9 +18,8 @@ from ledger.core.leaf import TimerLeaf, timer_streams
 from ledger.core.mapkeys import NS_STREAM, key_hash, stream_key, value_hash
 from ledger.core.maptree import MapTree
 from ledger.core.merkle import EMPTY_RANGE, CompactRange
-from ledger.core.stream import advance, parse_stream_value
+from ledger.core.stream import advance, event_streams, parse_stream_value
 from ledger.machine.block import StateRow
-from ledger.machine.streams import event_streams
 from ledger.verify.findings import STATE, Finding, show
 from ledger.verify.leaves import ReadLeaf
 from ledger.verify.scratch import Scratch
@@ -63,7 +62,9 @@ class StreamBook:
         for key, (seqs, hashes, touches) in self.joined.items():
             before = old.get(key)
             previous = parse_stream_value(before.value) if before is not None else None
-            tree = EMPTY_RANGE if previous is None or before is None else CompactRange.parse(previous.size, before.range)
+            tree = (
+                EMPTY_RANGE if previous is None or before is None else CompactRange.parse(previous.size, before.range)
+            )
             value, tree = advance(previous, tree, seqs, hashes, time, touches[-1:])
             rows[key] = StateRow(value.encode(), tree.encode())
         self.scratch.write_rows(rows)
@@ -79,7 +80,9 @@ class StateResult:
     findings: list[Finding] = field(default_factory=list)
 
 
-def check_rows(entries: Iterable[StateEntry], header: Header, scratch: Scratch, *, streams: bool, rows: bool) -> StateResult:
+def check_rows(
+    entries: Iterable[StateEntry], header: Header, scratch: Scratch, *, streams: bool, rows: bool
+) -> StateResult:
     """Compare a source's copy of the state with the last header, and with what was recomputed.
 
     `streams`: the scratch state holds every stream; `rows`: it holds every row, as after a full replay.

@@ -1,8 +1,8 @@
 """Decides what an auditor takes for granted, and whether a ledger agrees with what was seen before.
 
-Rules: whoever pins the origin pins the genesis. A checkpoint that was pinned (anchor) or remembered from an earlier audit
-must be part of this ledger, root and all; a ledger that is shorter than it, or whose newest certificate is older than
-`max_age_s`, was not verified completely. Not here: files and clocks.
+Rules (SPEC R-V09): whoever pins the origin pins the genesis. A checkpoint that was pinned (anchor) or remembered from
+an earlier audit must be part of this ledger, root and all; a ledger that is shorter than it, or whose newest
+certificate is older than `max_age_s`, was not verified completely. Not here: files and clocks.
 """
 
 from __future__ import annotations
@@ -116,9 +116,7 @@ class KnownCheckpoints:
 
     def end(self, size: int) -> list[Gap]:
         """The gaps for known checkpoints that this ledger does not reach."""
-        return [
-            gap("behind", TREE, source=each.source, known_size=each.size, size=size) for each in self.known
-        ]
+        return [gap("behind", TREE, source=each.source, known_size=each.size, size=size) for each in self.known]
 
 
 def freshness(trust: Trust, fresh_at_s: int | None, now_ms: int) -> Gap | None:

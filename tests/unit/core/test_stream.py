@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ledger.core.hashing import Digest
 from ledger.core.merkle import EMPTY_RANGE
-from ledger.core.stream import StreamValue, advance, parse_stream_value
+from ledger.core.stream import StreamValue, advance, event_streams, parse_stream_value
 from ledger.errors import FatalError, MalformedError
 from ledger.limits import INT_MAX
 from tests.models.reference_map import ReferenceStream
@@ -113,3 +113,21 @@ def test_advance_refuses_parts_of_another_stream():
     ):
         with pytest.raises(FatalError):
             advance(previous, ranged, seqs, hashes, 2, touches)
+
+
+def test_event_streams_are_author_refs_and_subjects_once_each():
+    """A record joins its author's stream, each value of each ref, and its subjects' tags below the author's name."""
+    head = {
+        "refs": {"dataset": "ga/hukou", "grant": ["ga/g1", "ga/g2"], "member": ["ga", "fa"]},
+        "data_subjects": ["t:9f", "t:a0"],
+    }
+    assert event_streams("ga", head) == [
+        ("member", "ga"),
+        ("dataset", "ga/hukou"),
+        ("grant", "ga/g1"),
+        ("grant", "ga/g2"),
+        ("member", "fa"),
+        ("subject", "ga/t:9f"),
+        ("subject", "ga/t:a0"),
+    ]
+    assert event_streams("ga", {"refs": {}}) == [("member", "ga")]

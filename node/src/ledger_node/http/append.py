@@ -20,11 +20,11 @@ from ledger.errors import UnavailableError
 from ledger.limits import SUBMISSION_FRAMED_BYTES_MAX
 from ledger_node.http.body import BodyReader, Receive, Scope, require_media_type
 from ledger_node.http.edge import Answer
-from ledger_node.query.ports import Node
 from ledger_node.http.problems import HttpError
 from ledger_node.http.watch import Commits, Watcher
 from ledger_node.metrics import Metrics
 from ledger_node.query.outcome import Outcome, encode_outcome, outcome_of, with_first_records
+from ledger_node.query.ports import Node
 from ledger_node.query.receipts import receipts_of
 
 MSGPACK: Final = "application/msgpack"

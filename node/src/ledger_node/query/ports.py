@@ -50,9 +50,6 @@ class Node(Protocol):
     def signers(self, member: str) -> Signer:
         """The event key of `member` that this node holds; raises `NotFoundError`."""
 
-    def members_signed_for(self) -> tuple[str, ...]:
-        """Members whose event key this node holds, sorted."""
-
     def check(self, submission: Submission) -> None:
         """May this submission be recorded? Verifies its signature; raises `RejectedError` or `VerificationError`."""
 

@@ -18,6 +18,7 @@ from ledger.core.header import parse_header
 from ledger.errors import NotFoundError
 
 FRAMES_CACHED: Final = 32
+_ELSEWHERE: Final = object()
 
 Frames = tuple[int, int, list[bytes]]
 """(log index of the first entry, dictionary id, frames) of one segment."""
@@ -39,11 +40,14 @@ class LeafReader:
     def read_entries(self, table: str, seqs: Sequence[int]) -> dict[int, Any]:
         """Entries of `records` or `bodies` by log index; None where no segment holds one (a header, a timer's body)."""
         found: dict[int, Any] = {}
-        segment: Frames | None = None
+        segment: Frames = (0, 0, [])
         for seq in sorted(set(seqs)):
-            if segment is None or seq >= segment[0] + len(segment[2]) * FRAME_ENTRIES:
+            entry = self._entry(table, segment, seq)
+            if entry is _ELSEWHERE:
+                # A segment's end is known only when its last frame is open, so a later one may hold this leaf.
                 segment = self._segment(table, seq)
-            found[seq] = None if segment is None else self._entry(table, segment, seq)
+                entry = self._entry(table, segment, seq)
+            found[seq] = None if entry is _ELSEWHERE else entry
         return found
 
     def header_leaf(self, seq: int) -> bytes:
@@ -52,7 +56,7 @@ class LeafReader:
             "SELECT height, data FROM blocks WHERE first_seq<=? ORDER BY first_seq DESC LIMIT 1", (seq,)
         ).fetchone()
         if row is None:
-            raise NotFoundError("leaf", "the store is empty", seq=seq)
+            raise NotFoundError("leaf", "no such leaf", seq=seq)
         leaf = self._blocks.data(row[1]).header_leaf
         index = parse_header(leaf).index
         if seq > index:
@@ -61,24 +65,24 @@ class LeafReader:
             raise damaged("leaf", reason="no segment holds it", seq=seq, height=row[0])
         return leaf
 
-    def _segment(self, table: str, seq: int) -> Frames | None:
+    def _segment(self, table: str, seq: int) -> Frames:
         row = self._connection.execute(
             f"SELECT seq, data FROM {table} WHERE seq<=? ORDER BY seq DESC LIMIT 1",  # noqa: S608 - one of two names
             (seq,),
         ).fetchone()
         if row is None:
-            return None
+            return 0, 0, []
         dictionary_id, frames = self._blocks.decompressor.split(row[1])
         return row[0], dictionary_id, frames
 
     def _entry(self, table: str, segment: Frames, seq: int) -> Any:
         start, dictionary_id, frames = segment
         number, offset = divmod(seq - start, FRAME_ENTRIES)
-        if number >= len(frames):
-            return None
+        if not 0 <= number < len(frames):
+            return _ELSEWHERE
         key = (table, start + number * FRAME_ENTRIES)
         entries = self._cache.get(key)
         if entries is None:
             entries = self._blocks.decompressor.open_list(dictionary_id, frames[number])
             self._cache.put(key, entries)
-        return entries[offset] if offset < len(entries) else None
+        return entries[offset] if offset < len(entries) else _ELSEWHERE

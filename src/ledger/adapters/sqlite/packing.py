@@ -31,12 +31,12 @@ _PACKED_OBJECT: Final = b"\x02"
 
 # --- varints ---------------------------------------------------------------------------------------------------------
 
-_SMALL: Final = [bytes((n,)) if n < 0x80 else bytes((n & 0x7F | 0x80, n >> 7)) for n in range(1 << 14)]
+_SMALL: Final = [bytes((n,)) if n < 0x80 else bytes((n & 0x7F | 0x80, n >> 7)) for n in range(1 << 12)]
 
 
 def encode_varint(number: int) -> bytes:
     """LEB128 of a non-negative number; most are small and come from a table."""
-    if number < 1 << 14:
+    if number < 1 << 12:
         return _SMALL[number]
     out = bytearray()
     while number > 0x7F:

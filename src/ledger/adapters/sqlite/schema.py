@@ -125,12 +125,29 @@ def connect_reader(path: Path) -> sqlite3.Connection:
     if not path.is_file():
         raise NotFoundError("store", "no ledger is stored here", path=str(path))
     with translated("opening the store for reading"):
-        connection = sqlite3.connect(
-            f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
-        )
+        try:
+            return _connect_read_only(path, "mode=ro")
+        except sqlite3.OperationalError as error:
+            log = path.with_name(path.name + "-wal")
+            unwritable = error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+            if not unwritable or (log.exists() and log.stat().st_size):
+                raise
+            # A closed ledger on a medium that cannot be written: there is no log to share and nobody changes the file.
+            return _connect_read_only(path, "immutable=1")
+
+
+def _connect_read_only(path: Path, how: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        f"file:{quote(str(path))}?{how}", uri=True, isolation_level=None, check_same_thread=False
+    )
+    try:
         _harden(connection)
         connection.execute("PRAGMA query_only=ON")
         connection.execute(f"PRAGMA cache_size=-{READER_CACHE_KIB}")
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 

@@ -184,6 +184,10 @@ class SqliteStore:
 
     def close(self) -> None:
         """See `Store`."""
+        if self._usable:
+            # With readers still open SQLite would leave everything in the log beside the file.
+            with suppress(sqlite3.Error):
+                self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
         self._usable = False
         self._connection.close()
         self._lock.close()

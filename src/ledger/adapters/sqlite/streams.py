@@ -95,6 +95,8 @@ class StreamTables:
 
 def read_seqs(connection: sqlite3.Connection, number: int, begin: int, end: int) -> list[int]:
     """Log indexes at positions [begin, end) of a stream. Raises `NotFoundError` beyond its end."""
+    if not 0 <= begin <= end:
+        raise NotFoundError("stream-position", "no such positions", begin=begin, end=end)
     found: list[int] = []
     first = begin // CHUNK
     rows = connection.execute(

@@ -10,7 +10,15 @@ from functools import cache
 from importlib.resources import files
 from typing import Final
 
-PARTS: Final = ("guards", "terms", "effects", "findings", "engine", "shape")
+PARTS: Final = (
+    "ledger.rules.prelude.guards",
+    "ledger.rules.prelude.terms",
+    "ledger.rules.prelude.shape",
+    "ledger.rules.prelude.effects",
+    "ledger.rules.prelude.findings",
+    "ledger.rules.prelude.verdicts",
+    "ledger.rules.prelude.engine",
+)
 _MARKER: Final = "# --- program text ---\n"
 
 
@@ -18,7 +26,8 @@ _MARKER: Final = "# --- program text ---\n"
 def program_text() -> str:
     """The prelude as the first part of every generated program."""
     parts = []
-    for name in PARTS:
+    for module in PARTS:
+        name = module.rsplit(".", 1)[1]
         source = files(__package__).joinpath(f"{name}.py").read_text("utf-8")
         parts.append(f"# prelude: {name}\n{source.split(_MARKER, 1)[1].strip()}\n")
     return "\n\n".join(parts)

@@ -79,8 +79,7 @@ def alert(code: Any, **args: Any) -> Any:
 
 def write(target: Any, *of: Any, **fields: Any) -> Any:
     """Set declared fields of the state object named `target` (second argument: which one of a list)."""
-    for name in fields:
-        value = fields[name]
+    for value in fields.values():
         if type(value) is list or type(value) is dict or type(value) is tuple:
             _clean(value, 1)
     return ("write", target, of[0] if of else None, fields)

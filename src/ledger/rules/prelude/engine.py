@@ -1,70 +1,37 @@
-"""Decides one block: timers in order of (due, key), each event through its kind's function, effects into one outcome.
+"""Decides one block: timers in order of (due, key), each event through its kind's function.
 
-Rules: a kind's function checks shape, reads, and calls every rule that listens; `_settle` then gates (one refusal refuses
-a request), moves the tables and adds effects. A refused event keeps findings and duties only; an intent writes a ticket.
-All timers with `due` at or before block time fire before the next event, those just set included. A timer's handler
-lives at its due, not at block time, so that verdicts do not depend on where blocks end.
-Never here: which rules exist (generated), codecs (`_decode`, `_encode`, `_size`, `_mark` come from the host).
+Rules: all timers with `due` at or before block time fire before the next event, those just set included. A timer's handler
+lives at its due, not at block time, so that verdicts do not depend on where blocks end. A timer that was cleared or set anew
+before its turn leaves no leaf. A chain of more than 1000 timers after one leaf is cut, visibly.
+Never here: codecs (`_decode`, `_encode`, `_size`, `_mark` come from the host).
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from ledger.rules.prelude.effects import _name
-from ledger.rules.prelude.findings import (
-    _CODES,
-    _DEFAULTS,
-    _TIMERS,
-    _arm,
-    _close,
-    _decode,
-    _disarm,
-    _discharge,
-    _mark,
-    _now_of,
-    _oblige,
-    _raise,
-    _read,
-    _set,
-    _suffix,
-    _timer_value,
-)
-from ledger.rules.prelude.guards import _METER, _WHERE
+from ledger.rules.prelude.findings import _TIMERS, _arm, _decode, _mark, _now_of, _read, _suffix
+from ledger.rules.prelude.guards import _METER
 from ledger.rules.prelude.terms import _day_of, _due
+from ledger.rules.prelude.verdicts import (
+    _PLAIN,
+    _case,
+    _encode,
+    _gate,
+    _misshapen,
+    _objection,
+    _perform,
+    _queue,
+    _seal,
+    _take,
+)
 
 _KINDS: dict[str, Any] = {}  # kind -> its generated function
 _PARAMS: list[Any] = []  # [first day, values], ascending; the earliest also stands for the time before it
 _STEPS = 20000
-_encode: Any = None  # value -> stored form, canonical JSON
-_size: Any = None  # bytes of a stored form
+
 
 # --- program text ---
-_WITH_TARGET = {
-    "breach": 3, "finding": 3, "write": 1, "move": 1, "duty": 3, "discharge": 2, "timer": 2, "clear": 2, "settle": 3,
-}  # fmt: skip
-_TARGETLESS = {"refuse": 1, "alert": 1, "error": 1}
-
-
-def _fault(rule: str, line: int, error: Any) -> Any:
-    # What went wrong, in words that every runtime shares; guards raise with one of their own. Memory and stack are the
-    # machine's, not the rule's: they never become a verdict.
-    if isinstance(error, (MemoryError, RecursionError)):
-        raise error
-    if _WHERE[0]:
-        line = _WHERE[0]
-        _WHERE[0] = 0
-    if isinstance(error, KeyError):
-        what = "key"
-    elif isinstance(error, IndexError):
-        what = "index"
-    elif isinstance(error, ValueError) and str(error) in ("budget", "size", "number"):
-        what = str(error)
-    else:
-        what = "type"
-    return ("error", line, what)
-
-
 def _params_at(time: int) -> Any:
     today = _day_of(time)
     found = _PARAMS[0][1]
@@ -72,308 +39,6 @@ def _params_at(time: int) -> Any:
         if entry[0] <= today:
             found = entry[1]
     return found
-
-
-def _take(c: Any, out: Any, rule: str, result: Any) -> None:
-    # Effects with their targets resolved to keys. A rule of which one effect is nonsense has none.
-    if type(result) is tuple:
-        result = [result]
-    taken = []
-    what = "" if type(result) is list else "effect"
-    for effect in result if what == "" else []:
-        if effect is None:
-            continue
-        if type(effect) is not tuple or len(out) + len(taken) >= 32:
-            what = "effect"
-            break
-        op = effect[0]
-        key = None
-        place = _WITH_TARGET.get(op)
-        if place is not None:
-            name = effect[place]
-            if name is not None or (op != "breach" and op != "finding"):
-                key = c["keys"].get(name) if type(name) is str else None
-                if type(key) is dict:
-                    of = effect[place + 1]
-                    key = key.get(of) if type(of) is str else None
-                if key is None:
-                    what = "target"
-                    break
-            if (op == "breach" or op == "finding") and not _is_party(c, effect):
-                what = "about"
-                break
-        elif op not in _TARGETLESS:
-            what = "effect"
-            break
-        taken.append([rule, effect, key])
-    if what != "":
-        taken = [[rule, ("error", 0, what), None]]
-    for item in taken:
-        out.append(item)
-
-
-def _is_party(c: Any, effect: Any) -> bool:
-    # About whom, and who held: identifiers; a timer has no author to stand in.
-    about = effect[2] if effect[2] is not None else c["member"]
-    return about is not None and _is_code(about) and (effect[5] is None or _is_code(effect[5]))
-
-
-_GOOD: dict[str, bool] = {}  # texts found to be identifiers; a cache, never an input
-
-
-def _is_code(text: Any) -> bool:
-    if type(text) is not str:
-        return False
-    if text in _GOOD:
-        return True
-    if text == "" or len(text) > 128 or text[0] not in "abcdefghijklmnopqrstuvwxyz0123456789":
-        return False
-    for letter in text:
-        if letter not in "abcdefghijklmnopqrstuvwxyz0123456789._:~/-":
-            return False
-    if len(_GOOD) >= 5000:
-        _GOOD.clear()
-    _GOOD[text] = True
-    return True
-
-
-def _case(block: Any, member: Any, mark: str, time: int, now: int, keys: Any) -> Any:
-    return {
-        "block": block, "member": member, "mark": mark, "time": time, "now": now, "keys": keys, "staged": {}, "count": 0,
-        "reasons": [], "findings": [], "duties": [], "alerts": [], "timers": [], "streams": [], "raised": [],
-        "refused": False, "irregular": False, "imported": False, "intent": False, "due": None, "provisional": False,
-        "ticket": None,
-    }  # fmt: skip
-
-
-def _objection(c: Any, asks: bool, reason: Any) -> None:
-    c["reasons"].append(reason)
-    if asks:
-        c["refused"] = True
-    else:
-        c["irregular"] = True
-
-
-def _gate(c: Any, asks: bool, out: Any, tables: Any) -> Any:
-    # Every objection of tables and rules; returns the moves to make: [key, field, status].
-    moves = []
-    for table in tables:
-        # [name in the state, field, {status: next} of this kind, next when new or None, finding code or None, edges]
-        keys = c["keys"][table[0]]
-        for key in [keys] if type(keys) is str else (sorted(keys.values()) if keys else []):
-            value = _read(c["block"], key)
-            status = value.get(table[1]) if value is not None else None
-            after = table[3] if status is None else table[2].get(status)
-            if after is not None:
-                if after != status:
-                    moves.append([key, table[1], after])
-                continue
-            _objection(c, asks, ["table", "order", {"object": key, "status": status}])
-            if table[4] is not None and not asks:
-                out.append(["table", ("finding", table[4], None, table[0], None, None, {}), key])
-    for item in out:
-        effect = item[1]
-        op = effect[0]
-        if op == "refuse" or op == "breach":
-            _objection(c, asks, [item[0], effect[1], effect[2] if op == "refuse" else effect[6]])
-        elif op == "error":
-            shown = {"error": effect[2]}
-            if effect[1]:
-                shown["line"] = effect[1]
-            _objection(c, asks, [item[0], "rule-error", shown])
-        elif op == "move":
-            _signal(c, asks, item, moves)
-    return moves
-
-
-def _signal(c: Any, asks: bool, item: Any, moves: Any) -> None:
-    key = item[2]
-    edges = _EDGES[key[: key.index("/")]]
-    status = None
-    for made in moves:
-        if made[0] == key:
-            status = made[2]
-    if status is None:
-        value = _now_of(c, key)
-        status = value.get(edges[0]) if value is not None else None
-    after = edges[1].get(status, {}).get(item[1][3])
-    if after is None:
-        _objection(c, asks, [item[0], "rule-error", {"error": "move"}])
-    elif after != status:
-        moves.append([key, edges[0], after])
-
-
-_EDGES: dict[str, Any] = {}  # object kind -> [field, {status: {"!signal": next}}]
-
-
-def _perform(c: Any, out: Any, moves: Any, discharges: Any) -> None:
-    if not c["refused"]:
-        if c["ticket"] is not None:
-            c["staged"][c["ticket"][0]] = c["ticket"][1]
-        for made in moves:
-            _set(c, made[0], {made[1]: made[2]})
-        for done in discharges:
-            # [rule, name in the state, whether the label is the author]
-            keys = c["keys"][done[1]]
-            for key in [keys] if type(keys) is str else (sorted(keys.values()) if keys else []):
-                _discharge(c, done[0], key, c["member"] if done[2] else None, c["member"])
-    for item in out:
-        effect, key = item[1], item[2]
-        op = effect[0]
-        if op == "finding" or (op == "breach" and not c["refused"]):
-            _raise(c, item[0], effect, key)
-        elif op == "duty":
-            _oblige(c, item[0], effect, key)
-        elif op == "alert":
-            shown = {"code": effect[1], "rule": item[0]}
-            if effect[2]:
-                shown["args"] = effect[2]
-            c["alerts"].append(shown)
-        elif c["refused"]:
-            continue
-        elif op == "write":
-            _set(c, key, effect[3])
-        elif op == "discharge":
-            _discharge(c, effect[1], key, effect[4], None)
-        elif op == "timer":
-            _start_timer(c, effect, key)
-        elif op == "clear":
-            _disarm(c, "timer/" + _suffix(effect[1], key, effect[4]))
-        elif op == "settle":
-            _close(c, effect, key)
-
-
-def _start_timer(c: Any, effect: Any, key: str) -> None:
-    # effect: ("timer", rule, on, of, label, due, data)
-    if c["imported"] or c["intent"]:
-        return
-    due = effect[5]
-    value = _timer_value(c, effect[1], key, effect[4], due)
-    if effect[6]:
-        value["data"] = effect[6]
-    _arm(c, "timer/" + _suffix(effect[1], key, effect[4]), value, due[4] if type(due) is tuple else due)
-
-
-def _verdict(c: Any) -> Any:
-    verdict = {"outcome": "refused" if c["refused"] else ("irregular" if c["irregular"] else "accepted")}
-    for name in ("reasons", "findings", "duties", "alerts", "timers"):
-        if c[name]:
-            verdict[name] = c[name]
-    return verdict
-
-
-_PLAIN: list[Any] = []  # the encoded verdict of an event that is accepted and says nothing
-
-
-def _seal(c: Any) -> Any:
-    # Encodes what this leaf writes; None when an object or the verdict outgrew its bound (then `c["large"]` names it).
-    block = c["block"]
-    staged = c["staged"]
-    writes = []
-    for key in staged:
-        value = staged[key]
-        if value == block["work"].get(key):
-            continue
-        raw = _encode(value) if value is not None else _encode(None)
-        if _size(raw) > 4096:
-            c["large"] = key
-            return None
-        writes.append([key, raw])
-    if c["reasons"] or c["findings"] or c["duties"] or c["alerts"] or c["timers"]:
-        verdict = _encode(_verdict(c))
-        if _size(verdict) > 32768:
-            c["large"] = "verdict"
-            return None
-    else:
-        verdict = _PLAIN[0]
-    for key in staged:
-        block["work"][key] = staged[key]
-    for pair in c["timers"]:
-        if pair[1] is not None and pair[1] <= block["time"]:
-            _queue(block, pair[1], pair[0], -1)
-    return [
-        -1, None, None, verdict, 0 if c["refused"] else (2 if c["irregular"] else 1), c["refused"], c["streams"], writes,
-        c["timers"],
-    ]  # fmt: skip
-
-
-def _overgrown(c: Any, asks: bool) -> Any:
-    # The same verdict whatever grew too large: nothing is written.
-    block, large = c["block"], c["large"]
-    bare = _case(block, c["member"], c["mark"], c["time"], c["now"], c["keys"])
-    _objection(bare, asks, ["ledger", "rule-error", {"error": "size", "object": large}])
-    return _seal(bare)
-
-
-def _settle(c: Any, spec: Any, event: Any, out: Any, loose: Any) -> Any:
-    # spec: [kind, asks, tables, discharges, imported]; loose: keys of refs that may name nothing.
-    asks = spec[1] or event["intent"]
-    c["intent"] = event["intent"]
-    c["imported"] = spec[4]
-    ticket = event["refs"].get("ticket")
-    if ticket is not None:
-        _cite(c, asks, "ticket/" + ticket, event["name"])
-    moves = _gate(c, asks, out, spec[2])
-    if not c["intent"]:
-        _perform(c, out, moves, spec[3])
-    elif not c["refused"]:
-        value = {"at": c["now"], "kind": spec[0], "refs": event["refs"]}
-        c["staged"]["ticket/" + event["name"]] = value
-    outcome = _seal(c)
-    if outcome is None:
-        outcome = _overgrown(c, asks)
-    if not outcome[5]:
-        for key in loose:
-            if _read(c["block"], key) is None:
-                outcome[5] = True
-    return outcome
-
-
-def _cite(c: Any, asks: bool, key: str, name: str) -> None:
-    # An act names the ticket of its intent; a ticket serves once.
-    value = _read(c["block"], key)
-    if "used" in value:
-        _objection(c, asks, ["ledger", "ticket-used", {"by": value["used"]}])
-    else:
-        c["ticket"] = [key, {**value, "used": name}]
-
-
-def _ticket_fault(block: Any, kind: str, member: str, refs: Any, intent: bool) -> Any:
-    # What is wrong with the ticket that an event cites; None when nothing is.
-    ticket = refs["ticket"]
-    if type(ticket) is not str or intent:
-        return _misshapen("ref-type", "ticket")
-    value = _read(block, "ticket/" + ticket)
-    if value is None:
-        return _misshapen("unresolved", "ticket")
-    cited = {name: refs[name] for name in refs if name != "ticket"}
-    if value["kind"] != kind or value["refs"] != cited or not ticket.startswith(member + "/"):
-        return _misshapen("disagrees", "ticket")
-    return None
-
-
-def _misshapen(what: str, where: str) -> Any:
-    shown = {"what": what}
-    if _is_code(where):
-        shown["field"] = where
-    verdict = _encode({"outcome": "refused", "reasons": [["ledger", "shape", shown]]})
-    return [-1, None, None, verdict, 0, True, [], [], []]
-
-
-def _stranger(names: Any, allowed: Any, what: str) -> Any:
-    for name in sorted(names):
-        if name not in allowed:
-            return _misshapen(what, name)
-    return _misshapen(what, "")
-
-
-def _queue(block: Any, due: int, key: str, index: int) -> None:
-    # Kept in order of (due, key); short, so a plain insertion.
-    queue = block["queue"]
-    position = len(queue)
-    while position > 0 and (queue[position - 1][0], queue[position - 1][1]) > (due, key):
-        position -= 1
-    queue.insert(position, [due, key, index])
 
 
 def _fire(block: Any, due: int, key: str) -> Any:
@@ -485,8 +150,7 @@ def _run_block(time: int, objects: Any, steps: Any) -> Any:
     outcomes: list[Any] = []
     if not _PLAIN:
         _PLAIN.append(_encode({"outcome": "accepted"}))
-    index = 0
-    for step in steps:
+    for index, step in enumerate(steps):
         if step[0] == 1:
             _queue(block, step[2], step[1], index)
         else:
@@ -500,7 +164,6 @@ def _run_block(time: int, objects: Any, steps: Any) -> Any:
                 outcome = decide(block, step[1], step[2], step[3], head, _decode(step[5]))
             outcome[0] = index
             outcomes.append(outcome)
-        index += 1
     if block["queue"]:
         _fire_due(block, outcomes)
     return outcomes

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ledger.rules.prelude.terms import _day_of, _ms
+from ledger.rules.prelude.terms import _day_of
 
 _DEFAULTS: dict[str, Any] = {}  # object kind -> values of its fields when it springs into being
 _CODES: dict[str, int] = {}  # finding code -> first day (number) on which it is law
@@ -46,7 +46,7 @@ def _set(c: Any, key: str, fields: Any) -> None:
 
 
 def _raise(c: Any, rule: str, effect: Any, key: Any) -> None:
-    # effect: (op, code, about, on, of, held, args)
+    # An effect of `breach` or `finding`: op, code, about, on, of, held, args.
     code = effect[1]
     about = effect[2] if effect[2] is not None else c["member"]
     if c["imported"] or c["intent"] or _day_of(c["time"]) < _CODES.get(code, 0):
@@ -123,8 +123,8 @@ def _timer_value(c: Any, rule: str, key: str, label: Any, due: Any) -> Any:
     return value
 
 
-def _oblige(c: Any, rule: str, effect: Any, key: str) -> None:
-    # effect: ("duty", rule, by, on, of, label, due, kinds)
+def _oblige(c: Any, effect: Any, key: str) -> None:
+    # An effect of `duty`: op, rule, by, on, of, label, due, kinds.
     if c["imported"] or c["intent"]:
         return
     suffix = _suffix(effect[1], key, effect[5])
@@ -174,7 +174,9 @@ def _cure(c: Any, raised: Any) -> list[str]:
     cured = []
     for pair in raised:
         value = _now_of(c, pair[1]) if pair[1] is not None else None
-        entry = value.get("_open", {}).get(pair[0]) if value is not None else None
+        if value is None:
+            continue
+        entry = value.get("_open", {}).get(pair[0])
         if entry is not None and len(entry) == 2:
             cured.append(entry[0])
             c["staged"][pair[1]] = {**value, "_open": {**value["_open"], pair[0]: [entry[0], entry[1], "cured"]}}
@@ -182,7 +184,7 @@ def _cure(c: Any, raised: Any) -> list[str]:
 
 
 def _close(c: Any, effect: Any, key: str) -> None:
-    # effect: ("settle", code, about, on)
+    # An effect of `settle_finding`: op, code, about, on.
     value = _now_of(c, key)
     slot = effect[1] + "|" + effect[2]
     if value is not None and slot in value.get("_open", {}):
@@ -190,8 +192,3 @@ def _close(c: Any, effect: Any, key: str) -> None:
             **value,
             "_open": {name: value["_open"][name] for name in value["_open"] if name != slot},
         }
-
-
-def _governed(head: Any, block: Any) -> int:
-    # The claimed time, never later than the record time.
-    return min(_ms(head["time"]), block["time"])

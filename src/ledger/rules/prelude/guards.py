@@ -108,13 +108,13 @@ def _eq(a: Any, b: Any) -> bool:
 
 
 def _less(a: Any, b: Any) -> bool:
-    if (type(a) is int and type(b) is int) or (type(a) is str and type(b) is str):
+    if type(a) is type(b) and (type(a) is int or type(a) is str):
         return bool(a < b)
     raise TypeError("type")
 
 
 def _more(a: Any, b: Any) -> bool:
-    if (type(a) is int and type(b) is int) or (type(a) is str and type(b) is str):
+    if type(a) is type(b) and (type(a) is int or type(a) is str):
         return bool(a > b)
     raise TypeError("type")
 

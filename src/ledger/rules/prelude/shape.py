@@ -7,10 +7,26 @@ from __future__ import annotations
 
 from typing import Any
 
-from ledger.rules.prelude.engine import _is_code
 from ledger.rules.prelude.terms import _month_days
 
 # --- program text ---
+_GOOD: dict[str, bool] = {}  # texts found to be identifiers; a cache, never an input
+
+
+def _is_code(text: Any) -> bool:
+    if type(text) is not str:
+        return False
+    if text in _GOOD:
+        return True
+    if text == "" or len(text) > 128 or text[0] not in "abcdefghijklmnopqrstuvwxyz0123456789":
+        return False
+    for letter in text:
+        if letter not in "abcdefghijklmnopqrstuvwxyz0123456789._:~/-":
+            return False
+    if len(_GOOD) >= 5000:
+        _GOOD.clear()
+    _GOOD[text] = True
+    return True
 
 
 def _digits(text: str) -> bool:
@@ -49,7 +65,7 @@ def _is_digest(value: Any) -> bool:
 
 
 def _fits(value: Any, form: Any) -> bool:
-    # form: [type, limit, low, high, values, item, fields]
+    # A form lists type, limit, low, high, values, item and fields, in this order.
     kind = form[0]
     if kind == "text":
         return type(value) is str and 0 < len(value) <= form[1]

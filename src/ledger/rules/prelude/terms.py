@@ -41,9 +41,9 @@ def _end_of(day: int) -> int:
 def _is_worked(day: int) -> bool:
     first, last = _CALENDAR[0], _CALENDAR[1]
     if day < first or day > last:
-        return (day + 3) % 7 < 5
+        return bool((day + 3) % 7 < 5)
     index = day - first
-    return _COUNTS[index] > (_COUNTS[index - 1] if index else 0)
+    return bool(_COUNTS[index] > (_COUNTS[index - 1] if index else 0))
 
 
 def _weekday_after(day: int, count: int) -> int:
@@ -87,7 +87,13 @@ def _date_of(day: int) -> list[int]:
 def _day_number(year: int, month: int, day: int) -> int:
     shifted = year - (1 if month <= 2 else 0)
     return (
-        shifted * 365 + shifted // 4 - shifted // 100 + shifted // 400 + (153 * ((month + 9) % 12) + 2) // 5 + day - 719469
+        shifted * 365
+        + shifted // 4
+        - shifted // 100
+        + shifted // 400
+        + (153 * ((month + 9) % 12) + 2) // 5
+        + day
+        - 719469
     )
 
 
@@ -159,7 +165,9 @@ def ms(text: Any) -> int:
     """Unix ms of a `time` or `date` field of a body; a date means its first moment in the rulebook's zone."""
     if type(text) is not str or (len(text) != 24 and len(text) != 10):
         raise TypeError("type")
-    return _ms(text) if len(text) == 24 else _day_number(int(text[:4]), int(text[5:7]), int(text[8:10])) * _DAY - _ZONE_MS
+    return (
+        _ms(text) if len(text) == 24 else _day_number(int(text[:4]), int(text[5:7]), int(text[8:10])) * _DAY - _ZONE_MS
+    )
 
 
 _DATES: dict[str, int] = {}  # first millisecond (UTC) of dates seen; a cache, never an input
@@ -188,14 +196,14 @@ def month(time: Any) -> str:
     if type(time) is not int:
         raise TypeError("type")
     date = _date_of(_day_of(time))
-    return "%04d-%02d" % (date[0], date[1])
+    return f"{date[0]:04d}-{date[1]:02d}"
 
 
 def _stamp(time: int, part: str) -> str:
     # What `{day}`, `{month}` and `{year}` in a key template stand for.
     date = _date_of(_day_of(time))
     if part == "year":
-        return "%04d" % date[0]
+        return f"{date[0]:04d}"
     if part == "month":
-        return "%04d-%02d" % (date[0], date[1])
-    return "%04d-%02d-%02d" % (date[0], date[1], date[2])
+        return f"{date[0]:04d}-{date[1]:02d}"
+    return f"{date[0]:04d}-{date[1]:02d}-{date[2]:02d}"

@@ -1,0 +1,143 @@
+"""The demo's network: made, started and fed over the same HTTP interface that a department uses."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from ledger import framing
+from ledger.adapters.datadir import TOKEN
+from ledger.adapters.keyfile import read_key
+from ledger.adapters.network import CreatedNetwork, KeyPlan, MemberPlan, NetworkPlan, create_network, read_rulebook
+from ledger.adapters.nodefile import event_key_file
+from ledger.client.http import NodeClient
+from ledger.client.request import Appended, Request, parse_appended, parse_json, submit
+from ledger.core.event import Event
+from ledger.core.ident import format_time
+from ledger.core.keys import Signer
+from ledger.core.submission import new_submission
+from ledger.limits import SUBMISSION_EVENTS_MAX
+from ledger_node.contracts_folder import rulebook_folder
+from ledger_node.demo import city
+from ledger_node.demo.scenario import START, Step
+from ledger_node.local import LocalNetwork
+
+
+@dataclass(slots=True)
+class Told:
+    """What the story became: outcomes by (kind, outcome), findings by code, and steps that came out otherwise."""
+
+    events: int = 0
+    outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    findings: Counter[str] = field(default_factory=Counter)
+    surprises: list[tuple[Step, str]] = field(default_factory=list)
+    notable: list[tuple[Step, dict[str, Any]]] = field(default_factory=list)
+
+
+def make_network(folder: Path, extra_members: Sequence[str] = ()) -> CreatedNetwork:
+    """Four departments with a node each; `extra_members` have no node, the authority's keeps their keys."""
+    rulebook, calendars = read_rulebook(rulebook_folder("data-sharing"))
+    members = [
+        MemberPlan(
+            id=each.id,
+            title={"zh": each.zh, "en": each.en},
+            roles=each.roles,
+            attributes={"level": "city", "territory": "420100"},
+            keys=tuple(KeyPlan(label, city.key_roles(each.id, label)) for label in city.KEYS),
+        )
+        for each in city.DEPARTMENTS
+    ]
+    members += [
+        MemberPlan(
+            id=member,
+            title={"zh": f"许可组 {member}", "en": f"Permit group {member}"},
+            roles=("department",),
+            host=city.AUTHORITY,
+            keys=(KeyPlan("system", ("system",)), KeyPlan("office", ("dept-head", "office-head"))),
+        )
+        for member in extra_members
+    ]
+    plan = NetworkPlan(
+        name=city.NAME,
+        members=members,
+        sequencer=city.AUTHORITY,
+        rulebook=rulebook,
+        calendars=calendars,
+        time=START - 60_000,
+        clock="scenario",
+    )
+    return create_network(folder, plan)
+
+
+class Stage:
+    """A made network and its running nodes."""
+
+    def __init__(self, made: CreatedNetwork) -> None:
+        self.made = made
+        self.network = LocalNetwork(made.folders.values())
+        self.sequencer = self.network.nodes[0]
+        self.client = NodeClient(self.sequencer.url)
+        self._signers: dict[tuple[str, str], Signer] = {}
+
+    @property
+    def origin(self) -> str:
+        """The network's name."""
+        return self.made.genesis.origin
+
+    def client_of(self, member: str) -> NodeClient:
+        """A client of the node of `member`."""
+        return NodeClient(self.made.urls[member])
+
+    def signer(self, member: str, label: str) -> Signer:
+        """A member's event key, from the folder of the node that keeps it."""
+        found = self._signers.get((member, label))
+        if found is None:
+            folder = self.made.folders.get(member, self.made.folders[city.AUTHORITY])
+            found = self._signers[member, label] = read_key(folder / event_key_file(member, label))
+        return found
+
+    def token(self, member: str) -> str:
+        """The local writers' token of a node."""
+        return (self.made.folders[member] / TOKEN).read_text("ascii").strip()
+
+    def step_clock(self, time: int) -> None:
+        """Step the scenario clock."""
+        body = json.dumps({"time": format_time(time)}).encode("ascii")
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self.token(city.AUTHORITY)}"}
+        parse_json(self.client.send(Request("POST", "/v1/clock", headers, body, wait_s=60)))
+
+    def record(self, member: str, label: str, events: Sequence[Event], client: NodeClient | None = None) -> Appended:
+        """Sign and submit events of one key."""
+        submission = new_submission(self.origin, member, self.signer(member, label), events)
+        return parse_appended((client or self.client).send(submit(framing.encode(submission))))
+
+    def play(self, steps: Iterable[Step]) -> Told:
+        """Feed the story, moment by moment, and note what became of it."""
+        told = Told()
+        for time, moment in groupby(steps, key=lambda step: step.time):
+            self.step_clock(time)
+            for (member, key), part in groupby(moment, key=lambda step: (step.member, step.key)):
+                group = list(part)
+                for start in range(0, len(group), SUBMISSION_EVENTS_MAX):
+                    chunk = group[start : start + SUBMISSION_EVENTS_MAX]
+                    appended = self.record(member, key, [step.event for step in chunk])
+                    for step, recorded in zip(chunk, appended.events, strict=True):
+                        _note(told, step, recorded.outcome, recorded.verdict)
+        return told
+
+
+def _note(told: Told, step: Step, outcome: str, verdict: dict[str, Any]) -> None:
+    told.events += 1
+    told.outcomes[step.event.kind, outcome] += 1
+    for finding in verdict.get("findings", []):
+        told.findings[finding["code"]] += 1
+    if outcome != step.expect:
+        told.surprises.append((step, outcome))
+    if step.note is not None:
+        told.notable.append((step, verdict))
+

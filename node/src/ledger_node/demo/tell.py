@@ -1,0 +1,60 @@
+"""What the demo says: every line in zh or en, as the terminal asks for; facts on standard output."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import NoReturn
+
+_CHINESE = ("zh", "cn")
+
+
+def language() -> str:
+    """`LEDGER_LANG` (zh, en, auto), else the locale's language."""
+    asked = os.environ.get("LEDGER_LANG", "auto")
+    if asked in ("zh", "en"):
+        return asked
+    locale = os.environ.get("LC_ALL") or os.environ.get("LC_MESSAGES") or os.environ.get("LANG") or ""
+    return "zh" if locale.lower().startswith(_CHINESE) else "en"
+
+
+class DemoError(Exception):
+    """Something did not come out as the demo promises."""
+
+
+class Teller:
+    """Prints the demo's chapters and facts with the time that each chapter took."""
+
+    def __init__(self) -> None:
+        self.language = language()
+        self._started = time.monotonic()
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="replace")  # a GBK console prints what it can
+
+    def pick(self, zh: str, en: str) -> str:
+        """The text in the chosen language."""
+        return zh if self.language == "zh" else en
+
+    def chapter(self, zh: str, en: str) -> None:
+        """A heading, with the seconds since the start."""
+        print(f"\n[{time.monotonic() - self._started:5.1f} s] {self.pick(zh, en)}", flush=True)
+
+    def fact(self, zh: str, en: str) -> None:
+        """One line below a heading."""
+        print(f"  {self.pick(zh, en)}", flush=True)
+
+    def good(self, zh: str, en: str) -> None:
+        """Something that was checked and holds."""
+        print(f"  √ {self.pick(zh, en)}", flush=True)
+
+    def fail(self, zh: str, en: str) -> NoReturn:
+        """Stop the demo: the exit code becomes non-zero."""
+        raise DemoError(self.pick(zh, en))
+
+    def check(self, holds: bool, zh: str, en: str) -> None:
+        """`good` when it holds, `fail` otherwise."""
+        if not holds:
+            self.fail(zh, en)
+        self.good(zh, en)

@@ -1,0 +1,1 @@
+"""The HTTP interface: thin routes that parse, make one call, and encode."""

@@ -1,0 +1,118 @@
+"""Routes of the log: checkpoint, blocks, proofs, tiles, genesis and bundles. Nothing here needs a right or a rulebook."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Query
+from starlette.responses import Response
+
+from ledger.core.hashing import parse_hex_digest, sha256
+from ledger.errors import NotFoundError, UnavailableError
+from ledger_node.http.asking import (
+    AskAbsence,
+    AskBlocks,
+    AskCheckpoint,
+    AskCompleteness,
+    AskConsistency,
+    Asked,
+    AskInclusion,
+)
+from ledger_node.http.context import BINARY, Context, answer, answer_with
+from ledger_node.http.documented import ok, raw
+from ledger_node.http.models import ConsistencyBody, InclusionBody, ProofFile
+from ledger_node.query import log
+from ledger_node.query.streams import prove_no_stream, prove_range_of
+
+TEXT: Final = "text/plain; charset=utf-8"
+MSGPACK: Final = "application/msgpack"
+IMMUTABLE: Final = {"cache-control": "public, max-age=31536000, immutable"}
+
+
+def routes(context: Context) -> APIRouter:
+    """The router."""
+    router = APIRouter(tags=["log"])
+    node = context.node
+
+    @router.get("/v1/checkpoint", responses=raw("text/plain", "The C2SP checkpoint note with every verified line.", 404))
+    async def checkpoint(asked: Annotated[AskCheckpoint, Query()]) -> Response:
+        """The proposed checkpoint with the cosignatures gathered so far; `wait` polls for another one than `after`."""
+        book = node.certificates
+
+        def changed() -> bytes | None:
+            note = book.note()
+            return note if note and sha256(note).hex() != asked.after else None
+
+        note = await context.running_watcher.wait_for(changed, asked.wait) or book.note()
+        if not note:
+            raise NotFoundError("checkpoint", "this node has no checkpoint yet")
+        return answer(note, TEXT)
+
+    @router.get("/checkpoint", responses=raw("text/plain", "The latest certified checkpoint (C2SP tlog-tiles)."))
+    def certified_checkpoint(asked: Annotated[Asked, Query()]) -> Response:
+        """The latest certified checkpoint, under the path that tlog-tiles clients expect."""
+        del asked
+        found = node.certificates.certified()
+        if found is None:
+            raise UnavailableError("uncertified", "no checkpoint is certified yet", retry_after_s=1)
+        return answer(found.note, TEXT)
+
+    @router.get("/v1/blocks", responses=raw(MSGPACK, "A msgpack list of encoded blocks, empty when none came in time."))
+    async def blocks(asked: Annotated[AskBlocks, Query()]) -> Response:
+        """Inputs, leaves and log-signed notes of blocks, for followers and auditors; waits for the first one."""
+
+        def there() -> bool | None:
+            return True if node.head.height >= asked.first else None
+
+        await context.running_watcher.wait_for(there, asked.wait)
+        loop = asyncio.get_running_loop()
+        return answer(await loop.run_in_executor(None, log.read_blocks, node, asked.first, asked.limit), MSGPACK)
+
+    @router.get("/v1/proofs/inclusion", responses=ok(InclusionBody, 404))
+    def inclusion(asked: Annotated[AskInclusion, Query()]) -> Response:
+        """RFC 6962: leaf `seq` stands in the tree of `size` leaves."""
+        with context.standing() as standing:
+            return answer_with(standing.encode(), log.inclusion(standing, asked.seq, asked.size))
+
+    @router.get("/v1/proofs/consistency", responses=ok(ConsistencyBody, 404))
+    def consistency(asked: Annotated[AskConsistency, Query()]) -> Response:
+        """RFC 6962: the tree of `new` leaves begins with that of `old`."""
+        with context.standing() as standing:
+            return answer_with(standing.encode(), log.consistency(standing, asked.old, asked.new))
+
+    @router.get("/v1/proofs/completeness", responses=ok(ProofFile, proof=True))
+    def completeness(asked: Annotated[AskCompleteness, Query()]) -> Response:
+        """These are all records [begin, end) of the stream; an empty stream is proved empty."""
+        with context.standing() as standing:
+            return answer(
+                prove_range_of(standing, asked.kind, asked.id, asked.refused, asked.begin, asked.end).encode()
+            )
+
+    @router.get("/v1/proofs/absence", responses=ok(ProofFile, 404, proof=True))
+    def absence(asked: Annotated[AskAbsence, Query()]) -> Response:
+        """No accepted record ever joined a stream of this name; 404 where one did."""
+        with context.standing() as standing:
+            return answer(prove_no_stream(standing, asked.kind, asked.id).encode())
+
+    @router.get("/tile/{path:path}", responses=raw(BINARY, "SHA-256 hashes, one behind the other.", 404))
+    def tile(path: str, asked: Annotated[Asked, Query()]) -> Response:
+        """A hash tile of C2SP tlog-tiles: `<L>/<N>` or `<L>/<N>.p/<W>`, of the certified tree."""
+        del asked
+        name = log.parse_tile_path(path)
+        with context.standing() as standing:
+            return Response(log.read_tile(standing, name), media_type=BINARY, headers=IMMUTABLE)
+
+    @router.get("/v1/genesis", responses=ok(ProofFile, text="The genesis document, byte for byte."))
+    def genesis(asked: Annotated[Asked, Query()]) -> Response:
+        """The document that the origin pins."""
+        del asked
+        return answer(node.genesis.data)
+
+    @router.get("/v1/bundles/{digest}", responses=raw(BINARY, "A rulebook or calendar bundle.", 404))
+    def bundle(digest: str, asked: Annotated[Asked, Query()]) -> Response:
+        """A bundle by its hash."""
+        del asked
+        return Response(log.read_bundle(node, parse_hex_digest(digest)), media_type=BINARY, headers=IMMUTABLE)
+
+    return router

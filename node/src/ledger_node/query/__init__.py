@@ -1,0 +1,1 @@
+"""Questions about the ledger, answered from one certified state each; functions over snapshots, without HTTP."""

@@ -1,0 +1,137 @@
+"""What the index takes from one leaf: names of objects, what was created from what, findings, duties, words.
+
+Rule: a pure function of the leaf and the rulebook's declarations, so that a rebuilt index equals the one that grew with the
+ledger. Refused records add nothing but themselves: nobody puts a name into another's catalogue by being refused.
+Not here: storage, and the state of what is named (that is read where it is certified).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from ledger.core import canonical
+from ledger.core.leaf import TimerLeaf
+from ledger.limits import LEAF_BYTES_MAX
+from ledger.rules.kinds import Kind
+
+TEXT_CHARS_MAX: Final = 2_000  # of one object's words
+_REFUSED: Final = b'"outcome":"refused"'
+_FINDINGS: Final = b'"findings":'
+_DUTIES: Final = b'"duties":'
+
+Name = tuple[str, str]
+"""(object kind, id)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A finding as the verdict raised it; its status stands in the state."""
+
+    id: str
+    code: str
+    about: str
+
+
+@dataclass(frozen=True, slots=True)
+class Duty:
+    """A duty as the verdict left it: `key` names its state object, `due` is unix ms or None."""
+
+    key: str
+    by: str
+    rule: str
+    due: int | None
+    status: str
+
+
+@dataclass(slots=True)
+class Facts:
+    """What one leaf adds to the index."""
+
+    seq: int
+    kind: str = ""
+    member: str = ""
+    names: list[Name] = field(default_factory=list)
+    edges: list[tuple[Name, Name, str]] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    duties: list[Duty] = field(default_factory=list)
+    touched_findings: list[str] = field(default_factory=list)
+    words: tuple[Name, str] | None = None
+
+
+def record_facts(
+    seq: int,
+    member: str,
+    event_id: str,
+    verdict: bytes,
+    head: Mapping[str, Any],
+    body: Mapping[str, Any] | None,
+    kinds: Mapping[str, Kind],
+) -> Facts:
+    """The facts of a record; `head` and `body` are its parsed event (`body` None where it is not at hand)."""
+    facts = Facts(seq, str(head["kind"]), member)
+    verdict_facts(facts, verdict)
+    kind = kinds.get(facts.kind)
+    if kind is None or _REFUSED in verdict or "intent" in head:
+        return facts
+    refs = head["refs"]
+    inputs: list[tuple[Name, str]] = []
+    for ref in kind.refs:
+        if ref.opaque or ref.name not in refs:
+            continue
+        value = refs[ref.name]
+        for identifier in (value,) if isinstance(value, str) else value:
+            inputs.append(((ref.stream, identifier), ref.name))
+            if ref.stream == "finding":
+                facts.touched_findings.append(identifier)
+    facts.names = [name for name, _ in inputs]
+    subject: Name | None = None
+    if kind.creates is not None:
+        subject = (kind.creates, f"{member}/{event_id}")
+        facts.names.append(subject)
+        facts.edges = [(name, subject, via) for name, via in inputs]
+    elif kind.owns:
+        subject = next((name for name, via in inputs if via == kind.owns[0]), None)
+    if subject is not None and body is not None:
+        text = _words(kind, body)
+        if text:
+            facts.words = (subject, text)
+    return facts
+
+
+def timer_facts(seq: int, leaf: TimerLeaf) -> Facts:
+    """The facts of a fired timer."""
+    facts = Facts(seq)
+    verdict_facts(facts, leaf.verdict)
+    return facts
+
+
+def verdict_facts(facts: Facts, verdict: bytes) -> None:
+    """Add the findings and duties of a verdict."""
+    if _FINDINGS not in verdict and _DUTIES not in verdict:
+        return
+    fields = canonical.parse(verdict, bytes_max=LEAF_BYTES_MAX)
+    for entry in fields.get("findings", ()):
+        facts.findings.append(Finding(str(entry["id"]), str(entry["code"]), str(entry["about"])))
+    for entry in fields.get("duties", ()):
+        label = f"#{entry['label']}" if "label" in entry else ""
+        key = f"duty/{entry['rule']}/{entry['on']}{label}"
+        due = entry.get("due")
+        facts.duties.append(
+            Duty(key, str(entry["by"]), str(entry["rule"]), due if isinstance(due, int) else None, str(entry["status"]))
+        )
+
+
+def describes(kind: Kind | None) -> bool:
+    """Whether events of this kind carry words that an object is found by."""
+    return (
+        kind is not None
+        and (kind.creates is not None or bool(kind.owns))
+        and any(entry.type == "text" for entry in kind.fields)
+    )
+
+
+def _words(kind: Kind, body: Mapping[str, Any]) -> str:
+    parts = [body.get(entry.name) for entry in kind.fields if entry.type == "text"]
+    return "\n".join(part for part in parts if isinstance(part, str))[:TEXT_CHARS_MAX]

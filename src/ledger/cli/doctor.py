@@ -1,0 +1,226 @@
+"""`ledger doctor`: what usually is wrong when a node does not work, checked one by one, each with what to do.
+
+Exit codes: 0 nothing wrong, 1 something is; warnings alone stay 0. Without `--data` only what concerns a client is
+checked. Not here: the ledger itself (see `ledger verify`).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from ledger.cli.command import command
+from ledger.cli.exits import Exit
+from ledger.cli.output import Console
+from ledger.cli.session import node_options, open_client, open_settings
+from ledger.cli.settings import Settings
+from ledger.cli.tables import screen_columns, table
+from ledger.errors import LedgerError
+
+OK, WARNING, FAULT = "ok", "warning", "fault"
+FSYNC_SLOW_MS: Final = 50.0
+FSYNC_TRIES: Final = 5
+SKEW_WARNING_S: Final = 5.0
+SKEW_FAULT_S: Final = 60.0
+WAL_LARGE_BYTES: Final = 256 * 1024 * 1024
+DISK_SMALL_BYTES: Final = 1024 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One check: its name, `ok`, `warning` or `fault`, and what was found."""
+
+    name: str
+    state: str
+    found: str
+
+
+@command("doctor")
+@node_options
+def doctor(console: Console, **connection: str | None) -> None:
+    """Look for what usually is wrong."""
+    settings = open_settings(console, connection)
+    checks: list[Check] = []
+    data = settings.get("data")
+    if data is not None:
+        checks += _guarded("data-dir", lambda: list(_data_dir(Path(data))))
+    checks += _guarded("node", lambda: list(_node(console, settings)))
+    worst = FAULT if any(check.state == FAULT for check in checks) else OK
+    rows = [
+        (console.mark(check.state != FAULT), check.name, console.text(f"doctor.{check.state}"), check.found)
+        for check in checks
+    ]
+    head = ["", *(console.text(f"doctor.{name}") for name in ("check", "state", "found"))]
+    lines = [table(rows, head, screen_columns(console.out, console.environment))]
+    for check in checks:
+        advice = console.texts.find(f"doctor.do.{check.name}")
+        if check.state != OK and advice:
+            lines.append(f"{check.name}: {advice}")
+    lines.append(console.text("doctor.sick" if worst == FAULT else "doctor.healthy"))
+    document = {
+        "healthy": worst != FAULT,
+        "checks": [{"name": check.name, "state": check.state, "found": check.found} for check in checks],
+    }
+    console.result(document, "\n".join(lines), Exit.OPERATIONAL if worst == FAULT else Exit.OK)
+
+
+def _guarded(name: str, run: Callable[[], list[Check]]) -> list[Check]:
+    """The checks of `run`; an error is one more finding, never the end of the examination."""
+    try:
+        return run()
+    except (LedgerError, OSError) as error:
+        return [Check(name, FAULT, str(error))]
+
+
+def _data_dir(folder: Path) -> Iterator[Check]:
+    from ledger.adapters.nodefile import read_settings
+
+    settings = read_settings(folder)
+    yield Check("data-dir", OK, f"{folder} ({settings.role}, {settings.url})")
+    for each in (_modes, _keys, _fsync, _space, _database, _states):
+        yield from _guarded(each.__name__.strip("_"), lambda each=each: list(each(folder)))  # type: ignore[misc]
+    yield from _peers(settings.peers)
+
+
+def _modes(folder: Path) -> Iterator[Check]:
+    """Secrets that others may read."""
+    secrets = [*sorted((folder / "keys").glob("*.key")), *(path for path in (folder / "token",) if path.exists())]
+    open_ones = [path for path in secrets if path.stat().st_mode & 0o077]
+    if open_ones:
+        listed = ", ".join(f"{path.name} {stat.S_IMODE(path.stat().st_mode):04o}" for path in open_ones)
+        yield Check("file-modes", FAULT, listed)
+    else:
+        yield Check("file-modes", OK, f"{len(secrets)} x 0600")
+
+
+def _keys(folder: Path) -> Iterator[Check]:
+    """Keys that can be read and used."""
+    from ledger.adapters.keyfile import read_key
+
+    names = []
+    for path in sorted((folder / "keys").glob("*.key")):
+        try:
+            signer = read_key(path)
+            signer.public.verify(b"doctor", signer.sign(b"doctor"))
+            names.append(path.stem)
+        except LedgerError as error:
+            # An encrypted key is sound; only its passphrase is not here.
+            yield Check("keys", WARNING if error.code == "key-passphrase" else FAULT, f"{path.name}: {error.message}")
+    yield Check("keys", OK if names else FAULT, ", ".join(names) or "-")
+
+
+def _fsync(folder: Path) -> Iterator[Check]:
+    """How long the disk takes to make 4 KiB durable: every commit waits for it."""
+    path = folder / f".doctor-{os.getpid()}"
+    times: list[float] = []
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        for _ in range(FSYNC_TRIES):
+            os.write(fd, bytes(4096))
+            began = time.perf_counter()
+            os.fsync(fd)
+            times.append((time.perf_counter() - began) * 1000)
+    finally:
+        os.close(fd)
+        path.unlink()
+    median = sorted(times)[len(times) // 2]
+    yield Check("fsync", WARNING if median > FSYNC_SLOW_MS else OK, f"{median:.1f} ms (max {max(times):.1f})")
+
+
+def _space(folder: Path) -> Iterator[Check]:
+    free = shutil.disk_usage(folder).free
+    yield Check("disk-space", WARNING if free < DISK_SMALL_BYTES else OK, f"{free / 2**30:.1f} GiB")
+
+
+def _database(folder: Path) -> Iterator[Check]:
+    """Schema version and size of the write-ahead log."""
+    import sqlite3
+
+    path = folder / "ledger.sqlite"
+    if not path.exists():
+        yield Check("database", FAULT, "ledger.sqlite -")
+        return
+    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+    try:
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
+    except sqlite3.DatabaseError as error:
+        yield Check("database", FAULT, str(error))
+        return
+    finally:
+        connection.close()
+    yield Check("database", OK, f"{path.stat().st_size / 2**20:.1f} MiB, journal {mode}")
+    yield Check("schema", *_schema(path, int(version)))
+    wal = path.with_name(path.name + "-wal")
+    size = wal.stat().st_size if wal.exists() else 0
+    yield Check("wal", WARNING if size > WAL_LARGE_BYTES else OK, f"{size / 2**20:.1f} MiB")
+
+
+def _schema(path: Path, version: int) -> tuple[str, str]:
+    """State and words for the stored schema against the one this software writes."""
+    import importlib
+
+    try:
+        module = importlib.import_module("ledger.adapters.sqlite.schema")
+    except ImportError as error:
+        return WARNING, f"{version} ({error})"
+    known = next(
+        (getattr(module, name) for name in ("SCHEMA_VERSION", "VERSION") if isinstance(getattr(module, name, None), int)),
+        None,
+    )
+    if known is None:
+        return OK, f"user_version {version}"
+    return (FAULT if version > known else OK), f"{version} (software: {known})"
+
+
+def _states(folder: Path) -> Iterator[Check]:
+    """A signer state for every key that signs checkpoints."""
+    for key, state in (("cosign", "signer.state"), ("log", "log.state")):
+        if (folder / "keys" / f"{key}.key").exists():
+            present = (folder / state).exists()
+            yield Check("signer-state", OK if present else FAULT, f"{state} {'' if present else '-'}".strip())
+
+
+def _peers(urls: tuple[str, ...]) -> Iterator[Check]:
+    from ledger.client.http import NodeClient
+
+    for url in urls:
+        try:
+            began = time.perf_counter()
+            NodeClient(url, timeout_s=3).get_bytes(("healthz",))
+            yield Check("peer", OK, f"{url} {(time.perf_counter() - began) * 1000:.0f} ms")
+        except LedgerError as error:
+            yield Check("peer", WARNING, f"{url}: {error.message}")
+
+
+def _node(console: Console, settings: Settings) -> Iterator[Check]:
+    """The node's own readiness, and how far its clock is from ours."""
+    from ledger.cli.node import readiness
+    from ledger.client.request import get
+
+    client = open_client(console, settings)
+    before = time.time()
+    response = client.send(get(("readyz",)))
+    after = time.time()
+    ready, checks = readiness(response.body)
+    bad = ", ".join(f"{check['check']} {check['detail']}".strip() for check in checks if not check["ok"])
+    yield Check("node", OK if ready else FAULT, f"{client.url} {bad}".strip())
+    yield from _skew(client.get_json(("v1", "status")), before, after)
+
+
+def _skew(status: dict[str, Any], before: float, after: float) -> Iterator[Check]:
+    from ledger.core.ident import parse_time
+
+    now = status.get("now")
+    if now is None:
+        return
+    seconds = (now if isinstance(now, int) else parse_time(now)) / 1000
+    off = max(before - seconds, seconds - after, 0.0)
+    state = FAULT if off > SKEW_FAULT_S else WARNING if off > SKEW_WARNING_S else OK
+    yield Check("clock", state, f"{off:.1f} s")

@@ -1,0 +1,173 @@
+"""`ledger proof get|verify`: self-contained proofs, fetched from a node and checked without one.
+
+Exit codes of `verify`: 0 the proof holds; 6 it does not, or it proves a fork; 7 it holds as far as it goes, but it is too
+old for what it claims or something could not be checked. Not here: the checks (see `ledger.core.proof`).
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from ledger.cli.command import argument, command, option
+from ledger.cli.event import split_event
+from ledger.cli.exits import Exit
+from ledger.cli.output import Console
+from ledger.cli.session import node_options, open_client, open_settings, read_input, write_result
+from ledger.cli.settings import SettingError
+from ledger.errors import MalformedError, VerificationError
+
+if TYPE_CHECKING:
+    from ledger.client.request import Request
+
+PROOF_BYTES_MAX: Final = 32 * 1024 * 1024
+INCOMPLETE_CODES: Final = frozenset(("stale", "clock"))
+"""Failures that say "not fresh", not "not true"."""
+
+
+@command("get")
+@argument("what", type=click.Choice(["receipt", "completeness", "absence", "consistency", "inclusion"]))
+@argument("names", nargs=-1, required=True)
+@option("--out", metavar="FILE", type=click.Path())
+@option("--refused", is_flag=True)
+@option("--begin", type=click.IntRange(0), metavar="N")
+@option("--end", type=click.IntRange(0), metavar="N")
+@node_options
+def get(
+    console: Console,
+    what: str,
+    names: tuple[str, ...],
+    out: str | None,
+    refused: bool,
+    begin: int | None,
+    end: int | None,
+    **connection: str | None,
+) -> None:
+    """Fetch a proof."""
+    request = _request(what, names, refused, begin, end)
+    client = open_client(console, open_settings(console, connection))
+    from ledger.client.request import parse_bytes
+
+    data = parse_bytes(client.send(request))
+    if out is None:
+        if console.as_json:
+            console.result({"proof": _as_json(data)}, "")
+        else:
+            console.result({}, data.decode("utf-8", "replace"))
+        return
+    write_result(out, data)
+    console.result({"file": out, "bytes": len(data)}, console.text("proof.kept", path=out, bytes=len(data)))
+    console.hint(console.text("proof.verify-hint", path=out))
+
+
+def _request(what: str, names: tuple[str, ...], refused: bool, begin: int | None, end: int | None) -> Request:
+    from ledger.client.request import get as get_request
+
+    if what == "receipt" and len(names) == 1:
+        return get_request(("v1", "events", *split_event(names[0]), "receipt"))
+    if what in ("completeness", "absence") and len(names) == 2:
+        query: dict[str, object] = {"kind": names[0], "id": names[1]}
+        if what == "completeness":
+            query.update(refused="true" if refused else None, begin=begin, end=end)
+        return get_request(("v1", "proofs", what), query)
+    if what == "consistency" and len(names) == 2 and all(name.isdecimal() for name in names):
+        return get_request(("v1", "proofs", what), {"old": names[0], "new": names[1]})
+    if what == "inclusion" and len(names) in (1, 2) and all(name.isdecimal() for name in names):
+        return get_request(("v1", "proofs", what), {"seq": names[0], "size": names[1] if len(names) == 2 else None})
+    raise SettingError("proof-names", "these names do not fit this proof", kind=what, got=" ".join(names))
+
+
+@command("verify")
+@argument("file", type=click.Path())
+@option("--trust", metavar="FILE", type=click.Path())
+@option("--genesis", "genesis", metavar="FILE", type=click.Path())
+@option("--max-age", metavar="SECONDS|none")
+def verify(console: Console, file: str, trust: str | None, genesis: str | None, max_age: str | None) -> None:
+    """Check a proof file."""
+    from dataclasses import replace
+
+    from ledger.cli.prooftext import describe, not_checked_lines
+    from ledger.cli.trusting import load_pinned
+    from ledger.client.receipt import check_proof
+
+    pinned = load_pinned(open_settings(console, {"trust": trust}), genesis)
+    if max_age is not None:
+        pinned = replace(pinned, max_age_s=None if max_age == "none" else _seconds(max_age))
+    data = read_input(file, PROOF_BYTES_MAX)
+    origin = pinned.genesis.origin
+    now_s = int(time.time())
+    if data.startswith(b"c2sp.org/tlog-proof"):
+        _verify_tlog(console, file, data, pinned, now_s)
+        return
+    try:
+        result = check_proof(data, pinned, now_s)
+    except (VerificationError, MalformedError) as error:
+        _tell_failure(console, file, origin, error)
+        return
+    document, lines, fork = describe(console, result)
+    gaps = list(getattr(result, "not_checked", ()))
+    code = Exit.INTEGRITY if fork else Exit.INCOMPLETE if gaps else Exit.OK
+    verdict = "fork" if fork else "incomplete" if gaps else "holds"
+    head = f"{console.mark(code == Exit.OK)} {console.text(f'proof.{verdict}')}"
+    document = {"verdict": verdict, "file": file, "origin": origin, "not_checked": gaps, **document}
+    console.result(document, "\n".join([head, *lines, *not_checked_lines(console, gaps)]), code)
+
+
+def _tell_failure(console: Console, file: str, origin: str, error: VerificationError | MalformedError) -> None:
+    from ledger.cli.problems import as_document, sentences
+
+    stale = error.code in INCOMPLETE_CODES
+    verdict = "stale" if stale else "broken"
+    what, advice = sentences(console.texts, error)
+    lines = [
+        f"{console.mark(False)} {console.text(f'proof.{verdict}')}",
+        f"  {what} [{error.code}]",
+        *([f"  {console.text('advice')}: {advice}"] if advice else []),
+    ]
+    document: dict[str, Any] = {"verdict": verdict, "file": file, "origin": origin}
+    document["error"] = as_document(error, what, advice)
+    console.result(document, "\n".join(lines), Exit.INCOMPLETE if stale else Exit.INTEGRITY)
+
+
+def _verify_tlog(console: Console, file: str, data: bytes, pinned: Any, now_s: int) -> None:
+    """A C2SP tlog-proof: its `extra` carries the leaf here, and the leaf's hash is what is proven."""
+    from ledger.cli.prooftext import certificate_lines
+    from ledger.core.merkle import leaf_hash
+    from ledger.core.tlogproof import parse_tlog_proof, verify_tlog_proof
+
+    trust = pinned.trust(now_s)
+    try:
+        proof = parse_tlog_proof(data)
+        if proof.extra is None:
+            raise MalformedError("tlog-proof-leaf", "the proof does not carry the leaf that it is about")
+        certified = verify_tlog_proof(
+            proof, leaf_hash(proof.extra), trust.origin, trust.log_keys, list(trust.cosigners)
+        )
+    except (VerificationError, MalformedError) as error:
+        _tell_failure(console, file, trust.origin, error)
+        return
+    lines = [
+        f"{console.mark(True)} {console.text('proof.holds')}",
+        console.text("proof.inclusion", index=proof.index, size=certified.checkpoint.size),
+        *certificate_lines(console, [name for name, _, _ in certified.lines], certified.recorded_by_s),
+    ]
+    document = {"verdict": "holds", "kind": "tlog-proof", "file": file, "origin": trust.origin, "index": proof.index}
+    document["size"] = certified.checkpoint.size
+    console.result(document, "\n".join(lines))
+
+
+def _as_json(data: bytes) -> object:
+    import json
+
+    try:
+        return json.loads(data)
+    except ValueError:
+        return data.decode("utf-8", "replace")
+
+
+def _seconds(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 2**31:
+        raise SettingError("setting-value", "expected seconds, or none", name="max-age", got=text)
+    return int(text)

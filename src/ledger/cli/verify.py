@@ -1,0 +1,158 @@
+"""`ledger verify SOURCE`: a whole ledger, recomputed from raw bytes, with a report that says what was not checked.
+
+Exit codes: 0 intact, 6 a finding, 7 nothing wrong but not everything checked. Not here: the checks (see `ledger.verify`).
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ledger.cli.command import argument, command, option
+from ledger.cli.exits import Exit
+from ledger.cli.output import Console
+
+if TYPE_CHECKING:
+    from ledger.verify.ledger import Options
+    from ledger.verify.report import Report
+    from ledger.verify.source import LedgerSource
+    from ledger.verify.trust import Trust
+
+RUNTIME_NAMES = ("compiled", "inline", "none")
+
+
+@command("verify")
+@argument("source")
+@option("--trust", "trust_file", metavar="FILE")
+@option("--genesis", "genesis_file", metavar="FILE")
+@option("--origin", metavar="ORIGIN")
+@option("--runtime", type=click.Choice(RUNTIME_NAMES), default="compiled")
+@option("--jobs", type=click.IntRange(1, 256), metavar="N")
+@option("--max-age", metavar="SECONDS")
+@option("--remember/--no-remember", default=True)
+def verify(
+    console: Console,
+    source: str,
+    trust_file: str | None,
+    genesis_file: str | None,
+    origin: str | None,
+    runtime: str,
+    jobs: int | None,
+    max_age: str | None,
+    remember: bool,
+) -> None:
+    """Verify a ledger."""
+    from ledger.adapters.remembered import Remembered
+    from ledger.adapters.sources import open_source
+    from ledger.cli.settings import Settings, state_folder
+    from ledger.cli.verifyreport import document, render
+    from ledger.verify.report import INCOMPLETE, INTACT
+
+    settings = Settings(console.environment, {"trust": trust_file})
+    opened = open_source(source, timeout_s=settings.timeout_s())
+    memory = Remembered(state_folder(console.environment) / "verified") if remember else None
+    trust = _trust(settings.get("trust"), genesis_file, origin, memory, opened, max_age)
+    began = time.monotonic()
+    report = _run(console, opened, trust, runtime, jobs)
+    seconds = time.monotonic() - began
+    kept = None
+    if memory is not None and not report.findings.total and report.certified_note and report.pinned_by:
+        kept = memory.write(report.origin, report.certified_note)
+    code = {INTACT: Exit.OK, INCOMPLETE: Exit.INCOMPLETE}.get(report.verdict, Exit.INTEGRITY)
+    text = render(console, report, seconds)
+    if kept and report.last_certified is not None:
+        size = report.last_certified.size
+        console.hint(console.texts.text("label.remembered", catalogue_name="verify", size=size))
+    console.result(document(console, report, seconds), text, code)
+
+
+def _trust(
+    trust_file: str | None,
+    genesis_file: str | None,
+    origin: str | None,
+    memory: Any,
+    source: LedgerSource,
+    max_age: str | None,
+) -> Trust:
+    """What the auditor takes for granted, from the most explicit word to the least."""
+    from dataclasses import replace
+    from pathlib import Path
+
+    from ledger.cli.settings import SettingError
+    from ledger.core.genesis import parse_genesis
+    from ledger.core.ident import check_origin
+    from ledger.verify.trust import MAX_AGE_DEFAULT_S, REMEMBERED, Trust, known_checkpoint, parse_trust
+
+    trust = Trust(max_age_s=MAX_AGE_DEFAULT_S if source.is_live else None)
+    if trust_file is not None:
+        trust = parse_trust(Path(trust_file).read_bytes())
+    for wanted, name in (
+        (parse_genesis(Path(genesis_file).read_bytes()).origin if genesis_file is not None else None, "genesis"),
+        (check_origin(origin) if origin is not None else None, "origin"),
+    ):
+        if wanted is None:
+            continue
+        if trust.origin is not None and trust.origin != wanted:
+            raise SettingError("trust-conflict", "pinned twice, to two networks", expected=trust.origin, got=wanted)
+        trust = replace(trust, origin=wanted, pinned_by=trust.pinned_by or name)
+    if memory is not None:
+        found = _remembered(memory, trust.origin, source)
+        if found is not None:
+            known_origin, note = found
+            known = (*trust.known, known_checkpoint(REMEMBERED, note, known_origin))
+            trust = replace(trust, origin=known_origin, pinned_by=trust.pinned_by or REMEMBERED, known=known)
+    if max_age is not None:
+        trust = replace(trust, max_age_s=None if max_age == "none" else _seconds(max_age))
+    return trust
+
+
+def _remembered(memory: Any, origin: str | None, source: LedgerSource) -> tuple[str, bytes] | None:
+    """The remembered note of the pinned network, else of the one that the source says it is.
+
+    An origin binds its genesis: whoever was remembered under it cannot be another network.
+    """
+    from ledger.core.genesis import parse_genesis
+    from ledger.errors import LedgerError
+
+    if origin is None:
+        try:
+            origin = parse_genesis(source.genesis()).origin
+        except LedgerError:
+            return None  # the audit itself will say what is wrong with the genesis
+    note = memory.read(origin)
+    return None if note is None else (origin, note)
+
+
+def _seconds(text: str) -> int:
+    from ledger.cli.settings import SettingError
+
+    if not text.isdecimal() or not 0 < int(text) < 2**31:
+        raise SettingError("setting-value", "expected seconds, or none", name="max-age", got=text)
+    return int(text)
+
+
+def _run(console: Console, source: LedgerSource, trust: Trust, runtime: str, jobs: int | None) -> Report:
+    from ledger.adapters.pool import ProcessPool, cores
+    from ledger.adapters.replayrules import NONE, rules_loader
+    from ledger.adapters.scratch import ScratchState
+    from ledger.cli.progress import Progress
+    from ledger.verify.ledger import Options, Serial, verify_ledger
+
+    workers = cores() if jobs is None else jobs
+    total = getattr(source, "events_hint", lambda: None)()
+    options = Options(trust, time.time_ns() // 1_000_000, replay=runtime != NONE, runtime=runtime)
+    label = console.texts.text("label.progress", catalogue_name="verify")
+    with ScratchState() as scratch, Progress(console, label, total) as bar:
+        return verify_ledger(
+            source,
+            options,
+            scratch,
+            rules_loader(runtime),
+            parallel=ProcessPool(workers) if workers > 1 else Serial(),
+            progress=lambda _height, leaves: bar.at(leaves),
+        )
+
+
+__all__ = ["Options", "verify"]

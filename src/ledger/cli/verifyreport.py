@@ -1,0 +1,136 @@
+"""How the report of an audit looks: text in zh and en, and the JSON document with messages beside the codes.
+
+Rule: what was not checked stands as plainly as what was found. Not here: what any of it means (see `ledger.verify.report`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ledger.cli.output import Console
+from ledger.cli.tables import fields, safe, table
+from ledger.core.ident import TIME_MS_MAX, format_time
+from ledger.verify.findings import LEVELS, Finding, Gap
+from ledger.verify.report import BROKEN, CHECKED, FAILED, INTACT, CertifiedReport, Report
+
+_WHERE = ("height", "seq", "event", "field", "place")
+
+
+def document(console: Console, report: Report, seconds: float) -> dict[str, Any]:
+    """The JSON document: the report's own, with a message beside each code."""
+    made = report.document()
+    for entry, finding in zip(made["findings"], report.findings.kept, strict=True):
+        entry["message"] = _text(console, f"finding.{finding.code}")
+    for entry, gap in zip(made["not_checked"], report.gaps, strict=True):
+        entry["message"] = _gap(console, gap)
+    made["seconds"] = round(seconds, 3)
+    return made
+
+
+def render(console: Console, report: Report, seconds: float) -> str:
+    """The report as text."""
+    parts = [_head(console, report, seconds), _levels(console, report)]
+    if report.findings.total:
+        parts.append(_findings(console, report))
+    if report.gaps:
+        title = _text(console, "label.gaps")
+        parts.append("\n".join([title, *(f"  - {_gap(console, each)} [{each.code}]" for each in report.gaps)]))
+    parts.append(_verdict(console, report))
+    return "\n\n".join(parts)
+
+
+def _head(console: Console, report: Report, seconds: float) -> str:
+    counts = report.counts
+    rate = f"{counts.events / seconds:,.0f}" if seconds > 0 else "-"
+    names = {name: f"{getattr(counts, name):,}" for name in counts.__slots__}
+    head = None
+    if report.height >= 0:
+        head = _text(console, "line.head", height=report.height, size=f"{report.size:,}", time=_ms(report.time))
+    rows: list[tuple[str, object]] = [
+        (_text(console, "label.source"), report.source),
+        (_text(console, "label.origin"), report.origin or None),
+        (_text(console, "label.pinned"), _text(console, f"pinned.{report.pinned_by or 'none'}")),
+        (_text(console, "label.clock"), _text(console, "label.simulated") if report.clock == "scenario" else None),
+        (_text(console, "label.head"), head),
+        (_text(console, "label.certified"), _certified(console, report.last_certified)),
+        (_text(console, "label.runtime"), report.runtime or None),
+        (_text(console, "label.counts"), _text(console, "line.counts", **names)),
+    ]
+    for source, size in report.agreed:
+        rows.append((_text(console, "label.agreed"), _text(console, "line.agreed", source=source, size=f"{size:,}")))
+    rows.append((_text(console, "label.speed"), _text(console, "line.speed", seconds=f"{seconds:.1f}", rate=rate)))
+    return fields(rows)
+
+
+def _certified(console: Console, certified: CertifiedReport | None) -> str:
+    if certified is None:
+        return _text(console, "label.nothing")
+    return _text(
+        console,
+        "line.certified",
+        height=certified.height,
+        size=f"{certified.size:,}",
+        names=", ".join(certified.cosigners),
+        recorded=_ms(certified.recorded_by_s * 1000),
+        fresh=_ms(certified.fresh_at_s * 1000),
+    )
+
+
+def _levels(console: Console, report: Report) -> str:
+    rows = []
+    for name in LEVELS:
+        status = report.level(name)
+        mark = console.mark(ok=status == CHECKED) if status in (CHECKED, FAILED) else "-"
+        rows.append((mark, _text(console, f"level.{name}"), _text(console, f"status.{status}")))
+    # Marks carry colour codes, which would be counted as columns.
+    lines = table([row[1:] for row in rows]).split("\n")
+    marked = [f"  {row[0]} {line}" for row, line in zip(rows, lines, strict=True)]
+    return "\n".join([_text(console, "label.levels"), *marked])
+
+
+def _findings(console: Console, report: Report) -> str:
+    lines = [_text(console, "label.findings")]
+    for finding in report.findings.kept:
+        lines.extend(_finding(console, finding))
+    rest = report.findings.total - len(report.findings.kept)
+    if rest:
+        codes = ", ".join(f"{code} {count}" for code, count in sorted(report.findings.counts.items()))
+        lines.append("  " + _text(console, "label.more", count=rest, codes=codes))
+    return "\n".join(lines)
+
+
+def _finding(console: Console, finding: Finding) -> list[str]:
+    where = [
+        _text(console, f"where.{name}", value=safe(getattr(finding, name)))
+        for name in _WHERE
+        if getattr(finding, name) is not None
+    ]
+    lines = [f"  {console.mark(ok=False)} {_text(console, f'finding.{finding.code}')} [{finding.code}]"]
+    if where:
+        lines.append(f"      {', '.join(where)}")
+    pairs = [
+        (_text(console, f"label.{name}"), getattr(finding, name))
+        for name in ("expected", "got")
+        if getattr(finding, name) is not None
+    ]
+    if pairs:
+        lines.append(fields(pairs, "      "))
+    return lines
+
+
+def _gap(console: Console, gap: Gap) -> str:
+    return _text(console, f"gap.{gap.code}", **{name: safe(value) for name, value in gap.details})
+
+
+def _verdict(console: Console, report: Report) -> str:
+    text = _text(console, f"verdict.{report.verdict}", count=report.findings.total)
+    colour = {INTACT: "green", BROKEN: "red"}.get(report.verdict, "yellow")
+    return console.paint(text, colour)
+
+
+def _text(console: Console, key: str, /, **values: object) -> str:
+    return console.texts.text(key, catalogue_name="verify", **values)
+
+
+def _ms(time: int) -> str:
+    return format_time(time) if 0 <= time <= TIME_MS_MAX else str(time)
