@@ -14,13 +14,13 @@ def on_share_deliver(event, state, env):
     receiver = event.body["to"]
     return [
         write(
-            "copy",
+            "new",
             dataset=event.refs["dataset"],
             provider=state["grant"]["provider"],
             holder=receiver,
             grant=event.refs["grant"],
         ),
-        duty("A5.receipt", by=receiver, on="copy", due=None, kinds=["share.receive"]),
+        duty("A5.receipt", by=receiver, on="new", due=None, kinds=["share.receive"]),
     ]
 
 

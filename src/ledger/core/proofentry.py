@@ -27,6 +27,9 @@ HASH: Final = "hash"
 LEVELS: Final = (FULL, HEAD, RECORD, HASH)
 """How much of an entry is shown: record + head + body (a timer leaf has neither), record + head, record, hash only."""
 
+_OUTCOME: Final = b'{"outcome":"'
+_REFUSED: Final = b'{"outcome":"refused"'
+
 
 @dataclass(frozen=True, slots=True)
 class StreamName:
@@ -66,19 +69,20 @@ class EntryProof:
         Raises `MalformedError`, or `VerificationError`: `event-hash`, `event-id` (head and record differ) or
         `stream-member` (what is shown says that it is in another stream).
         """
+        digest = self.hash
         if self.leaf is None:
-            return Entry(HASH, self.hash)
+            return Entry(HASH, digest)
         leaf = parse_leaf(self.leaf)
         if isinstance(leaf, bytes):
             raise VerificationError("stream-member", "a block header joins no stream", stream=_name(stream))
         if isinstance(leaf, TimerLeaf):
             _check_member(stream, (*timer_streams(leaf.key), *leaf.extra_streams), None, shown=True)
-            return Entry(FULL, self.hash, leaf)
+            return Entry(FULL, digest, leaf)
         head, body = self._event(leaf)
         joined = [("member", leaf.member)] if head is None else event_streams(leaf.member, head)
         _check_member(stream, joined, leaf, shown=head is not None)
         level = RECORD if head is None else HEAD if body is None else FULL
-        return Entry(level, self.hash, leaf, head, body)
+        return Entry(level, digest, leaf, head, body)
 
     def _event(self, record: Record) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
         """Head and body fields as far as they are shown, bound to the record."""
@@ -187,12 +191,19 @@ def _check_member(stream: StreamName, joined: Iterable[tuple[str, str]], record:
     else:
         if not stream.refused and name in record.extra_streams:
             return
-        refused = canonical.parse(record.verdict)["outcome"] == "refused"
+        refused = _is_refused(record.verdict)
         # What joins `!refused` also includes records with a ref that resolves to nothing, whatever their outcome.
         fits = stream.refused or not refused
         belongs = fits and (name in joined or not shown)
     if not belongs:
         raise VerificationError("stream-member", "an entry of another stream", stream=_name(stream))
+
+
+def _is_refused(verdict: bytes) -> bool:
+    """Whether a verdict in canonical JSON says refused; mostly it begins with its outcome."""
+    if verdict.startswith(_OUTCOME):
+        return verdict.startswith(_REFUSED)
+    return bool(canonical.parse(verdict)["outcome"] == "refused")
 
 
 def _name(stream: StreamName) -> str:

@@ -98,8 +98,8 @@ class Completeness:
         state = self.state.verify(trust)
         value = self.stream_state.verify(self.stream, state)
         size, root = (0, merkle.EMPTY_ROOT) if value is None else (value.size, value.root)
-        merkle.verify_range(self.begin, self.end, size, [entry.hash for entry in self.entries], self.path, root)
         entries = tuple(entry.verify(self.stream) for entry in self.entries)
+        merkle.verify_range(self.begin, self.end, size, [entry.leaf_hash for entry in entries], self.path, root)
         check_freshness(state.certification, trust)
         return CompletenessResult(
             certification=state.certification,

@@ -90,14 +90,14 @@ class _Planner:
         for template in kind.state:
             found += self.guarded(_needs(template, kind), template.name, f"k_{template.name} = {_key(template)}")
         if kind.creates is not None:
-            found.append(f"    k_{kind.creates} = {literal(kind.creates + '/')} + name")
-            found.append(f"    keys.append(k_{kind.creates})")
-            found += self.touched(kind.creates, f"k_{kind.creates}", 1)
+            found.append(f"    k_{kind.created} = {literal(kind.creates + '/')} + name")
+            found.append(f"    keys.append(k_{kind.created})")
+            found += self.touched(kind.created, f"k_{kind.created}", 1)
         found.append("    return keys")
         return found
 
     def ref(self, ref: Ref) -> list[str]:
-        prefix = literal(ref.stream + "/")
+        prefix = literal(ref.name + "/")
         if ref.many:
             lines = [f"    for r_{ref.name} in refs.get({literal(ref.name)}, []):"]
             lines.append(f"        k_{ref.name} = {prefix} + r_{ref.name}")
@@ -288,8 +288,8 @@ class _Decider:
             self.add(f"s_{template.name} = _read(block, k_{template.name})", depth)
             self.default(template.name, template.object, depth)
         if kind.creates is not None:
-            self.add(f"k_{kind.creates} = {literal(kind.creates + '/')} + name")
-            self.add(f"s_{kind.creates} = _read(block, k_{kind.creates})")
+            self.add(f"k_{kind.created} = {literal(kind.creates + '/')} + name")
+            self.add(f"s_{kind.created} = _read(block, k_{kind.created})")
 
     def default(self, name: str, stream: str, depth: int) -> None:
         if name in self.plan.implicit:
@@ -302,20 +302,20 @@ class _Decider:
             self.add(f"k_{name} = s_{name} = None")
             self.add(f"if r_{name} is not None:")
         depth = 2 if ref.optional else 1
-        self.add(f"k_{name} = {literal(ref.stream + '/')} + r_{name}", depth)
+        self.add(f"k_{name} = {literal(ref.name + '/')} + r_{name}", depth)
         self.add(f"s_{name} = _read(block, k_{name})", depth)
         if ref.exists:
             self.add(f"if s_{name} is None:", depth)
             self.refuse("unresolved", name, depth + 1)
         else:
-            self.default(name, ref.stream, depth)
+            self.default(name, ref.name, depth)
 
     def read_many(self, ref: Ref) -> None:
         name = ref.name
         self.add(f"k_{name} = {{}}")
         self.add(f"s_{name} = {{}}")
         self.add(f"for item in r_{name}:")
-        self.add(f"k = {literal(ref.stream + '/')} + item", 2)
+        self.add(f"k = {literal(ref.name + '/')} + item", 2)
         self.add("v = _read(block, k)", 2)
         if ref.exists:
             self.add("if v is None:", 2)

@@ -53,13 +53,12 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """A ref: names of stream kind `stream`, one (`many` 0) or a list of at most `many`. `exists`: must name an object.
+    """A ref; its name is the stream kind, and the kind of the objects it names: one (`many` 0) or at most `many`.
 
-    `opaque`: the stream has no state object, so nothing can be looked up and nothing is unresolved.
+    `exists`: must name an object. `opaque`: the stream has no state object, so nothing can be looked up or be unresolved.
     """
 
     name: str
-    stream: str
     many: int = 0
     optional: bool = False
     exists: bool = True
@@ -102,11 +101,17 @@ class Kind:
 
     def objects(self) -> dict[str, str]:
         """Object kind by the name under which rules see it in `state`."""
-        found = {ref.name: ref.stream for ref in self.refs if not ref.opaque}
+        found = {ref.name: ref.name for ref in self.refs if not ref.opaque}
         found.update({template.name: template.object for template in self.state})
         if self.creates is not None:
-            found[self.creates] = self.creates
+            found[self.created] = self.creates
         return found
+
+    @property
+    def created(self) -> str:
+        """The name in `state` of what an event of this kind creates: its object kind, or `new` where a ref has that name."""
+        taken = any(ref.name == self.creates for ref in self.refs)
+        return "new" if taken or self.creates is None else self.creates
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,21 +217,16 @@ def _parse_agree(reader: Reader) -> tuple[tuple[str, str], ...]:
 
 def _parse_ref(reader: Reader, name: str, table: object) -> Ref:
     entry = Reader(reader.file, f"{reader.where}.refs.{name}", table)
-    if not _NAME(name) or name == "ticket":
-        entry.fail("bad name of a ref", "lower-case letters, digits and _; ticket is taken")
+    if not _OBJECT_NAME(name) or (name in _RESERVED_OBJECTS and name != "finding"):
+        entry.fail("a ref is named by its stream kind", "one lower-case word that the ledger does not use itself")
     ref = Ref(
         name=name,
-        stream=entry.take("stream", str, name),
         many=entry.take("many", int, 0),
         optional=entry.take("optional", bool, False),
         exists=entry.take("exists", bool, True),
         opaque=entry.take("opaque", bool, False),
     )
     entry.done()
-    if not _OBJECT_NAME(ref.stream) or (ref.stream in _RESERVED_OBJECTS and ref.stream != "finding"):
-        entry.fail(
-            f"no stream kind {ref.stream!r} can be named", "one lower-case word that the ledger does not use itself"
-        )
     if ref.many not in (0, REFS_LIST_MAX, REFS_LIST_WIDE_MAX) and not 1 <= ref.many <= REFS_LIST_MAX:
         entry.fail("many is 1 to 32, or 64")
     return ref
@@ -301,7 +301,7 @@ def _parse_template(reader: Reader, name: str, text: object, refs: tuple[Ref, ..
 def _check_kind(reader: Reader, kind: Kind) -> None:
     names = [ref.name for ref in kind.refs] + [template.name for template in kind.state]
     if kind.creates is not None:
-        names.append(kind.creates)
+        names.append(kind.created)
         if not _OBJECT_NAME(kind.creates) or kind.creates in _RESERVED_OBJECTS:
             reader.fail(f"objects of kind {kind.creates!r} cannot be created")
     if len(set(names)) != len(names):

@@ -28,9 +28,7 @@ _MEANINGS: Final = {
 }
 
 
-def ok(
-    model: type[BaseModel], *problems: int, status: int = 200, text: str = "", proof: bool = False
-) -> Responses:
+def ok(model: type[BaseModel], *problems: int, status: int = 200, text: str = "", proof: bool = False) -> Responses:
     """A JSON answer of this form; 421, 422 and 503 may happen everywhere."""
     found: Responses = {status: {"model": model, "description": text or (model.__doc__ or "").split("\n", 1)[0]}}
     if proof:

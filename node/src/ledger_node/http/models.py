@@ -34,6 +34,12 @@ class ProblemBody(Answer):
     retry_after_s: int | None = None
 
 
+class ProofFile(BaseModel):
+    """A canonical JSON document."""
+
+    model_config = ConfigDict(extra="allow")
+
+
 class CheckpointBody(Answer):
     """What the answer stands on: the certified checkpoint with its certificate, a C2SP note."""
 
@@ -229,12 +235,19 @@ class LineageBody(Answer):
     truncated: bool
 
 
+class KeyItem(Answer):
+    """A registered public key."""
+
+    entry: Json
+    key_id: Hex
+
+
 class MemberItem(Answer):
     """A member of the registry."""
 
     id: str
     member: Json
-    keys: list[Json]
+    keys: list[KeyItem]
     accepted: Annotated[int, Field(description="Accepted and irregular records in its stream.")]
     refused: int
 
@@ -370,3 +383,21 @@ class StepBody(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"time": "2026-12-01T00:00:00.000Z"}})
 
     time: str
+
+
+class RulebooksBody(Answer):
+    """What is in force."""
+
+    config: Json
+    config_hash: Hex
+    height: int
+    rulebooks: list[Json]
+
+
+class KindsBody(Answer):
+    """The rulebook's declarations by name."""
+
+    bundle: Hex
+    kinds: dict[str, Json]
+    objects: dict[str, Json]
+    texts: dict[str, Json]

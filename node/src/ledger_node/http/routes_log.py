@@ -35,7 +35,9 @@ def routes(context: Context) -> APIRouter:
     router = APIRouter(tags=["log"])
     node = context.node
 
-    @router.get("/v1/checkpoint", responses=raw("text/plain", "The C2SP checkpoint note with every verified line.", 404))
+    @router.get(
+        "/v1/checkpoint", responses=raw("text/plain", "The C2SP checkpoint note with every verified line.", 404)
+    )
     async def checkpoint(asked: Annotated[AskCheckpoint, Query()]) -> Response:
         """The proposed checkpoint with the cosignatures gathered so far; `wait` polls for another one than `after`."""
         book = node.certificates

@@ -20,6 +20,7 @@ TEXT_CHARS_MAX: Final = 2_000  # of one object's words
 _REFUSED: Final = b'"outcome":"refused"'
 _FINDINGS: Final = b'"findings":'
 _DUTIES: Final = b'"duties":'
+_TIMERS: Final = b'"timers":'
 
 Name = tuple[str, str]
 """(object kind, id)."""
@@ -47,7 +48,11 @@ class Duty:
 
 @dataclass(slots=True)
 class Facts:
-    """What one leaf adds to the index."""
+    """What one leaf adds to the index.
+
+    `timers` are (key, due or None when it fired or was cleared); `touched` are state keys of findings and duties whose
+    status the leaf may have changed without its verdict saying so.
+    """
 
     seq: int
     kind: str = ""
@@ -56,7 +61,8 @@ class Facts:
     edges: list[tuple[Name, Name, str]] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     duties: list[Duty] = field(default_factory=list)
-    touched_findings: list[str] = field(default_factory=list)
+    timers: list[tuple[str, int | None]] = field(default_factory=list)
+    touched: list[str] = field(default_factory=list)
     words: tuple[Name, str] | None = None
 
 
@@ -84,7 +90,7 @@ def record_facts(
         for identifier in (value,) if isinstance(value, str) else value:
             inputs.append(((ref.stream, identifier), ref.name))
             if ref.stream == "finding":
-                facts.touched_findings.append(identifier)
+                facts.touched.append(f"finding/{identifier}")
     facts.names = [name for name, _ in inputs]
     subject: Name | None = None
     if kind.creates is not None:
@@ -101,15 +107,15 @@ def record_facts(
 
 
 def timer_facts(seq: int, leaf: TimerLeaf) -> Facts:
-    """The facts of a fired timer."""
-    facts = Facts(seq)
+    """The facts of a fired timer: the duty behind it may be overdue now."""
+    facts = Facts(seq, timers=[(leaf.key, None)], touched=[f"duty/{leaf.key.removeprefix('timer/')}"])
     verdict_facts(facts, leaf.verdict)
     return facts
 
 
 def verdict_facts(facts: Facts, verdict: bytes) -> None:
-    """Add the findings and duties of a verdict."""
-    if _FINDINGS not in verdict and _DUTIES not in verdict:
+    """Add the findings, duties and timers of a verdict."""
+    if _FINDINGS not in verdict and _DUTIES not in verdict and _TIMERS not in verdict:
         return
     fields = canonical.parse(verdict, bytes_max=LEAF_BYTES_MAX)
     for entry in fields.get("findings", ()):
@@ -121,6 +127,8 @@ def verdict_facts(facts: Facts, verdict: bytes) -> None:
         facts.duties.append(
             Duty(key, str(entry["by"]), str(entry["rule"]), due if isinstance(due, int) else None, str(entry["status"]))
         )
+    for key, due in fields.get("timers", ()):
+        facts.timers.append((str(key), due if isinstance(due, int) else None))
 
 
 def describes(kind: Kind | None) -> bool:

@@ -53,7 +53,13 @@ CREATE TABLE duties (
     status TEXT NOT NULL, seq INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX duties_status ON duties (status, due);
+CREATE TABLE timers (key TEXT PRIMARY KEY, due INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE INDEX timers_due ON timers (due, key);
 """
+
+
+Status = tuple[str, int | None]
+"""Status and due time (unix ms) of a finding or duty."""
 
 
 class Index:
@@ -105,8 +111,8 @@ class Index:
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
-    def write(self, height: int, facts: Iterable[Facts], statuses: Mapping[str, str]) -> None:
-        """Add the facts of blocks up to `height`; `statuses` are the findings' present ones by id."""
+    def write(self, height: int, facts: Iterable[Facts], statuses: Mapping[str, Status]) -> None:
+        """Add the facts of blocks up to `height`; `statuses` are present ones by state key of a finding or duty."""
         connection = self._writer
         connection.execute("BEGIN IMMEDIATE")
         try:
@@ -194,6 +200,7 @@ class _Batch:
         self._findings: dict[str, tuple[str, str, str, int]] = {}
         self._duties: dict[str, tuple[str, str, str, int | None, str, int]] = {}
         self._texts: dict[int, str] = {}
+        self._timers: dict[str, int | None] = {}
 
     def add(self, facts: Facts) -> None:
         """Collect one leaf's facts."""
@@ -214,10 +221,11 @@ class _Batch:
             self._findings.setdefault(finding.id, (finding.id, finding.code, finding.about, facts.seq))
         for duty in facts.duties:
             self._duties[duty.key] = (duty.key, duty.by, duty.rule, duty.due, duty.status, facts.seq)
+        self._timers.update(facts.timers)
         if facts.words is not None:
             self._texts[index.object_number(connection, facts.words[0], facts.seq)] = facts.words[1]
 
-    def flush(self, statuses: Mapping[str, str]) -> None:
+    def flush(self, statuses: Mapping[str, Status]) -> None:
         """Write everything."""
         run = self._connection.executemany
         run("INSERT OR IGNORE INTO events VALUES (?, ?, ?)", sorted(self._events))
@@ -231,13 +239,23 @@ class _Batch:
             "INSERT INTO findings (id, code, about, status, seq) VALUES (?, ?, ?, 'raised', ?) ON CONFLICT (id) DO NOTHING",
             self._findings.values(),
         )
-        run("UPDATE findings SET status=? WHERE id=?", [(status, name) for name, status in statuses.items()])
         run(
             "INSERT INTO duties (key, by, rule, due, status, seq) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE "
             "SET by=excluded.by, rule=excluded.rule, due=excluded.due, status=excluded.status, seq=excluded.seq",
             self._duties.values(),
         )
+        for key, (status, due) in statuses.items():
+            kind, _, name = key.partition("/")
+            if kind == "finding":
+                self._connection.execute("UPDATE findings SET status=? WHERE id=?", (status, name))
+            else:
+                self._connection.execute("UPDATE duties SET status=?, due=? WHERE key=?", (status, due, key))
         run("INSERT OR REPLACE INTO texts VALUES (?, ?)", self._texts.items())
+        run("DELETE FROM timers WHERE key=?", [(key,) for key, due in self._timers.items() if due is None])
+        run(
+            "INSERT OR REPLACE INTO timers VALUES (?, ?)",
+            [pair for pair in self._timers.items() if pair[1] is not None],
+        )
 
 
 def word_number(connection: sqlite3.Connection, word: str) -> int | None:

@@ -23,7 +23,7 @@ from ledger.core.mapkeys import object_key, parse_object_value
 from ledger.machine.block import Sealed
 from ledger.rules.kinds import Kind
 from ledger_node.query.facts import Facts, describes, record_facts, timer_facts
-from ledger_node.query.index import Index
+from ledger_node.query.index import Index, Status
 
 HELD_LEAVES_MAX: Final = 20_000  # handed over and not indexed yet: bounds memory when blocks come fast
 BATCH_BLOCKS_MAX: Final = 200
@@ -121,7 +121,7 @@ class Indexer:
         return bool(blocks) and blocks[-1].height <= height
 
     def _write(self, snap: Snapshot, height: int, facts: list[Facts]) -> None:
-        touched = {name for each in facts for name in each.touched_findings}
+        touched = {name for each in facts for name in each.touched}
         self.index.write(height, facts, read_statuses(snap, touched))
         self.failure = None
         with self._moved:
@@ -152,13 +152,15 @@ def read_block_facts(snap: Snapshot, height: int, kinds: Mapping[str, Kind]) -> 
             yield record_facts(stored.seq, leaf.member, leaf.id, leaf.verdict, head, body, kinds)
 
 
-def read_statuses(snap: Snapshot, findings: Iterable[str]) -> dict[str, str]:
-    """The present status of findings by id; those without one are left out."""
-    found: dict[str, str] = {}
-    for name in findings:
-        row = snap.row(object_key(f"finding/{name}"))
-        if row is not None and row.value:
-            status = canonical.parse(parse_object_value(row.value)[1]).get("status")
-            if isinstance(status, str):
-                found[name] = status
+def read_statuses(snap: Snapshot, names: Iterable[str]) -> dict[str, Status]:
+    """The present (status, due) of findings and duties by state key; those without one are left out."""
+    found: dict[str, Status] = {}
+    for name in names:
+        row = snap.row(object_key(name))
+        if row is None or not row.value:
+            continue
+        fields = canonical.parse(parse_object_value(row.value)[1])
+        status, due = fields.get("status"), fields.get("due")
+        if isinstance(status, str):
+            found[name] = (status, due if isinstance(due, int) else None)
     return found

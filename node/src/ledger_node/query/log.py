@@ -14,6 +14,7 @@ import msgpack
 
 from ledger.adapters.sqlite.reader import Snapshot
 from ledger.blockcodec import BlockData, encode_block, from_submission
+from ledger.core.hashing import Digest
 from ledger.core.merkle import consistency_nodes, inclusion_nodes, prove_consistency, prove_inclusion
 from ledger.errors import MalformedError, NotFoundError
 from ledger.framing import parse as parse_submission
@@ -132,3 +133,9 @@ def read_tile(standing: Standing, name: TileName) -> bytes:
     wanted = [(shift, index) for index in range(first, first + name.width)]
     nodes = standing.snap.log_nodes(wanted)
     return b"".join(nodes[node] for node in wanted)
+
+
+def read_bundle(node: Node, digest: Digest) -> bytes:
+    """A bundle by hash; raises `NotFoundError`."""
+    with node.reader.snapshot() as snap:
+        return snap.bundle(digest)

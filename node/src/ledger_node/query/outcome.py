@@ -7,7 +7,7 @@ record that stood there first, so a replay gets the first receipt again. Not her
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
@@ -20,7 +20,7 @@ from ledger.core.canonical import quote
 from ledger.core.hashing import Digest
 from ledger.core.leaf import OUTCOMES, Record, parse_leaf
 from ledger.core.submission import Submission
-from ledger.errors import UnavailableError
+from ledger.errors import FatalError, UnavailableError
 from ledger.machine.decide import CONFLICT_VERDICT
 from ledger_node.query.ports import Node
 
@@ -103,27 +103,30 @@ def encode_outcome(outcome: Outcome, certificates: CertificateBook, receipts: Se
     certified = certificates.certified()
     is_certified = certified is not None and certified.result.checkpoint.size >= outcome.size
     note = certified.note if is_certified and certified is not None else outcome.note or certificates.note()
-    parts = [
-        b'{"certified":%b,"checkpoint":%b,"events":[' % (_BOOL[is_certified], quote_note(note)),
-    ]
+    return b'{"certified":%b,"checkpoint":%b,"events":[%b],"height":%d,"size":%d,"time":%d}' % (
+        _BOOL[is_certified],
+        quote_note(note),
+        b",".join(encode_events(outcome, receipts)),
+        outcome.height,
+        outcome.size,
+        outcome.time,
+    )
+
+
+def encode_events(outcome: Outcome, receipts: Sequence[bytes] | None = None) -> Iterator[bytes]:
+    """The JSON of each event's place, in order."""
     for number, event in enumerate(outcome.events):
         if event is None:
-            raise UnavailableError("first-record", "the first record was not read")
-        parts.append(
-            b'%b{"duplicate":%b,"id":"%b","member":"%b","outcome":"%b",%b"seq":%d,"verdict":%b}'
-            % (
-                b"," if number else b"",
-                _BOOL[event.duplicate],
-                event.id.encode(),
-                event.member.encode(),
-                event.outcome.encode(),
-                b'"receipt":%b,' % receipts[number] if receipts is not None else b"",
-                event.seq,
-                event.verdict,
-            )
+            raise FatalError("invariant", "the first records were not read")
+        yield b'{"duplicate":%b,"id":"%b","member":"%b","outcome":"%b",%b"seq":%d,"verdict":%b}' % (
+            _BOOL[event.duplicate],
+            event.id.encode(),
+            event.member.encode(),
+            event.outcome.encode(),
+            b'"receipt":%b,' % receipts[number] if receipts is not None else b"",
+            event.seq,
+            event.verdict,
         )
-    parts.append(b'],"height":%d,"size":%d,"time":%d}' % (outcome.height, outcome.size, outcome.time))
-    return b"".join(parts)
 
 
 @lru_cache(maxsize=64)

@@ -13,7 +13,6 @@ from ledger.core.mapkeys import object_key
 from ledger_node.query.candidates import Candidates
 from ledger_node.query.entries import join
 from ledger_node.query.objects import page
-from ledger_node.query.standing import Standing
 
 
 def list_findings(
@@ -30,14 +29,9 @@ def list_findings(
     return page(candidates.standing, join(items), count, after, len(rows))
 
 
-def list_duties(
-    candidates: Candidates, *, by: str | None, status: str | None, overdue: bool, after: int, limit: int
-) -> bytes:
-    """Duties in the order they arose, narrowed by member and status, or to those open past their due time."""
-    where, values = _where(candidates, {"by": by, "status": "open" if overdue else status})
-    if overdue:
-        where += " AND due<=?"
-        values.append(candidates.standing.state.time)
+def list_duties(candidates: Candidates, *, by: str | None, status: str | None, after: int, limit: int) -> bytes:
+    """Duties in the order they arose, narrowed by member and status."""
+    where, values = _where(candidates, {"by": by, "status": status})
     count, rows = _rows(candidates, "duties", "key", where, values, after, limit)
     items: list[bytes] = []
     for key, seq in rows:
@@ -47,24 +41,39 @@ def list_duties(
     return page(candidates.standing, join(items), count, after, len(rows))
 
 
-def list_timers(standing: Standing, after: tuple[int, str] | None, limit: int) -> bytes:
-    """Armed timers by due time; the cursor is the last one's `due,key`."""
-    rows = standing.snap.timers(after, limit + 1)
+def list_overdue(candidates: Candidates, *, after: int, limit: int) -> bytes:
+    """Duties that are not done although their due time has passed, in the order they arose."""
+    now = candidates.standing.state.time
+    where, values = "seq<? AND due<=? AND status IN ('open', 'overdue')", [candidates.size, now]
+    count, rows = _rows(candidates, "duties", "key", where, values, after, limit)
     items: list[bytes] = []
-    for due, key in rows[:limit]:
-        found = standing.object(object_key(key))
-        if found is not None:  # else armed after the certified block
+    for key, seq in rows:
+        found = candidates.standing.object(object_key(key))
+        if found is not None:
+            due = canonical.parse(found).get("due")
+            shown = b"%d" % due if isinstance(due, int) else b"null"
+            items.append(b'{"due":%b,"duty":%b,"key":%b,"seq":%d}' % (shown, found, canonical.quote(key), seq))
+    return _deadlines(candidates, items, count, after, len(rows))
+
+
+def list_timers(candidates: Candidates, *, after: int, limit: int) -> bytes:
+    """Armed timers by due time; those that fire leave the list."""
+    connection = candidates.connection
+    count = connection.execute("SELECT count(*) FROM timers").fetchone()[0]
+    rows = connection.execute("SELECT key FROM timers ORDER BY due, key LIMIT ? OFFSET ?", (limit, after)).fetchall()
+    items: list[bytes] = []
+    for (key,) in rows:
+        found = candidates.standing.object(object_key(key))
+        due = None if found is None else canonical.parse(found).get("due")
+        if found is not None and isinstance(due, int):  # else armed after the certified block, or fired before it
             items.append(b'{"due":%d,"key":%b,"timer":%b}' % (due, canonical.quote(key), found))
-    following = b"null"
-    if len(rows) > limit:
-        due, key = rows[limit - 1]
-        following = canonical.quote(f"{due},{key}")
-    return b'{"checkpoint":%b,"items":%b,"next":%b,"now":%d}' % (
-        standing.encode(),
-        join(items),
-        following,
-        standing.state.time,
-    )
+    return _deadlines(candidates, items, count, after, len(rows))
+
+
+def _deadlines(candidates: Candidates, items: list[bytes], count: int, after: int, taken: int) -> bytes:
+    """A page of deadlines, with the certified block time that they are held against."""
+    shown = page(candidates.standing, join(items), count, after, taken)
+    return b'%b,"now":%d}' % (shown[:-1], candidates.standing.state.time)
 
 
 def _where(candidates: Candidates, wanted: dict[str, str | None]) -> tuple[str, list[Any]]:

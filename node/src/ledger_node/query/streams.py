@@ -10,12 +10,13 @@ from dataclasses import dataclass
 
 from ledger.core.ident import check_identifier
 from ledger.core.mapkeys import stream_key
-from ledger.core.proof import StreamName
+from ledger.core.proof import Absence, Completeness, StreamName
 from ledger.core.stream import StreamValue, parse_stream_value
 from ledger.errors import MalformedError
+from ledger.limits import HTTP_PAGE_MAX
 from ledger_node.query.blocktimes import BlockTimes
 from ledger_node.query.entries import join, read_entries
-from ledger_node.query.proving import prove_completeness
+from ledger_node.query.proving import prove_absence, prove_completeness
 from ledger_node.query.standing import Standing
 
 
@@ -88,3 +89,23 @@ def encode_stream(standing: Standing, name: StreamName, value: StreamValue | Non
         sizes[0],
         last,
     )
+
+
+def prove_range_of(
+    standing: Standing, kind: str, identifier: str, refused: bool, begin: int, end: int | None
+) -> Completeness:
+    """The completeness proof of records [begin, end) of a stream (`end` None: up to its last, at most one page)."""
+    name = StreamName(kind, identifier, refused)
+    value = stream_value(standing, name)
+    size = 0 if value is None else value.size
+    if end is None:
+        end = min(size, begin + HTTP_PAGE_MAX)
+    if not begin <= end <= size or end - begin > HTTP_PAGE_MAX:
+        raise MalformedError("range", "not a range of this stream, or too long", begin=begin, end=end, count=size)
+    return prove_completeness(standing, name, key_of(name), value, begin, end)
+
+
+def prove_no_stream(standing: Standing, kind: str, identifier: str) -> Absence:
+    """The proof that no accepted record ever joined a stream of this name; raises `NotFoundError` where one did."""
+    plain, refused = (key_of(StreamName(kind, identifier, twin)) for twin in (False, True))
+    return prove_absence(standing, kind, identifier, plain, refused)

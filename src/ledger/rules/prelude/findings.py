@@ -141,6 +141,8 @@ def _oblige(c: Any, effect: Any, key: str) -> None:
         _arm(c, "timer/" + suffix, timer, due[4] if type(due) is tuple else due)
         value["due"] = timer["due"]
         shown["due"] = timer["due"]
+    else:
+        _disarm(c, "timer/" + suffix)
     c["staged"]["duty/" + suffix] = value
     c["duties"].append(shown)
 

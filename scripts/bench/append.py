@@ -1,0 +1,123 @@
+"""`./dev bench append`: durable append over real HTTP at several batch sizes and numbers in flight.
+
+Closed loop; requests are built and signed before the clock starts. Each answered request was checked, decided by the
+rules and is durable on the node. Certified latency is measured by following the node's checkpoint note beside the load.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import threading
+import time
+from bisect import bisect_left
+from typing import Any
+
+from ledger.client.http import NodeClient
+from ledger.core.checkpoint import parse_checkpoint_text
+from ledger.core.hashing import sha256
+from ledger.core.note import parse_note
+from ledger.core.quorum import threshold
+from scripts.bench.bed import Bed, bed
+from scripts.bench.load import Run, closed_loop, request_bytes
+from scripts.bench.processes import cpu_seconds, folder_bytes, resident_bytes
+
+WARM_UP_S = 3.0
+RATE_GUESS = {1: 4_000, 10: 1_800, 100: 260, 1000: 32}  # requests a second never exceeded, to build enough of them
+
+
+class CertificateWatch:
+    """Notes when each size was certified, seen from outside."""
+
+    def __init__(self, url: str, cosigners: int) -> None:
+        self._client, self._needed = NodeClient(url), threshold(cosigners)
+        self._stop = threading.Event()
+        self.sizes: list[int] = []
+        self.times: list[float] = []
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> CertificateWatch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(5)
+
+    def _run(self) -> None:
+        after = None
+        while not self._stop.is_set():
+            note = self._client.get_bytes(["v1", "checkpoint"], {"wait": 1, "after": after}, wait_s=2)
+            now = time.perf_counter()
+            after = sha256(note).hex()
+            if note:
+                parsed = parse_note(note)
+                size = parse_checkpoint_text(parsed.text).size
+                if len(parsed.lines) - 1 >= self._needed and (not self.sizes or size > self.sizes[-1]):
+                    self.sizes.append(size)
+                    self.times.append(now)
+
+    def certified_at(self, size: int) -> float | None:
+        """When a certificate covered `size`."""
+        place = bisect_left(self.sizes, size)
+        return self.times[place] if place < len(self.sizes) else None
+
+
+def run(cells: list[tuple[int, int]], seconds: float, followers: int = 0) -> list[dict[str, Any]]:
+    """A row for each (batch, in flight), each cell on a fresh network."""
+    rows = []
+    for batch, in_flight in cells:
+        with bed(followers) as network:
+            rows.append(cell(network, batch, in_flight, seconds))
+        print("  ".join(f"{name}={value}" for name, value in rows[-1].items()), flush=True)
+    return rows
+
+
+def cell(network: Bed, batch: int, in_flight: int, seconds: float) -> dict[str, Any]:
+    """One measured cell."""
+    wanted = int(RATE_GUESS.get(batch, 4_000 * 12 // (11 + batch)) * (seconds + WARM_UP_S)) + 4 * in_flight
+    if in_flight == 1:
+        wanted = min(wanted, int(400 * (seconds + WARM_UP_S)))
+    bodies = network.workload.framed(batch, wanted)
+    raw = statistics.mean(len(e.head) + len(e.body) for e in network.workload.mix("ga", 500))
+    requests = [request_bytes(f"{network.host}:{network.port}", "/v1/submissions", body) for body in bodies]
+    del bodies
+    warm = max(1, int(len(requests) * WARM_UP_S / (seconds + WARM_UP_S)))
+    pid = network.network.nodes[0].pid
+    asyncio.run(closed_loop(network.host, network.port, requests[:warm], in_flight, WARM_UP_S))
+    disk, cpu, own = folder_bytes(network.folder), cpu_seconds(pid), time.process_time()
+    with CertificateWatch(network.network.nodes[0].url, len(network.network.nodes)) as watch:
+        started = time.perf_counter()
+        measured = asyncio.run(closed_loop(network.host, network.port, requests[warm:], in_flight, seconds))
+        took = time.perf_counter() - started
+        server, client = cpu_seconds(pid) - cpu, time.process_time() - own
+        rss = resident_bytes(pid)
+        time.sleep(1.0)
+    events = len(measured.samples) * batch
+    return {
+        "batch": batch,
+        "in_flight": in_flight,
+        "events_per_s": round(events / took),
+        **_latencies(measured, watch),
+        "failed": measured.failed,
+        "events": events,
+        "server_cpu_s_per_1000": round(server / events * 1000, 4),
+        "client_cpu_s_per_1000": round(client / events * 1000, 4),
+        "rss_mb": round(rss / 2**20),
+        "disk_bytes_per_event": round((folder_bytes(network.folder) - disk) / events),
+        "raw_bytes_per_event": round(raw),
+        "ran_out": len(measured.samples) >= len(requests) - warm,
+    }
+
+
+def _latencies(run: Run, watch: CertificateWatch) -> dict[str, float]:
+    committed = sorted(sample.answered - sample.sent for sample in run.samples)
+    certified = sorted(
+        at - sample.sent for sample in run.samples if (at := watch.certified_at(sample.size)) is not None
+    )
+    found: dict[str, float] = {}
+    for name, values in (("", committed), ("certified_", certified)):
+        for percent in (50, 95, 99):
+            value = values[min(len(values) - 1, len(values) * percent // 100)] if values else float("nan")
+            found[f"{name}p{percent}_ms"] = round(value * 1000, 2)
+    return found

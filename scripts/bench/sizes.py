@@ -1,0 +1,159 @@
+"""`./dev bench verify|query|scale`: what the size of the ledger does to verification, to answers and to the cost of an event.
+
+Ledgers are built by the application itself, in this process and without HTTP, then served or exported as they are.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from ledger.adapters import datadir
+from ledger.adapters.engine import log_note
+from ledger.adapters.keyfile import read_key
+from ledger.adapters.network import CreatedNetwork
+from ledger.adapters.nodefile import LOG_KEY, event_key_file
+from ledger.adapters.sqlite.store import SqliteStore
+from ledger.app import Application
+from ledger.client.http import NodeClient
+from ledger_node.local import LocalNetwork
+from scripts.bench.bed import make
+from scripts.bench.processes import folder_bytes
+from scripts.bench.workload import AUTHORITY, KEYS, MEMBERS, Workload
+
+BATCH = 100
+BLOCK_SUBMISSIONS = 20
+QUERIES = 60
+
+
+def run(what: str, sizes: list[int]) -> list[dict[str, Any]]:
+    """Rows by ledger size, ascending; the ledger grows from one size to the next."""
+    rows: list[dict[str, Any]] = []
+    folder = Path(tempfile.mkdtemp(prefix="suyuan-bench-"))
+    try:
+        made = make(folder / "network", 0)
+        builder = Builder(made)
+        for size in sorted(sizes):
+            spent, events = builder.grow(size)
+            row: dict[str, Any] = {"events": builder.events, "build_us_per_event": round(spent / max(1, events) * 1e6, 1)}
+            row["disk_bytes_per_event"] = round(folder_bytes(builder.folder) / builder.events)
+            if what == "verify":
+                row.update(_verify(made, folder / f"export-{size}"))
+            elif what == "query":
+                row.update(_query(made, builder))
+            rows.append(row)
+            print("  ".join(f"{name}={value}" for name, value in row.items()), flush=True)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return rows
+
+
+class Builder:
+    """Grows one ledger with the append mix."""
+
+    def __init__(self, made: CreatedNetwork) -> None:
+        self.made, self.folder = made, made.folders[AUTHORITY]
+        signers = {(m, label): read_key(self.folder / event_key_file(m, label)) for m in MEMBERS for label in KEYS}
+        self.workload = Workload(made.genesis.origin, signers)
+        self.events = 0
+        self._log = read_key(self.folder / LOG_KEY)
+        self._is_set_up = False
+
+    def grow(self, events: int) -> tuple[float, int]:
+        """Append until the ledger holds `events`; (CPU seconds of this process over the last tenth, its events)."""
+        app = Application(SqliteStore.open(self.folder / datadir.DATABASE), datadir.load_rules("inline"))
+        try:
+            if not self._is_set_up:
+                for wave in self.workload.setup():
+                    self._block(app, wave)
+                self._is_set_up = True
+            tail, spent = max(BATCH * BLOCK_SUBMISSIONS, events // 10), 0.0
+            counted = 0
+            while self.events < events:
+                submissions = [
+                    self.workload.submission(MEMBERS[n % 4], "office", self.workload.mix(MEMBERS[n % 4], BATCH))
+                    for n in range(BLOCK_SUBMISSIONS)
+                ]
+                started = time.process_time()
+                self._block(app, submissions)
+                if self.events > events - tail:
+                    spent += time.process_time() - started
+                    counted += BATCH * BLOCK_SUBMISSIONS
+            return spent, counted
+        finally:
+            app.close()
+
+    def _block(self, app: Application, submissions: list[Any]) -> None:
+        block, left_out = app.prepare(submissions, time.time_ns() // 1_000_000)
+        if left_out:
+            raise RuntimeError(str(left_out[0][1]))
+        sealed = app.finalize(block)
+        app.commit(log_note(self._log, app.origin, sealed.size, sealed.root))
+        self.events += sum(len(submission.events) for submission in submissions)
+
+
+def _verify(made: CreatedNetwork, export: Path) -> dict[str, Any]:
+    with LocalNetwork(made.folders.values()) as network:
+        _await_certificate(network.nodes[0].url)
+        _ledger("export", "archive", str(made.folders[AUTHORITY]), str(export))
+    row: dict[str, Any] = {}
+    for name, options in (("full", []), ("full_jobs1", ["--jobs", "1"]), ("no_replay", ["--no-replay"])):
+        started = time.perf_counter()
+        document, rss = _ledger("verify", str(export), "--origin", made.genesis.origin, "--no-remember", *options)
+        took = time.perf_counter() - started
+        row[f"{name}_events_per_s"] = round(document["checked"]["events"] / took)
+        row[f"{name}_rss_mb"] = round(rss / 2**20)
+    shutil.rmtree(export)
+    return row
+
+
+def _ledger(*arguments: str) -> tuple[dict[str, Any], int]:
+    """Run the command line; (its JSON document, largest resident memory of one process in bytes)."""
+    import resource
+
+    done = subprocess.run(
+        [sys.executable, "-m", "ledger.cli.main", *arguments, "--json"], capture_output=True, check=False
+    )
+    if done.returncode not in (0, 7):
+        raise RuntimeError(f"ledger {' '.join(arguments)}: {done.stdout.decode()[-500:]} {done.stderr.decode()[-500:]}")
+    return json.loads(done.stdout), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+
+
+def _query(made: CreatedNetwork, builder: Builder) -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    with LocalNetwork(made.folders.values()) as network:
+        _await_certificate(network.nodes[0].url)
+        client = NodeClient(network.nodes[0].url)
+        grant = builder.workload.grants[7]
+        for name, path, query in (
+            ("timeline", ["v1", "datasets", grant.dataset, "timeline"], {"limit": 1000}),
+            ("timeline_proof", ["v1", "datasets", grant.dataset, "timeline"], {"limit": 1000, "proof": "full"}),
+            ("completeness", ["v1", "proofs", "completeness"], {"kind": "dataset", "id": grant.dataset, "begin": 0, "end": 1000}),
+            ("event", ["v1", "streams", "grant", grant.id], {"limit": 1}),
+        ):
+            times = []
+            for _ in range(QUERIES):
+                started = time.perf_counter()
+                answer = client.get_bytes(path, query)
+                times.append(time.perf_counter() - started)
+            times.sort()
+            row[f"{name}_p50_ms"] = round(times[len(times) // 2] * 1000, 1)
+            row[f"{name}_p95_ms"] = round(times[len(times) * 95 // 100] * 1000, 1)
+            row[f"{name}_kb"] = round(len(answer) / 1024)
+    return row
+
+
+def _await_certificate(url: str) -> None:
+    client, until = NodeClient(url), time.monotonic() + 60
+    while time.monotonic() < until:
+        note = client.get_bytes(["v1", "checkpoint"])
+        if note.count("—".encode()) >= 2:
+            return
+        time.sleep(0.1)
+    raise RuntimeError("no certificate")
