@@ -1,7 +1,7 @@
 """Draws the pictures of the documents: docs/pictures/<name>.<language>.svg, each in Chinese and English.
 
-`make_pictures.py` writes them, `--check` says which differ (exit code 1) and writes nothing. Plain SVG without fonts, scripts
-or links, light and dark; a text that would not fit its box is an error here, not a surprise for the reader.
+`make_pictures.py` writes them, `--check` says which differ (exit code 1) and writes nothing. Plain SVG without fonts,
+scripts or links, light and dark; a text that would not fit its box is an error here, not a surprise for the reader.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ Words = tuple[str, str]
 """One text in English and in Chinese."""
 
 STYLE: Final = """
-text{font-family:system-ui,'Noto Sans','Noto Sans CJK SC','PingFang SC','Microsoft YaHei',sans-serif;font-size:13px;fill:#1b2733}
+text{font-family:system-ui,'Noto Sans','Noto Sans CJK SC','PingFang SC','Microsoft YaHei',sans-serif;
+font-size:13px;fill:#1b2733}
 .t{font-weight:600;font-size:14px}.s{fill:#51606e;font-size:12px}.n{font-size:12px;font-weight:600;fill:#fff}
 .box{fill:#f6f8fa;stroke:#8a99a8}.good{fill:#e8f4ec;stroke:#3d8b5c}.key{fill:#eef1fb;stroke:#5566b8}
 .warn{fill:#fdf0e6;stroke:#c2702c}.dot{fill:#5566b8}.line{stroke:#51606e;fill:none;stroke-width:1.5}.head{fill:#51606e}
 .paper{fill:#fff}
-@media (prefers-color-scheme:dark){text{fill:#e4eaf0}.s{fill:#a7b4c0}.box{fill:#1d252d;stroke:#6b7885}.good{fill:#173023;stroke:#5fb583}
+@media (prefers-color-scheme:dark){
+text{fill:#e4eaf0}.s{fill:#a7b4c0}.box{fill:#1d252d;stroke:#6b7885}.good{fill:#173023;stroke:#5fb583}
 .key{fill:#1e2440;stroke:#8f9ee6}.warn{fill:#38240f;stroke:#e09a58}.line{stroke:#a7b4c0}.head{fill:#a7b4c0}.paper{fill:#12181e}}
 """.replace("\n", "")
 
@@ -86,7 +88,9 @@ class Picture:
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {self.width} {self.height}" width="{self.width}" '
             f'height="{self.height}" role="img" aria-labelledby="title" lang="{self.language}">\n'
             f'<title id="title">{title}</title>\n<style>{STYLE}</style>\n<defs>{head}</defs>\n'
-            f'<rect class="paper" width="{self.width}" height="{self.height}"/>\n' + "\n".join(self.parts) + "\n</svg>\n"
+            f'<rect class="paper" width="{self.width}" height="{self.height}"/>\n'
+            + "\n".join(self.parts)
+            + "\n</svg>\n"
         )
 
 
@@ -101,16 +105,32 @@ def life(language: str) -> Picture:
     picture = Picture(920, 330, title, language)
     width, gap, top, bottom = 200, 30, 24, 190
     upper: tuple[tuple[Words, ...], ...] = (
-        (("Business system", "业务系统"), ("reports what it does", "报告所做之事"), ("with data", "只讲行为，不传数据")),
+        (
+            ("Business system", "业务系统"),
+            ("reports what it does", "报告所做之事"),
+            ("with data", "只讲行为，不传数据"),
+        ),
         (("SDK", "SDK"), ("spool on disk, signs", "先落盘，再签名"), ("sends until certified", "重发直至认证")),
-        (("HTTP API of a node", "节点 HTTP 接口"), ("shape, size, member,", "核对格式、大小、"), ("signature", "成员与签名")),
+        (
+            ("HTTP API of a node", "节点 HTTP 接口"),
+            ("shape, size, member,", "核对格式、大小、"),
+            ("signature", "成员与签名"),
+        ),
         (("Sequencer", "排序节点"), ("puts submissions", "把各部门的提交"), ("into one order", "排成同一次序")),
     )
     lower: tuple[tuple[Words, ...], ...] = (
         (("Receipt", "回执"), ("verdict and proof,", "裁决连同证明，"), ("checked without a node", "离线即可核验")),
         (("Certificate", "法定联署"), ("more than two thirds", "超过三分之二联署"), ("→ certified", "→ 已认证")),
-        (("Followers", "跟随节点"), ("execute every block", "逐块重新执行，"), ("again, then cosign", "结果一致才联署")),
-        (("Rules decide, node stores", "规则裁决，节点入库"), ("one transaction", "一个事务，一次落盘"), ("→ committed", "→ 已提交")),
+        (
+            ("Followers", "跟随节点"),
+            ("execute every block", "逐块重新执行，"),
+            ("again, then cosign", "结果一致才联署"),
+        ),
+        (
+            ("Rules decide", "规则裁决"),
+            ("stored in one transaction", "一个事务落盘入库"),
+            ("→ committed", "→ 已提交"),
+        ),
     )
     for place, texts in enumerate(upper):
         picture.box(20 + place * (width + gap), top, width, *texts, kind="box" if place else "key")
@@ -137,9 +157,17 @@ def completeness(language: str) -> Picture:
     title = ("How a completeness proof hangs together", "完整性证明的环环相扣")
     picture = Picture(920, 440, title, language)
     chain: tuple[tuple[Words, Words, str], ...] = (
-        (("Certificate", "法定联署"), ("signed by more than two thirds of the cosigners", "超过三分之二联署方的签名"), "good"),
+        (
+            ("Certificate", "法定联署"),
+            ("signed by more than two thirds of the cosigners", "超过三分之二联署方的签名"),
+            "good",
+        ),
         (("Checkpoint", "检查点"), ("origin, number of leaves, root hash", "网络标识、叶数、根哈希"), "key"),
-        (("Block header", "区块头"), ("the last leaf: holds the root of the state map", "最后一叶：载有状态映射的根"), "box"),
+        (
+            ("Block header", "区块头"),
+            ("the last leaf: holds the root of the state map", "最后一叶：载有状态映射的根"),
+            "box",
+        ),
         (("State map", "状态映射"), ("dataset ga/hukou: 5 records, root r", "数据集 ga/hukou：5 条记录，根 r"), "box"),
         (("Stream", "事件流"), ("the tree over exactly these records", "恰由这些记录构成的树"), "box"),
     )
@@ -160,9 +188,11 @@ def completeness(language: str) -> Picture:
     for number in range(5):
         x = 40 + number * 82
         picture.arrow((240, top + 4 * step + 52), (x + 36, 384))
-        record = (f"record {number + 1}", f"记录 {number + 1}")
+        record = (f"no. {number + 1}", f"第{number + 1}条")
         picture.box(x, 386, 72, record, kind="warn" if number == 3 else "box", height=34)
-    picture.text(462, 392, ("leave one out, add, change or move one:", "漏一条、添一条、改一条、换一处："), "s", 440, "start")
+    picture.text(
+        462, 392, ("leave one out, add, change or move one:", "漏一条、添一条、改一条、换一处："), "s", 440, "start"
+    )
     picture.text(462, 412, ("the root is another, and the proof fails", "根即不同，证明不成立"), "t", 440, "start")
     return picture
 
@@ -172,12 +202,50 @@ def trust(language: str) -> Picture:
     title = ("Who trusts whom, and who checks", "谁信任谁，谁来核验")
     picture = Picture(920, 400, title, language)
     picture.box(30, 30, 230, ("Department", "部门"), ("signs its own events", "为自己的事件签名"), kind="key")
-    picture.box(345, 30, 230, ("Sequencer", "排序节点"), ("trusted for nothing", "无须信任"), ("can delay or stop", "能拖延、能停摆"))
-    picture.box(660, 30, 230, ("Followers", "跟随节点"), ("trusted for nothing alone", "单个无须信任"), ("recompute, then cosign", "重新计算，一致才联署"))
-    picture.box(345, 170, 230, ("Ledger", "账本"), ("log, streams, state", "日志、事件流、状态"), ("+ certificates", "＋法定联署"), kind="good")
+    picture.box(
+        345,
+        30,
+        230,
+        ("Sequencer", "排序节点"),
+        ("trusted for nothing", "无须信任"),
+        ("can delay or stop", "能拖延、能停摆"),
+    )
+    picture.box(
+        660,
+        30,
+        230,
+        ("Followers", "跟随节点"),
+        ("trusted for nothing alone", "单个无须信任"),
+        ("recompute, then cosign", "重新计算，一致才联署"),
+    )
+    picture.box(
+        345,
+        170,
+        230,
+        ("Ledger", "账本"),
+        ("log, streams, state", "日志、事件流、状态"),
+        ("+ certificates", "＋法定联署"),
+        kind="good",
+    )
     picture.box(30, 300, 230, ("Department", "部门"), ("keeps its receipt", "自留回执"), kind="key")
-    picture.box(345, 300, 230, ("Auditor", "审计人员"), ("recomputes everything,", "全部重新计算，"), ("offline", "离线"), kind="warn")
-    picture.box(660, 300, 230, ("Regulator", "监管人员"), ("asks any node,", "询问任一节点，"), ("checks the proof", "核验答案所附证明"), kind="warn")
+    picture.box(
+        345,
+        300,
+        230,
+        ("Auditor", "审计人员"),
+        ("recomputes everything,", "全部重新计算，"),
+        ("offline", "离线"),
+        kind="warn",
+    )
+    picture.box(
+        660,
+        300,
+        230,
+        ("Regulator", "监管人员"),
+        ("asks any node,", "询问任一节点，"),
+        ("checks the proof", "核验答案所附证明"),
+        kind="warn",
+    )
     picture.arrow((260, 56), (343, 56))
     picture.text(302, 48, ("submits", "提交"), "s", 84)
     picture.arrow((575, 56), (658, 56))
@@ -185,7 +253,7 @@ def trust(language: str) -> Picture:
     picture.arrow((460, 100), (460, 168))
     picture.text(470, 138, ("orders", "排序"), "s", 120, "start")
     picture.arrow((775, 100), (775, 205), (577, 205))
-    picture.text(785, 150, ("more than two thirds", "超过三分之二"), "s", 130, "start")
+    picture.text(785, 150, ("more than 2/3", "超过三分之二"), "s", 130, "start")
     picture.text(785, 168, ("cosign", "联署"), "s", 130, "start")
     picture.arrow((345, 205), (145, 205), (145, 298))
     picture.text(155, 262, ("receipt", "回执"), "s", 160, "start")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ledger.adapters.memory import MemoryStore
+from ledger.adapters.sqlite.reader import SqliteReader
 from ledger.adapters.sqlite.store import SqliteStore
 from ledger.core.buckets import bucket_leaf_hash
 from ledger.core.hashing import sha256
@@ -150,7 +152,9 @@ class StoreConformance:
         network = Network(stores.create())
         for size in (700, 3, 900, 1, 900, 40, 333):
             events = [
-                network.event(refs={"dataset": f"ga/d{n % 3}"}, writes={f"use/ga/{n % 400}": {"n": n}}, text="依申请核验")
+                network.event(
+                    refs={"dataset": f"ga/d{n % 3}"}, writes={f"use/ga/{n % 400}": {"n": n}}, text="依申请核验"
+                )
                 for n in range(size)
             ]
             network.block([network.submission("ga", events)])
@@ -209,7 +213,9 @@ def compare(store: Store, network: Network) -> None:
     assert tree.leaves() == b"".join(bucket_leaf_hash(packed) for packed in buckets)
     assert list(store.read_buckets([10**6])) == [b""]
     names = [*model.objects, "use/never/written"]
-    live = {key: parse_object_value(model.rows[object_key(key)].value)[1] for key in model.objects if model.objects[key]}
+    live = {
+        key: parse_object_value(model.rows[object_key(key)].value)[1] for key in model.objects if model.objects[key]
+    }
     assert store.read_objects(names) == live
     ids = [*model.events, ("gx", "01a1b2c3-0000-7000-8000-000000000000")]
     assert store.find_events(ids) == model.events
@@ -257,7 +263,10 @@ class SqliteOpener:
         return self._store
 
     def certificates(self) -> dict[int, bytes]:
-        return dict(self._store._connection.execute("SELECT size, note FROM certificates"))
+        with contextlib.closing(SqliteReader(self.path)) as reader, reader.snapshot() as snap:
+            found = snap.latest_certificate()
+            assert found == snap.certificate(0)
+            return dict([found])
 
     def close(self) -> None:
         if self._store is not None:

@@ -152,11 +152,16 @@ def acknowledged(operations: Sequence[Operation]) -> int:
 
 def unsynced(operations: Sequence[Operation]) -> list[int]:
     """Numbers of operations whose file was not synced after them."""
-    synced = {name: max([-1, *(n for n, op in enumerate(operations) if (op.kind, op.name) == ("sync", name))]) for name in NAMES}
+    synced = {
+        name: max([-1, *(n for n, op in enumerate(operations) if (op.kind, op.name) == ("sync", name))])
+        for name in NAMES
+    }
     return [n for n, op in enumerate(operations) if op.kind in ("write", "truncate") and n > synced[op.name]]
 
 
-def check_image(folder: Path, disk: Disk, operations: Sequence[Operation], roots: dict[int, str], *, deep: bool) -> None:
+def check_image(
+    folder: Path, disk: Disk, operations: Sequence[Operation], roots: dict[int, str], *, deep: bool
+) -> None:
     """The image opens at an acknowledged head or one block later."""
     disk.write_to(folder)
     path = folder / NAMES[0]

@@ -187,7 +187,7 @@ class TinySource:
     rows: list[tuple[bytes, bytes]] | None = None
     bundles: dict[Digest, bytes] = field(default_factory=lambda: dict(BUNDLES))
     blocks_a_piece: int = 3
-    claimed_head: int | None = None
+    claimed_head: tuple[int, int] | None = None
     name: str = "tiny"
     is_live: bool = False
 
@@ -209,7 +209,7 @@ class TinySource:
             notes = self.notes if number == count - 1 else []
             yield MemoryPiece(f"piece {number}", PieceData(blocks, notes))
 
-    def head(self) -> int | None:
+    def head(self) -> tuple[int, int] | None:
         """See `LedgerSource`."""
         return self.claimed_head
 

@@ -65,7 +65,12 @@ def _document(**changes: object) -> bytes:
         {"head": {"height": 1}},
         {"extra": 1},
         {"files": {"genesis.json": {"bytes": 1, "sha256": HASH}, "segments/000001.gz": {"bytes": 1, "sha256": HASH}}},
-        {"files": {"genesis.json": {"bytes": 1, "sha256": HASH}, "certificates/000000.gz": {"bytes": 1, "sha256": HASH}}},
+        {
+            "files": {
+                "genesis.json": {"bytes": 1, "sha256": HASH},
+                "certificates/000000.gz": {"bytes": 1, "sha256": HASH},
+            }
+        },
         {"files": {"genesis.json": {"bytes": 1, "sha256": "x"}}},
         {"files": {"genesis.json": {"bytes": -1, "sha256": HASH}}},
         {"files": {"genesis.json": 1}},

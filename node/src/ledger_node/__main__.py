@@ -10,7 +10,9 @@ import argparse
 import asyncio
 import contextlib
 import os
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import uvicorn
@@ -21,6 +23,7 @@ from ledger.adapters.keyfile import read_key
 from ledger.core.keys import Signer
 from ledger.errors import LedgerError
 from ledger_node.http.app import create_app
+from ledger_node.http.server import server_config
 from ledger_node.logs import configure_logs
 from ledger_node.settings import Settings, load_settings
 from ledger_node.wiring import Node, NodeOptions
@@ -49,24 +52,25 @@ def _optional(path: Path) -> Signer | None:
     return read_key(path) if path.exists() else None
 
 
+class _Server(uvicorn.Server):
+    """uvicorn without its own signal handling, which ends the process before the node could write what it accepted."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Nothing: `serve` handles signals."""
+        yield
+
+    def stop(self) -> None:
+        """Stop answering; a second signal does not hurry it."""
+        self.should_exit = True
+
+
 async def serve(node: Node, settings: Settings, data_dir: Path) -> int:
     """Answer until told to stop; a node that may not write any more goes on answering readers."""
     app = create_app(node, settings, token_file=data_dir / datadir.TOKEN)
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app,
-            host=settings.http.host,
-            port=settings.http.port,
-            loop="uvloop",
-            http="httptools",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            date_header=False,
-            timeout_graceful_shutdown=10,
-            backlog=512,
-        )
-    )
+    server = _Server(server_config(app, settings))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, server.stop)
     task = asyncio.create_task(server.serve())
     while not server.started and not task.done():
         await asyncio.sleep(0.01)
@@ -93,9 +97,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     try:
         node.start()
-        with contextlib.suppress(KeyboardInterrupt):
-            return uvloop.run(serve(node, settings, given.data_dir))
-        return 0
+        return uvloop.run(serve(node, settings, given.data_dir))
     finally:
         node.close()
 

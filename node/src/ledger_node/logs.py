@@ -39,7 +39,7 @@ def configure_logs(level: str = "info", stream: BinaryIO | None = None) -> None:
     # Libraries log through the standard logger; their lines become objects too.
     root = logging.getLogger()
     root.handlers[:] = [_Forward()]
-    root.setLevel(max(LEVELS[level], logging.INFO))
+    root.setLevel(max(LEVELS[level], logging.WARNING))
 
 
 def drop_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

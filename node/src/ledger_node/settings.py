@@ -123,18 +123,22 @@ def load_settings(file: Path | None, environment: Mapping[str, str], flags: Mapp
     _merge(values, origins, _read_environment(environment), "environment")
     _merge(values, origins, _read_flags(flags or {}), "flag")
     try:
-        return Loaded(Settings.model_validate(values), origins)
+        settings = Settings.model_validate(values)
     except ValidationError as error:
-        faults = [
-            {
-                "key": ".".join(str(part) for part in fault["loc"][:2]),
-                "origin": origins.get(".".join(str(part) for part in fault["loc"][:2]), "default"),
-                "reason": fault["msg"],
-            }
-            for fault in error.errors(include_url=False, include_context=False, include_input=False)
-        ]
+        faults = [_fault(fault["loc"], fault["type"], fault["msg"], origins) for fault in error.errors()]
         text = "; ".join(f"{fault['key']} ({fault['origin']}): {fault['reason']}" for fault in faults)
         raise MalformedError("settings", text, faults=faults) from None
+    return Loaded(settings, {name: origin for name, origin in origins.items() if "." in name})
+
+
+def _fault(place: tuple[int | str, ...], kind: str, message: str, origins: Mapping[str, str]) -> dict[str, str]:
+    """One refused setting: its key, where it came from, and why."""
+    key = ".".join(str(part) for part in place[:2])
+    return {
+        "key": key,
+        "origin": origins.get(key, "default"),
+        "reason": "no such setting" if kind == "extra_forbidden" else message,
+    }
 
 
 def is_loopback(host: str) -> bool:
@@ -162,6 +166,7 @@ def _merge(
 ) -> None:
     for section, entries in new.items():
         values.setdefault(section, {}).update(entries)
+        origins.setdefault(section, origin)
         origins.update((f"{section}.{name}", origin) for name in entries)
 
 

@@ -18,6 +18,7 @@ from typing import BinaryIO, Protocol
 
 from ledger import archiveformat as form
 from ledger.archiveformat import GENESIS, MANIFEST, ListedFile, Manifest
+from ledger.core.genesis import parse_genesis
 from ledger.core.hashing import Digest
 from ledger.errors import ConflictError, LedgerError, MalformedError, NotFoundError, UnavailableError
 from ledger.limits import MANIFEST_BYTES_MAX, SEGMENT_BYTES_MAX
@@ -201,9 +202,9 @@ class ArchiveSource:
             found = listed.get(notes)
             yield ArchivePiece(self.files, name, listed[name], None if found is None else notes, found)
 
-    def head(self) -> int | None:
+    def head(self) -> tuple[int, int] | None:
         """See `LedgerSource`."""
-        return self.manifest.height
+        return self.manifest.height, self.manifest.size
 
     def events_hint(self) -> int | None:
         """About how many leaves there are, for a progress bar."""
@@ -221,7 +222,10 @@ class ArchiveSource:
             yield from zip(items[::2], items[1::2], strict=True)
 
     def inspect(self) -> Iterator[Finding | Gap]:
-        """Files that the manifest does not list, and listed ones that nothing above has read."""
+        """Files that the manifest does not list, listed ones that nothing above has read, and the manifest's origin."""
+        origin = parse_genesis(self.genesis()).origin
+        if origin != self.manifest.origin:
+            yield Finding("manifest", BYTES, None, None, None, "origin", origin, self.manifest.origin, MANIFEST)
         for name in self.files.names():
             if name not in self.manifest.files:
                 yield Finding("file-unlisted", BYTES, place=name)

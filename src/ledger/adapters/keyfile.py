@@ -83,10 +83,6 @@ def read_key(path: Path, passphrase: bytes | None = None) -> Ed25519Signer:
     return Ed25519Signer(key.private_bytes_raw())
 
 
-load_signer = read_key
-"""The same, by the name that a node's start uses."""
-
-
 def write_secret(path: Path, data: bytes) -> None:
     """Write `data` to the new file `path`, mode 0600 whatever the umask, file and folder fsynced."""
     try:

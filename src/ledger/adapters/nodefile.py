@@ -33,7 +33,7 @@ KEYS: Final = "keys"
 EVENT_KEY: Final = "event"
 COSIGN_KEY: Final = f"{KEYS}/cosign.key"
 LOG_KEY: Final = f"{KEYS}/log.key"
-TOKEN: Final = "token"
+TOKEN: Final = "token"  # noqa: S105 - the name of the file
 SETTINGS_BYTES_MAX: Final = 256 * 1024
 HOST_DEFAULT: Final = "127.0.0.1"
 
@@ -80,7 +80,9 @@ def read_settings(data_dir: Path) -> NodeSettings:
         with path.open("rb") as file:
             data = file.read(SETTINGS_BYTES_MAX + 1)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise NotFoundError("data-dir", "not a node's data directory: it has no node.toml", path=str(data_dir)) from error
+        raise NotFoundError(
+            "data-dir", "not a node's data directory: it has no node.toml", path=str(data_dir)
+        ) from error
     if len(data) > SETTINGS_BYTES_MAX:
         raise MalformedError("node-settings", "too large", file=str(path), limit=SETTINGS_BYTES_MAX)
     try:
@@ -91,7 +93,9 @@ def read_settings(data_dir: Path) -> NodeSettings:
     role, peers = node.get("role", "sequencer"), node.get("peers", [])
     host, port = http.get("host", HOST_DEFAULT), http.get("port")
     if not isinstance(port, int) or not 0 < port < 65_536 or not isinstance(host, str):
-        raise MalformedError("node-settings", "http.host and http.port do not say where the node answers", file=str(path))
+        raise MalformedError(
+            "node-settings", "http.host and http.port do not say where the node answers", file=str(path)
+        )
     if not isinstance(role, str) or not isinstance(peers, list) or not all(isinstance(peer, str) for peer in peers):
         raise MalformedError("node-settings", "node.role or node.peers has another type", file=str(path))
     return NodeSettings(role, tuple(peers), host, port)

@@ -28,6 +28,7 @@ V = TypeVar("V")
 CACHE_BYTES = 48 * 1024 * 1024  # of each of the two generations of one kind
 ENTRY_BYTES = 250  # what Python adds to the bytes of an entry
 SELECT_MAX = 500  # keys of one query
+UUID_CHARS = 36
 
 _SCHEMA = """
 CREATE TABLE rows (key BLOB PRIMARY KEY, value BLOB NOT NULL, range BLOB NOT NULL) WITHOUT ROWID;
@@ -56,6 +57,8 @@ class WriteBack(Generic[K, V]):
         cache_bytes: int,
     ) -> None:
         self._connection, self._to_row, self._from_row, self._cost = connection, to_row, from_row, cost
+        self.to_key: Callable[[K], Any] = _same
+        self.from_key: Callable[[Any], K] = _same
         self._bytes_max = cache_bytes
         marks = ", ".join("?" * (columns + 1))
         self._insert = f"INSERT OR REPLACE INTO {table} VALUES ({marks})"  # noqa: S608 - names of our own
@@ -101,10 +104,10 @@ class WriteBack(Generic[K, V]):
 
     def _load(self, missing: list[K], found: dict[K, V]) -> None:
         for first in range(0, len(missing), SELECT_MAX):
-            wanted = missing[first : first + SELECT_MAX]
+            wanted = list(map(self.to_key, missing[first : first + SELECT_MAX]))
             marks = ",".join("?" * len(wanted))
-            for key, *columns in self._connection.execute(f"{self._select}({marks})", wanted):
-                value = self._from_row(*columns)
+            for stored, *columns in self._connection.execute(f"{self._select}({marks})", wanted):
+                key, value = self.from_key(stored), self._from_row(*columns)
                 found[key] = self._young[key] = value
                 self._bytes += self._cost(value)
 
@@ -113,8 +116,8 @@ class WriteBack(Generic[K, V]):
         young, dirty = self._young, self._dirty
         cold = {key: value for key, value in self._old.items() if key in dirty and key not in young}
         if cold:
-            to_row = self._to_row
-            self._connection.executemany(self._insert, [(key, *to_row(value)) for key, value in cold.items()])
+            to_key, to_row = self.to_key, self._to_row
+            self._connection.executemany(self._insert, [(to_key(key), *to_row(value)) for key, value in cold.items()])
             dirty.difference_update(cold)
             self.spilled = True
             if self.on_spill is not None:
@@ -145,9 +148,12 @@ class ScratchState:
         self._buckets: WriteBack[int, bytes] = WriteBack(
             self._db, "buckets", 1, lambda value: (value,), lambda value: value, _bytes_cost, cache_bytes
         )
-        self._events: WriteBack[str, bytes] = WriteBack(
+        self._events: WriteBack[tuple[str, str], bytes] = WriteBack(
             self._db, "events", 1, lambda value: (value,), lambda value: value, _bytes_cost, cache_bytes
         )
+        # Stored by id first: ids begin with their time, so that new ones go to the end of the table.
+        self._events.to_key = lambda name: name[1] + name[0]
+        self._events.from_key = lambda stored: (stored[UUID_CHARS:], stored[:UUID_CHARS])
         self._events.on_spill = self._events_spilled
         self._newest_spilled = ""
         self._joining: set[Stream] = set()
@@ -186,16 +192,15 @@ class ScratchState:
 
     def find_events(self, ids: Collection[tuple[str, str]]) -> dict[tuple[str, str], list[Digest]]:
         """See `DecideView`."""
-        names = {f"{event_id}{member}": (member, event_id) for member, event_id in ids}
         return {
-            names[name]: [Digest(value[at : at + DIGEST_BYTES]) for at in range(0, len(value), DIGEST_BYTES)]
-            for name, value in self._find_events(names).items()
+            name: [Digest(value[at : at + DIGEST_BYTES]) for at in range(0, len(value), DIGEST_BYTES)]
+            for name, value in self._find_events(ids).items()
         }
 
-    def _find_events(self, names: Collection[str]) -> dict[str, bytes]:
-        # Ids begin with their time: what is newer than everything that was written out can only be in memory.
+    def _find_events(self, names: Collection[tuple[str, str]]) -> dict[tuple[str, str], bytes]:
+        # What is newer than everything that was written out can only be in memory.
         newest = self._newest_spilled
-        return self._events.get_many(names, on_disk=lambda name: name <= newest)
+        return self._events.get_many(names, on_disk=lambda name: name[1] <= newest)
 
     def missing_streams(self, streams: Collection[Stream]) -> set[Stream]:
         """See `DecideView`."""
@@ -237,7 +242,11 @@ class ScratchState:
         self._objects.put_many(objects.items())
         self._set_timers(timers)
         self.add_events(
-            (item.member, item.event.id, item.event.hash) for item in decision.items if item.event is not None
+            [
+                (item.member, item.event.fields["id"], item.event.hash)
+                for item in decision.items
+                if item.event is not None
+            ]
         )
 
     def sealed(self, sealed: Sealed) -> None:
@@ -249,9 +258,9 @@ class ScratchState:
 
     def add_events(self, events: Iterable[EventEntry]) -> None:
         """See `Scratch`."""
-        added: dict[str, bytes] = {}
+        added: dict[tuple[str, str], bytes] = {}
         for member, event_id, digest in events:
-            name = f"{event_id}{member}"
+            name = member, event_id
             added[name] = added[name] + digest if name in added else digest
         for name, value in self._find_events(added).items():
             added[name] = value + added[name]
@@ -272,12 +281,17 @@ class ScratchState:
             self._timers += len(armed)
             self._db.executemany("INSERT OR REPLACE INTO timers VALUES (?, ?)", armed)
 
-    def _events_spilled(self, cold: dict[str, bytes]) -> None:
-        self._newest_spilled = max(self._newest_spilled, *cold)
+    def _events_spilled(self, cold: dict[tuple[str, str], bytes]) -> None:
+        self._newest_spilled = max(self._newest_spilled, max(event_id for _, event_id in cold))
+
+
+def _same(key: Any) -> Any:
+    return key
 
 
 def _row_cost(row: StateRow) -> int:
-    return len(row.value) + len(row.range) + ENTRY_BYTES
+    # A stream's row keeps its compact range in parsed form too, an object for each hash.
+    return len(row.value) + 4 * len(row.range) + 2 * ENTRY_BYTES
 
 
 def _bytes_cost(value: bytes) -> int:

@@ -131,9 +131,9 @@ class DataDirectorySource:
             yield StoredPiece(self._path, first, last)
             first = last + 1
 
-    def head(self) -> int | None:
+    def head(self) -> tuple[int, int] | None:
         """See `LedgerSource`."""
-        return self._snap.head_height
+        return self._snap.head_height, self._snap.head_size
 
     def events_hint(self) -> int | None:
         """About how many leaves there are, for a progress bar."""
@@ -217,7 +217,7 @@ class NodeSource:
         except NotFoundError:
             return b""
 
-    def head(self) -> int | None:
+    def head(self) -> tuple[int, int] | None:
         """See `LedgerSource`."""
         return None
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from ledger.cli.command import command, option
+from ledger.cli.event import rulebook_of
 from ledger.cli.eventinput import INPUT_BYTES_MAX, check_event, from_flags, mint_event, parse_events
 from ledger.cli.exits import Exit
 from ledger.cli.output import Console
@@ -27,7 +28,7 @@ from ledger.cli.session import (
     read_input,
 )
 from ledger.cli.settings import SettingError, Settings
-from ledger.cli.verdicts import Rulebook, verdict_lines
+from ledger.cli.verdicts import verdict_lines
 from ledger.errors import MalformedError
 
 if TYPE_CHECKING:
@@ -137,10 +138,7 @@ def _origin(client: NodeClient) -> str:
 def ledger_now(status: dict[str, Any]) -> int:
     """Unix ms that new ids start from: the wall clock, or the clock of a network with simulated time."""
     if status.get("clock") == "scenario":
-        from ledger.core.ident import parse_time
-
-        block_time = status.get("time")
-        return block_time if isinstance(block_time, int) else parse_time(block_time)
+        return int(status["time"])
     return time.time_ns() // 1_000_000
 
 
@@ -177,7 +175,7 @@ def _tell(
     }
     if receipt is not None:
         document["receipt"] = receipt
-    rulebook = Rulebook(console.language, lambda: client.get_json(("v1", "rulebooks")))
+    rulebook = rulebook_of(console, client)
     lines: list[str] = []
     for each in recorded[:SHOWN_MAX]:
         lines += [

@@ -51,6 +51,17 @@ class _Page:
         usage = " ".join((ctx.command_path, *_usage_pieces(ctx)))
         return page(texts, path, usage, sections, min(screen_columns(console.out, console.environment) or 80, 100))
 
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:  # noqa: ARG002 - click\'s signature
+        """`--help`, whose page is the command's result."""
+        return click.Option(["-h", "--help"], is_flag=True, is_eager=True, expose_value=False, callback=_show_page)
+
+
+def _show_page(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        text = ctx.get_help()
+        (ctx.find_object(Console) or Console()).result({"help": text}, text)
+        ctx.exit()
+
 
 class Command(_Page, click.Command):
     """A command; its callback is given what its options say."""
@@ -80,11 +91,11 @@ class LazyGroup(_Page, click.Group):
         self.table = table
         self.params.extend(_global_options())
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click\'s signature
         """Names, in the order of the table."""
         return list(self.table)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click\'s signature
         """The command of this name, imported now."""
         return None if cmd_name not in self.table else load(cmd_name, self.table[cmd_name])
 

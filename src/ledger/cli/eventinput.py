@@ -13,9 +13,7 @@ from typing import Any, Final
 
 from ledger.cli.settings import SettingError
 
-NAMES: Final = frozenset(
-    ("kind", "refs", "body", "time", "id", "intent", "data_subjects", "commitments")
-)
+NAMES: Final = frozenset(("kind", "refs", "body", "time", "id", "intent", "data_subjects", "commitments"))
 INPUT_BYTES_MAX: Final = 256 * 1024 * 1024
 EVENTS_MAX: Final = 1_000_000
 
@@ -74,7 +72,9 @@ def check_event(event: object, where: str) -> dict[str, Any]:
         raise SettingError("event-input", "an event is a JSON object", file=where)
     unknown = sorted(set(event) - NAMES)
     if unknown or not isinstance(event.get("kind"), str):
-        raise SettingError("event-input", "kind is missing, or names are unknown", file=where, unknown=", ".join(unknown))
+        raise SettingError(
+            "event-input", "kind is missing, or names are unknown", file=where, unknown=", ".join(unknown)
+        )
     refs, body = event.get("refs", {}), event.get("body", {})
     if not isinstance(refs, dict) or not isinstance(body, dict):
         raise SettingError("event-input", "refs and body are objects", file=where)

@@ -27,7 +27,11 @@ GLOBAL_OPTIONS: Final = (
 
 
 def page(
-    texts: Texts, path: str, usage: str, sections: Iterable[tuple[str, Sequence[tuple[str, str]]]], columns: int = COLUMNS
+    texts: Texts,
+    path: str,
+    usage: str,
+    sections: Iterable[tuple[str, Sequence[tuple[str, str]]]],
+    columns: int = COLUMNS,
 ) -> str:
     """A help page: usage, description of `path`, then titled lists of (name, text)."""
     lines = [f"{texts.text('usage', catalogue_name='help')}: {usage}", ""]

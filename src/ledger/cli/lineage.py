@@ -20,29 +20,21 @@ from ledger.cli.tables import screen_columns, table
 def show(console: Console, dataset: str, direction: str, depth: int, **connection: str | None) -> None:
     """Show the lineage of a dataset."""
     client = open_client(console, open_settings(console, connection))
-    document = client.get_json(
-        ("v1", "datasets", dataset, "lineage"), {"direction": direction, "depth": depth}
-    )
-    edges = [edge for edge in document.get("edges", []) if isinstance(edge, dict)]
-    nodes = {str(node.get("id")): node for node in document.get("nodes", []) if isinstance(node, dict)}
-    rows = [_row(edge) for edge in edges]
-    head = [console.text(f"lineage.{name}") for name in ("from", "to", "by", "event", "outcome")]
+    document = client.get_json(("v1", "datasets", dataset, "lineage"), {"direction": direction, "depth": depth})
+    edges, nodes = document.get("edges", []), document.get("nodes", [])
+    columns = screen_columns(console.out, console.environment)
     lines = [console.text("lineage.counts", nodes=len(nodes), edges=len(edges), depth=depth)]
-    if rows:
-        lines += ["", table(rows, head, screen_columns(console.out, console.environment))]
-    if document.get("truncated") or document.get("hidden"):
+    if nodes:
+        head = [console.text(f"lineage.{name}") for name in ("depth", "node", "status")]
+        lines += ["", table([_node(node) for node in nodes], head, columns)]
+    if edges:
+        head = [console.text(f"lineage.{name}") for name in ("from", "to", "by", "seq")]
+        lines += ["", table([(edge["from"], edge["to"], edge["via"], edge["seq"]) for edge in edges], head, columns)]
+    if document.get("truncated"):
         lines.append(console.text("lineage.cut"))
     console.result({"node": client.url, **document}, "\n".join(lines))
 
 
-def _row(edge: dict[str, Any]) -> tuple[object, ...]:
-    def first(*names: str) -> object:
-        return next((edge[name] for name in names if edge.get(name)), "")
-
-    return (
-        first("from", "source", "parent"),
-        first("to", "target", "child"),
-        first("kind", "type", "label"),
-        first("event", "id", "seq"),
-        first("outcome"),
-    )
+def _node(node: dict[str, Any]) -> tuple[object, ...]:
+    held = node.get("object") or {}
+    return f"{node.get('depth', 0):+d}", f"{node.get('kind', '')}/{node.get('id', '')}", held.get("status", "")

@@ -91,8 +91,7 @@ def _dispatch(arguments: list[str], console: Console) -> None:
         with root().make_context("ledger", arguments, obj=console) as ctx:
             ctx.command.invoke(ctx)
     except click.exceptions.Exit as error:
-        console.exit = Exit(error.exit_code) if error.exit_code in Exit else Exit.OPERATIONAL
-        return
+        console.exit = Exit.OK if error.exit_code == 0 else Exit.OPERATIONAL
     except click.exceptions.Abort:
         console.err.write("\n")
         console.exit = Exit.INTERRUPTED
@@ -111,7 +110,7 @@ def _dispatch(arguments: list[str], console: Console) -> None:
         raise
     except OSError as error:
         console.exit = tell(console, from_os(error), Exit.OPERATIONAL)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the last resort: a defect is told as one, with its trace
         import traceback
 
         traceback.print_exc(file=console.err)
@@ -132,7 +131,7 @@ def _tell_usage(console: Console, error: click.UsageError) -> None:
     from ledger.cli.problems import tell
     from ledger.cli.usage import as_error
 
-    told = as_error(console.texts, error)
+    told = as_error(error)
     if told is None:  # a group without a command: its help is the answer
         context = error.ctx
         text = context.get_help() if context is not None else ""

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Final, TextIO
 
 from ledger.cli.exits import Exit
-from ledger.cli.texts import Texts, choose_language
+from ledger.cli.texts import Texts, choose_language, fill
 
 _COLOURS: Final = {"red": "31", "green": "32", "yellow": "33", "bold": "1", "dim": "2"}
 
@@ -56,7 +56,8 @@ class Console:
 
     def text(self, key: str, /, **values: object) -> str:
         """A text of the catalogue `cli`."""
-        return self.texts.text(key, **values)
+        found = self.texts.find(key)
+        return key if found is None else fill(found, values)
 
     # --- stdout ------------------------------------------------------------------------------------------------------
 

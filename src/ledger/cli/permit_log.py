@@ -18,7 +18,7 @@ import io
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -139,12 +139,13 @@ def statements(log: PermitLog) -> Iterator[Statement]:
         ordered = sorted(rows, key=lambda task: (task.time, task.line))
         owner = slug(ordered[0].group)
         refs = {"dataset": f"{owner}/{DATASET}", "case": f"{owner}/{slug(name)}"}
-        before = ordered[0].group
+        before = ordered[0]
         for at, task in enumerate(ordered):
-            if task.group != before:
+            if task.group != before.group:
+                # Whoever did the task before handed the record on; when, is known from the next task only.
                 handed = {**refs, "party": slug(task.group)}
-                yield _statement(slug(before), handed, "share", task, task.time)
-                before = task.group
+                yield replace(_statement(slug(before.group), handed, "share", task, task.time), person=before.person)
+            before = task
             yield _statement(slug(task.group), refs, "use" if at else "collect", task, task.time)
         last = ordered[-1]
         if last.end is not None:

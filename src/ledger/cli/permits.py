@@ -22,7 +22,7 @@ from ledger.cli.exits import Exit
 from ledger.cli.output import Console
 from ledger.cli.progress import Progress
 from ledger.cli.session import node_options, open_client, open_settings
-from ledger.cli.settings import Settings, SettingError, state_folder
+from ledger.cli.settings import SettingError, Settings, state_folder
 from ledger.cli.tables import table
 from ledger.errors import LedgerError, NotFoundError
 
@@ -157,8 +157,14 @@ class _Sender:
             return parse_appended(self._client.send(submit(framed, ack=self._ack)))
         if self._token is None:
             raise SettingError("no-signer-member", "no key of this member and no token", member=member)
+        # The node mints id and salt of what it signs.
         items = [
-            {**{name: value for name, value in event.fields.items() if name != "v"}, "body": event.content}
+            {
+                "kind": event.kind,
+                "refs": event.fields["refs"],
+                "time": event.fields["time"],
+                "body": {name: value for name, value in event.content.items() if name != "salt"},
+            }
             for event in events
         ]
         return parse_appended(self._client.send(append_json(items, member, self._token, ack=self._ack)))

@@ -42,13 +42,12 @@ def sentences(texts: Texts, error: LedgerError) -> tuple[str, str]:
         family = texts.find(f"family.{_family(error)}", "errors") or _family(error)
         # The message is English and written for the reader of a log; the family says the same in his language.
         pattern = f"{family}: {safe(error.message)}" if texts.language == "en" else f"{family}（{safe(error.message)}）"
-    what = fill(pattern, evidence)
-    rest = [f"{name}={value}" for name, value in evidence.items() if f"{{{name}}}" not in pattern and value]
-    if rest:
-        what = f"{what} ({', '.join(rest)})"
     advice = texts.find(f"{error.code}.do", "errors") or texts.find(f"family.{_family(error)}.do", "errors") or ""
     # A line of advice that speaks of something this error does not know is left out.
     known = [line for line in fill(advice, evidence).split("\n") if not _PLACEHOLDER.search(line)]
+    told = pattern + advice
+    rest = [f"{name}={value}" for name, value in evidence.items() if value and f"{{{name}}}" not in told]
+    what = fill(pattern, evidence) + (f" ({', '.join(rest)})" if rest else "")
     return what, " ".join(known)
 
 

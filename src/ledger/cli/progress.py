@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
-from typing import Final
+from typing import Final, Self
 
 from ledger.cli.output import Console, is_terminal
 from ledger.cli.tables import cut, screen_columns, width
@@ -32,7 +32,7 @@ class Progress:
             and console.environment.get("TERM") != "dumb"
         )
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -20,7 +20,9 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 def node_options(function: _Function) -> _Function:
     """Adds --node, --data and --timeout."""
     for name in ("timeout", "data", "node"):
-        function = option(f"--{name}", name, metavar={"node": "URL", "data": "DIR", "timeout": "SECONDS"}[name])(function)
+        function = option(f"--{name}", name, metavar={"node": "URL", "data": "DIR", "timeout": "SECONDS"}[name])(
+            function
+        )
     return function
 
 

@@ -24,9 +24,7 @@ def safe(text: object) -> str:
     string = str(text)
     if string.isascii() and string.isprintable():
         return string
-    return "".join(
-        f"\\u{ord(char):04x}" if unicodedata.category(char) in _INVISIBLE else char for char in string
-    )
+    return "".join(f"\\u{ord(char):04x}" if unicodedata.category(char) in _INVISIBLE else char for char in string)
 
 
 def width(text: str) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from ledger.cli.settings import Settings, SettingError, state_folder
+from ledger.cli.settings import SettingError, Settings, state_folder
 from ledger.client.receipt import MAX_AGE_DEFAULT_S, Pinned, pin
 from ledger.core.genesis import GENESIS_BYTES_MAX, parse_genesis
 from ledger.core.hashing import sha256
@@ -25,10 +25,9 @@ def load_pinned(settings: Settings, genesis_path: str | None) -> Pinned:
     """The pinned network of `--trust` and `--genesis`; `SettingError` where nothing is pinned."""
     text = settings.get("trust") or genesis_path
     if not text:
-        data = settings.get("data")
-        if data is None:
-            raise SettingError("trust-missing", "nothing is pinned", name="trust")
-        text = data
+        text = settings.get("data")
+    if not text:
+        raise SettingError("trust-missing", "nothing is pinned", name="trust")
     path = Path(text)
     if path.is_dir():
         path = path / GENESIS
@@ -50,7 +49,9 @@ def _from_trust(data: bytes, path: Path, genesis_path: str | None, environment: 
             genesis = _read(place)
             if genesis_path or sha256(genesis).hex() == origin.rpartition("/")[2]:
                 return pin(genesis, origin, anchor=anchor, max_age_s=trust.max_age_s)
-    raise NotFoundError("genesis-file", "the genesis of the pinned origin is not at hand", origin=origin, path=str(places[0]))
+    raise NotFoundError(
+        "genesis-file", "the genesis of the pinned origin is not at hand", origin=origin, path=str(places[0])
+    )
 
 
 def kept_genesis(environment: Mapping[str, str], origin: str) -> Path:

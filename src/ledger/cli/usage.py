@@ -5,7 +5,6 @@ from __future__ import annotations
 import click
 
 from ledger.cli.command import UnknownCommandError
-from ledger.cli.texts import Texts
 from ledger.errors import LedgerError
 
 
@@ -13,7 +12,7 @@ class UsageProblem(LedgerError):
     """The command line cannot be understood; nothing was done."""
 
 
-def as_error(texts: Texts, error: click.UsageError) -> LedgerError | None:
+def as_error(error: click.UsageError) -> LedgerError | None:
     """The error to tell, None where the help page is the answer (a group without a command)."""
     if type(error).__name__ == "NoArgsIsHelpError":
         return None

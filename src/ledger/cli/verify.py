@@ -15,6 +15,8 @@ from ledger.cli.exits import Exit
 from ledger.cli.output import Console
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ledger.verify.ledger import Options
     from ledger.verify.report import Report
     from ledger.verify.source import LedgerSource
@@ -25,8 +27,8 @@ RUNTIME_NAMES = ("compiled", "inline", "none")
 
 @command("verify")
 @argument("source")
-@option("--trust", "trust_file", metavar="FILE")
-@option("--genesis", "genesis_file", metavar="FILE")
+@option("--trust", "trust_file", metavar="FILE", type=click.Path())
+@option("--genesis", "genesis_file", metavar="FILE", type=click.Path())
 @option("--origin", metavar="ORIGIN")
 @option("--runtime", type=click.Choice(RUNTIME_NAMES), default="compiled")
 @option("--jobs", type=click.IntRange(1, 256), metavar="N")
@@ -81,22 +83,22 @@ def _trust(
     from pathlib import Path
 
     from ledger.cli.settings import SettingError
-    from ledger.core.genesis import parse_genesis
     from ledger.core.ident import check_origin
-    from ledger.verify.trust import MAX_AGE_DEFAULT_S, REMEMBERED, Trust, known_checkpoint, parse_trust
+    from ledger.verify.trust import MAX_AGE_DEFAULT_S, REMEMBERED, Trust, known_checkpoint
 
     trust = Trust(max_age_s=MAX_AGE_DEFAULT_S if source.is_live else None)
     if trust_file is not None:
-        trust = parse_trust(Path(trust_file).read_bytes())
-    for wanted, name in (
-        (parse_genesis(Path(genesis_file).read_bytes()).origin if genesis_file is not None else None, "genesis"),
-        (check_origin(origin) if origin is not None else None, "origin"),
+        trust = _read_pin(Path(trust_file), "trust", trust)
+    for pinned in (
+        _read_pin(Path(genesis_file), "genesis", trust) if genesis_file is not None else None,
+        replace(trust, origin=check_origin(origin), pinned_by="origin") if origin is not None else None,
     ):
-        if wanted is None:
+        if pinned is None:
             continue
-        if trust.origin is not None and trust.origin != wanted:
-            raise SettingError("trust-conflict", "pinned twice, to two networks", expected=trust.origin, got=wanted)
-        trust = replace(trust, origin=wanted, pinned_by=trust.pinned_by or name)
+        if trust.origin not in (None, pinned.origin):
+            expected, got = trust.origin, pinned.origin
+            raise SettingError("trust-conflict", "pinned twice, to two networks", expected=expected, got=got)
+        trust = replace(trust, origin=pinned.origin, pinned_by=trust.pinned_by or pinned.pinned_by)
     if memory is not None:
         found = _remembered(memory, trust.origin, source)
         if found is not None:
@@ -106,6 +108,28 @@ def _trust(
     if max_age is not None:
         trust = replace(trust, max_age_s=None if max_age == "none" else _seconds(max_age))
     return trust
+
+
+def _read_pin(path: Path, name: str, base: Trust) -> Trust:
+    """What a trust file, a genesis document or a node's folder pins."""
+    from dataclasses import replace
+
+    from ledger.core.genesis import GENESIS_BYTES_MAX, parse_genesis
+    from ledger.errors import MalformedError, NotFoundError
+    from ledger.verify.trust import parse_trust
+
+    place = path / "genesis.json" if path.is_dir() else path
+    try:
+        with place.open("rb") as file:
+            data = file.read(GENESIS_BYTES_MAX + 1)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise NotFoundError("trust-file", "no such file", path=str(place)) from error
+    try:
+        return parse_trust(data)
+    except MalformedError:
+        if b'"members"' not in data:
+            raise
+    return replace(base, origin=parse_genesis(data).origin, pinned_by=name)
 
 
 def _remembered(memory: Any, origin: str | None, source: LedgerSource) -> tuple[str, bytes] | None:

@@ -21,13 +21,21 @@ from ledger.cli.output import Console
 from ledger.cli.session import node_options, open_client, open_settings
 from ledger.cli.settings import state_folder
 from ledger.cli.verdicts import format_time
-from ledger.errors import ForkError, LedgerError, MalformedError, UnavailableError, VerificationError
+from ledger.errors import (
+    ForkError,
+    LedgerError,
+    MalformedError,
+    NotFoundError,
+    UnavailableError,
+    VerificationError,
+)
 
 if TYPE_CHECKING:
     from ledger.adapters.remembered import Remembered
     from ledger.client.http import NodeClient
     from ledger.client.receipt import Pinned
     from ledger.core.checkpoint import Checkpoint
+    from ledger.core.hashing import Digest
     from ledger.core.quorum import CertifiedCheckpoint
 
 WAIT_S: Final = 20
@@ -84,7 +92,7 @@ def watch(
     limit = 1 if once else count
     try:
         while limit is None or seen.count < limit:
-            entry = _next(console, watcher, seen, patient=not once)
+            entry = _next(console, watcher, patient=not once)
             seen.add(entry)
             console.line(_line(console, entry))
             if entry["stale"]:
@@ -123,13 +131,28 @@ class Watcher:
         Raises `ForkError` and `VerificationError` with the evidence written, `BehindError`, `UnavailableError`.
         """
         from ledger.core.hashing import sha256
-        from ledger.core.quorum import certify, verify_note
 
         query = {"wait": wait_s, "after": self._after}
-        note = self._client.get_bytes(("v1", "checkpoint"), query, wait_s=wait_s)
+        try:
+            note = self._client.get_bytes(("v1", "checkpoint"), query, wait_s=wait_s)
+        except NotFoundError:
+            return None  # the node has not written a block yet
         self._after = sha256(note).hex()
-        if not note:
+        return self._take(note) or self._take_certified()
+
+    def _take_certified(self) -> dict[str, Any] | None:
+        """The node's newest certified checkpoint, while the one it proposes still gathers lines."""
+        try:
+            return self._take(self._client.get_bytes(("checkpoint",)))
+        except UnavailableError as error:
+            if error.code != "uncertified":
+                raise
             return None
+
+    def _take(self, note: bytes) -> dict[str, Any] | None:
+        """What a note adds: a newly certified checkpoint that extends what is known, or None."""
+        from ledger.core.quorum import certify, verify_note
+
         try:
             verified = verify_note(note, self._trust.origin, self._trust.log_keys, self._trust.cosigners)
         except (VerificationError, MalformedError) as error:
@@ -151,7 +174,9 @@ class Watcher:
         if self._known is not None:
             known = parse_checkpoint_text(parse_note(self._known).text)
             if checkpoint.size < known.size:
-                raise BehindError("behind", "the node is behind what is remembered", size=checkpoint.size, known=known.size)
+                raise BehindError(
+                    "behind", "the node is behind what is remembered", size=checkpoint.size, known=known.size
+                )
             if checkpoint.size == known.size and checkpoint.root != known.root:
                 raise self._fork(note)
             if checkpoint.size > known.size > 0:
@@ -224,17 +249,20 @@ class Watcher:
         }
 
 
-def consistency_path(data: bytes) -> tuple[Any, ...]:
-    """The path in a consistency proof file; the notes are the caller's own, so only the path is taken from it."""
-    from ledger.core.proof import Consistency, parse_proof
+def consistency_path(data: bytes) -> list[Digest]:
+    """The path in a node's answer; sizes and roots are the caller's own, so only the path is taken from it."""
+    import json
 
-    proof = parse_proof(data)
-    if not isinstance(proof, Consistency):
-        raise MalformedError("proof", "not a consistency proof")
-    return proof.path
+    from ledger.core.hashing import parse_hex_digest
+
+    try:
+        path = json.loads(data)["path"]
+        return [parse_hex_digest(item) for item in path]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise MalformedError("node-answer", "not a consistency path") from None
 
 
-def _next(console: Console, watcher: Watcher, seen: Seen, *, patient: bool) -> dict[str, Any]:
+def _next(console: Console, watcher: Watcher, *, patient: bool) -> dict[str, Any]:
     """The next checkpoint; waits for as long as it takes when patient."""
     told = False
     until = time.monotonic() + WAIT_S

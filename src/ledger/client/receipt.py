@@ -30,7 +30,9 @@ class Pinned:
         return trust_genesis(self.genesis, now_s, max_age_s=self.max_age_s, anchor=self.anchor)
 
 
-def pin(genesis: bytes, origin: str, *, anchor: bytes | None = None, max_age_s: int | None = MAX_AGE_DEFAULT_S) -> Pinned:
+def pin(
+    genesis: bytes, origin: str, *, anchor: bytes | None = None, max_age_s: int | None = MAX_AGE_DEFAULT_S
+) -> Pinned:
     """The network of a pinned `origin`; `VerificationError` (code `origin`) when the genesis is another network's."""
     parsed = parse_genesis(genesis)
     if parsed.origin != origin:
@@ -53,5 +55,7 @@ def check_receipt(
     result = proof.verify(pinned.trust(now_s))
     for name, wanted, got in (("member", member, result.record.member), ("id", event_id, result.record.id)):
         if wanted is not None and wanted != got:
-            raise VerificationError("receipt-event", "the receipt of another event", field=name, expected=wanted, got=got)
+            raise VerificationError(
+                "receipt-event", "the receipt of another event", field=name, expected=wanted, got=got
+            )
     return result

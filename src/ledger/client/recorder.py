@@ -16,7 +16,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self
 
 from ledger.client.actor import current_fields
 from ledger.client.http import NodeClient
@@ -95,7 +95,9 @@ class Recorder:
         self.folder = Path(spool)
         self._client = transport or NodeClient(node)
         self._origin, self._on_result, self._batch_events = origin, on_result, batch_events
-        self._seal = sign_with(self.origin, {member: signer}, ack) if signer is not None else node_signs(token or "", ack)
+        self._seal = (
+            sign_with(self.origin, {member: signer}, ack) if signer is not None else node_signs(token or "", ack)
+        )
         self._now_ms = now_ms
         self._writer = SpoolWriter(self.folder)
         self._results: OrderedDict[str, Recorded] = OrderedDict()
@@ -106,7 +108,7 @@ class Recorder:
         self._closed = False
         self._ensure_shipper()
 
-    def __enter__(self) -> Recorder:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -142,7 +144,9 @@ class Recorder:
         )
         return event.id if self.append([event]) else None
 
-    async def record_async(self, kind: str, refs: Refs, body: Mapping[str, Any] | None = None, **more: Any) -> str | None:
+    async def record_async(
+        self, kind: str, refs: Refs, body: Mapping[str, Any] | None = None, **more: Any
+    ) -> str | None:
         """`record` in a thread, so that the fdatasync holds up no other task; the context goes with it."""
         return await asyncio.to_thread(self.record, kind, refs, body, **more)
 

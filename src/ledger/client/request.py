@@ -100,7 +100,9 @@ def submit(framed: bytes, *, ack: str = COMMITTED, full_receipts: bool = False) 
     return Request("POST", path("/v1/submissions", query), {"Content-Type": MSGPACK}, framed, _ack_wait(ack))
 
 
-def append_json(events: Sequence[Mapping[str, Any]], member: str | None, token: str, *, ack: str = COMMITTED) -> Request:
+def append_json(
+    events: Sequence[Mapping[str, Any]], member: str | None, token: str, *, ack: str = COMMITTED
+) -> Request:
     """Have events recorded that the local node completes and signs; `token` authenticates a program of this machine."""
     document: dict[str, Any] = {"events": list(events)}
     if member is not None:

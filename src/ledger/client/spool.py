@@ -108,7 +108,8 @@ class SpoolWriter:
         self.folder, self._segment_bytes = folder, segment_bytes
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._number = 0
-        self._after_fork()
+        self._lock = threading.Lock()
+        self._segment: _Segment | None = None
         # A forked child shares its parent's file and lock, so it begins a file of its own.
         reference = weakref.ref(self)
         os.register_at_fork(after_in_child=lambda: _forked(reference))
@@ -162,18 +163,18 @@ class SpoolWriter:
             self._segment.close()
             self._segment = None
 
-    def _after_fork(self) -> None:
+    def after_fork(self) -> None:
+        """Forget the parent's file, in a child; closing the copy of its descriptor leaves the parent's lock alone."""
+        inherited, self._segment = self._segment, None
         self._lock = threading.Lock()
-        self._segment: _Segment | None = None
+        if inherited is not None and inherited.fd >= 0:
+            os.close(inherited.fd)
 
 
 def _forked(reference: weakref.ref[SpoolWriter]) -> None:
     writer = reference()
     if writer is not None:
-        inherited = writer._segment  # noqa: SLF001 - the same module
-        writer._after_fork()  # noqa: SLF001
-        if inherited is not None and inherited.fd >= 0:
-            os.close(inherited.fd)
+        writer.after_fork()
 
 
 class SpoolReader:

@@ -29,12 +29,21 @@ LogKeys = Mapping[Digest, PublicKey] | Iterable[PublicKey]
 
 @dataclass(frozen=True, slots=True)
 class VerifiedLine:
-    """A line that verified: whose it is, and for cosignatures the Unix seconds it states."""
+    """A log line that verified, and whose it is."""
 
     name: str
     key_id: Digest
-    time_s: int | None
     line: NoteLine
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedCosignature:
+    """A cosignature that verified, whose it is, and the Unix seconds that it states."""
+
+    name: str
+    key_id: Digest
+    line: NoteLine
+    time_s: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +53,12 @@ class VerifiedNote:
     checkpoint: Checkpoint
     text: str
     log_lines: tuple[VerifiedLine, ...]
-    cosignatures: tuple[VerifiedLine, ...]
+    cosignatures: tuple[VerifiedCosignature, ...]
 
     def encode(self) -> bytes:
         """The note with exactly the verified lines."""
-        return encode_note(self.text, [each.line for each in (*self.log_lines, *self.cosignatures)])
+        lines = [each.line for each in self.log_lines]
+        return encode_note(self.text, lines + [each.line for each in self.cosignatures])
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,26 +108,25 @@ def verify_note(note: bytes, origin: str, log_keys: LogKeys, cosigners: Sequence
     logs = [NoteVerifier(origin, key) for key in {key.key_id: key for key in keys}.values()]
     known = index_verifiers([*logs, *(CosignatureVerifier(name, key) for name, key in cosigners)])
     log_lines: list[VerifiedLine] = []
-    cosignatures: list[VerifiedLine] = []
+    cosignatures: list[VerifiedCosignature] = []
     for line in open_note(unverified, known.values()).verified:
         verifier = known[line.name, line.key_hash]
         if isinstance(verifier, NoteVerifier):
-            log_lines.append(VerifiedLine(line.name, verifier.key.key_id, None, line))
+            log_lines.append(VerifiedLine(line.name, verifier.key.key_id, line))
         else:
-            cosignatures.append(VerifiedLine(line.name, verifier.key.key_id, timestamp_of(line.signature), line))
+            time_s = timestamp_of(line.signature)
+            cosignatures.append(VerifiedCosignature(line.name, verifier.key.key_id, line, time_s))
     if not log_lines:
         raise VerificationError("log-line", "no line by a log key", origin=origin, size=checkpoint.size)
-    return VerifiedNote(checkpoint, unverified.text, _sorted(log_lines), _sorted(cosignatures))
+    log_lines.sort(key=_order)
+    cosignatures.sort(key=_order)
+    return VerifiedNote(checkpoint, unverified.text, tuple(log_lines), tuple(cosignatures))
 
 
 def certify(verified: VerifiedNote, cosigners: Sequence[Cosigner]) -> CertifiedCheckpoint:
     """The certified checkpoint if the verified lines are a quorum, else `VerificationError` (code `quorum`)."""
     members = {key.key_id for _, key in cosigners}
-    lines = tuple(
-        (each.name, each.key_id, each.time_s)
-        for each in verified.cosignatures
-        if each.key_id in members and each.time_s is not None
-    )
+    lines = tuple((each.name, each.key_id, each.time_s) for each in verified.cosignatures if each.key_id in members)
     needed = threshold(len(cosigners))
     if len({key_id for _, key_id, _ in lines}) < needed:
         raise VerificationError(
@@ -149,13 +158,18 @@ def merge_lines(first: VerifiedNote, second: VerifiedNote, *, keep_latest: bool 
     if first.text != second.text:
         raise VerificationError("note-text", "notes over different texts", first=first.text, second=second.text)
     logs = {each.key_id: each for each in (*second.log_lines, *first.log_lines)}
-    chosen: dict[tuple[str, Digest], VerifiedLine] = {}
+    prefer = max if keep_latest else min
+    chosen: dict[Digest, VerifiedCosignature] = {}
     for each in (*first.cosignatures, *second.cosignatures):
-        known = chosen.setdefault((each.name, each.key_id), each)
-        if known.time_s != each.time_s and ((each.time_s or 0) > (known.time_s or 0)) == keep_latest:
-            chosen[(each.name, each.key_id)] = each
-    return VerifiedNote(first.checkpoint, first.text, _sorted(logs.values()), _sorted(chosen.values()))
+        known = chosen.get(each.key_id, each)
+        chosen[each.key_id] = prefer(known, each, key=lambda line: line.time_s)
+    return VerifiedNote(
+        first.checkpoint,
+        first.text,
+        tuple(sorted(logs.values(), key=_order)),
+        tuple(sorted(chosen.values(), key=_order)),
+    )
 
 
-def _sorted(lines: Iterable[VerifiedLine]) -> tuple[VerifiedLine, ...]:
-    return tuple(sorted(lines, key=lambda each: (each.name, each.line.key_hash)))
+def _order(each: VerifiedLine | VerifiedCosignature) -> tuple[str, bytes]:
+    return each.name, each.line.key_hash

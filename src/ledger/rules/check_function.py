@@ -44,6 +44,7 @@ class FunctionChecker:
         self.owner, self.facts = owner, facts
         self.refuse = owner.refuse
         self.names = set(facts.parameters)
+        self.depth = 0  # of blocks
         self.own: set[str] = set()  # locals that only ever hold a list or map built here
 
     def check(self) -> None:
@@ -74,19 +75,34 @@ class FunctionChecker:
                 for name in _target_names(node.target):
                     built[name] = False
         for name in built:
-            self.owner.check_name(self.facts.node, name)
             if name in self.facts.parameters:
                 self.refuse(self.facts.node, f"the argument {name!r} is assigned to", "use another name")
+            self.owner.check_name(self.facts.node, name)
             if name in self.owner.functions:
                 self.refuse(self.facts.node, f"{name!r} is a function of this file", "choose another name")
         self.names |= set(built)
         self.own = {name for name, fresh in built.items() if fresh}
 
     def _block(self, body: list[ast.stmt], in_loop: bool) -> None:
+        self.depth += 1
+        if self.depth > grammar.BLOCK_DEPTH_MAX:
+            self.refuse(body[0], "blocks are nested too deep", "return early, or use a function")
         for node in body:
             if not isinstance(node, grammar.STATEMENTS):
                 self.refuse(node, f"{type(node).__name__} is not allowed", advice_for(node))
             self._statement(node, in_loop)
+        self.depth -= 1
+
+    def _conditional(self, node: ast.If, in_loop: bool) -> None:
+        for _ in range(grammar.ELIF_MAX):
+            self._expression(node.test, 0)
+            self._block(node.body, in_loop)
+            if len(node.orelse) != 1 or not isinstance(node.orelse[0], ast.If):
+                if node.orelse:
+                    self._block(node.orelse, in_loop)
+                return
+            node = node.orelse[0]
+        self.refuse(node, "too many elif", "use match, or a map")
 
     def _statement(self, node: ast.stmt, in_loop: bool) -> None:
         if isinstance(node, ast.Return):
@@ -103,9 +119,7 @@ class FunctionChecker:
                 self.refuse(node, "this operator does not exist here", advice_for(node.op))
             self._expression(node.value, 0)
         elif isinstance(node, ast.If):
-            self._expression(node.test, 0)
-            self._block(node.body, in_loop)
-            self._block(node.orelse, in_loop)
+            self._conditional(node, in_loop)
         elif isinstance(node, ast.For):
             if node.orelse:
                 self.refuse(node, "for … else is not allowed", "use a variable")
@@ -189,6 +203,8 @@ class FunctionChecker:
             self._comprehension(node, depth)
         elif isinstance(node, ast.JoinedStr):
             self._joined(node)
+        elif isinstance(node, ast.Tuple):
+            self.refuse(node, "a value with commas and no brackets", "use a list: [a, b]")
         else:
             self._operator(node, depth)
 
@@ -205,8 +221,11 @@ class FunctionChecker:
         if isinstance(node, ast.Dict) and None in node.keys:
             self.refuse(node, "** is not allowed", "name the items one by one")
         for child in ast.iter_child_nodes(node):
-            if isinstance(child, ast.expr):
-                self._expression(child, depth + 1)
+            # `x in ("a", "b")` is the one place where a tuple reads better than a list.
+            parts = child.elts if isinstance(child, ast.Tuple) and isinstance(node, ast.Compare) else [child]
+            for part in parts:
+                if isinstance(part, ast.expr):
+                    self._expression(part, depth + 1)
 
     def _name(self, node: ast.Name) -> None:
         if node.id in grammar.ARGUMENTS:
@@ -278,6 +297,8 @@ class FunctionChecker:
         name = function.id
         if any(keyword.arg is None for keyword in node.keywords):
             self.refuse(node, "** is not allowed", "name the arguments")
+        if name.startswith("on_"):
+            self.refuse(node, f"{name} is called by the ledger only", "move what is shared to a function of its own")
         if name in self.owner.functions:
             self._own_call(node, name, depth)
         elif name in grammar.BUILTINS:

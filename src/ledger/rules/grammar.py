@@ -15,6 +15,8 @@ LANGUAGE_VERSION: Final = 1
 RULE_FILE_BYTES_MAX: Final = 64 * 1024  # a rule is a page, not a program
 CALL_DEPTH_MAX: Final = 12  # functions of a rule that call each other in a row
 EXPRESSION_DEPTH_MAX: Final = 40  # nesting that a reader can follow and every parser survives
+BLOCK_DEPTH_MAX: Final = 10  # if, for and match inside each other; CPython itself stops at 20
+ELIF_MAX: Final = 40  # alternatives of one if
 CONSTANT_CHARS_MAX: Final = 1024  # of one string literal
 
 # Built-in functions, and the guarded operator that runs in their place.

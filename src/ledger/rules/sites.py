@@ -64,7 +64,7 @@ def _touch(refuse: Refuse, node: ast.Call, name: str, rule: str, given: dict[str
     kinds: tuple[str, ...] = ()
     if "kinds" in given:
         value = given["kinds"]
-        if not isinstance(value, (ast.List, ast.Tuple)):
+        if not isinstance(value, ast.List):
             refuse(node, "kinds= is a literal list", 'kinds=["share.approve"]')
         kinds = tuple(_literal(refuse, item, "a kind") for item in value.elts)
     own = label is not None and "by" in given and ast.dump(given["label"]) == ast.dump(given["by"])

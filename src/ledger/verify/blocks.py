@@ -72,6 +72,11 @@ class BlockAudit:
         return self.replayed_all or self._plain.has_streams
 
     @property
+    def last_height(self) -> int:
+        """Height of the last block, confirmed or not; −1 before the first."""
+        return self._chain.height
+
+    @property
     def size(self) -> int:
         """Leaves of the log as far as its tree is confirmed."""
         return self._chain.log.size
@@ -111,10 +116,10 @@ class BlockAudit:
         replay = self._replay
         if replay is None:
             return False
-        if block.height == 0 and replay.genesis_block.height == 0 and self._chain.height < 0:
+        if block.height == 0 and self._chain.height < 0:
             return self._genesis_block(block, replay)
         head = replay.decided_head
-        follows = block.height == head.height + 1
+        follows = block.height == head.height + 1 and self._chain.height >= 0
         if not follows or block.findings or block.missing:
             reason = "bodies-missing" if block.missing and follows and not block.findings else "finding"
             self._stop(reason, block.height)

@@ -70,16 +70,14 @@ class Certificates:
 
     def end(self) -> list[Finding]:
         """The findings about certificates over sizes that never came."""
-        findings = [
-            Finding("certificate-size", CERTIFICATES, field="size", got=str(each.size)) for each in self._waiting
-        ]
+        findings = [_no_such_size(each) for each in self._waiting]
         self._waiting.clear()
         return findings
 
     def _match(self, certificate: CheckedCertificate) -> list[Finding]:
         found = self._roots.get(certificate.size)
         if found is None:
-            return [Finding("certificate-size", CERTIFICATES, field="size", got=str(certificate.size))]
+            return [_no_such_size(certificate)]
         root, height, time = found
         seq = certificate.size - 1
         if root != certificate.root:
@@ -100,3 +98,7 @@ class Certificates:
         if self.last is None or self.last.result.checkpoint.size <= certificate.size:
             self.last = certified
         return []
+
+
+def _no_such_size(certificate: CheckedCertificate) -> Finding:
+    return Finding("certificate-size", CERTIFICATES, field="size", got=str(certificate.size), place=certificate.place)

@@ -8,7 +8,7 @@ Never trusts a count, a hash or an order that the source states.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -24,6 +24,7 @@ from ledger.core.quorum import CertifiedCheckpoint, Cosigner, certify, verify_no
 from ledger.core.submission import signed_message
 from ledger.errors import LedgerError, MalformedError, UnavailableError, VerificationError
 from ledger.limits import BLOCK_BYTES_MAX, SUBMISSION_EXPANDED_BYTES_MAX
+from ledger.machine.views import Rules
 from ledger.verify.findings import BYTES, CERTIFICATES, SIGNATURES, Finding, from_error
 from ledger.verify.leaves import LeafFacts, read_leaves
 from ledger.verify.source import Piece
@@ -33,7 +34,8 @@ from ledger.verify.source import Piece
 class CheckContext:
     """What checking needs to know of the network. `event_keys` are all keys ever registered for events so far.
 
-    `parse_leaves` asks for the leaves to be read one by one, as is needed where rules are not replayed.
+    `parse_leaves` asks for the leaves to be read one by one, as is needed where rules are not replayed; `rules` (which
+    pickle) for the plan of each event, so that whoever replays need not read its body.
     """
 
     origin: str
@@ -41,6 +43,7 @@ class CheckContext:
     log_keys: tuple[PublicKey, ...]
     cosigners: tuple[Cosigner, ...]
     parse_leaves: bool = False
+    rules: Rules | None = None
 
 
 @dataclass(slots=True)
@@ -48,7 +51,8 @@ class CheckedSubmission:
     """A submission whose events are canonical; `verified` says whether its signature held under the key it names, None
     where that key is not known here (it may have been registered since: the caller looks it up).
 
-    `bodies` has None where a body is gone. `oldest` and `newest` are the times (unix ms) in its events' ids.
+    `bodies` has None where a body is gone; `plans` are the state keys each event may touch, empty where none were asked
+    for. `oldest` and `newest` are the times (unix ms) in its events' ids.
     """
 
     member: str
@@ -60,6 +64,7 @@ class CheckedSubmission:
     bodies: list[bytes | None]
     hashes: list[Digest]
     ids: list[str]
+    plans: list[Sequence[str]]
     oldest: int
     newest: int
     verified: bool | None
@@ -95,6 +100,7 @@ class CheckedCertificate:
     root: Digest
     note: bytes
     certified: CertifiedCheckpoint | None
+    place: str
 
 
 @dataclass(slots=True)
@@ -164,6 +170,8 @@ def _check_submission(
     bodies: list[bytes | None] = []
     hashes: list[Digest] = []
     ids: list[str] = []
+    plans: list[Sequence[str]] = []
+    plan = context.rules.plan if context.rules is not None else None
     size = 0
     for index, (head, body, body_hash) in enumerate(data.events):
         try:
@@ -171,8 +179,10 @@ def _check_submission(
             if body is None:
                 block.missing += 1
             else:
-                parse_body(body)
+                content = parse_body(body)
                 size += len(body)
+                if plan is not None:
+                    plans.append(plan(data.member, fields, content))
         except MalformedError as error:
             where = f"submission {number} event {index}"
             block.findings.append(
@@ -192,7 +202,7 @@ def _check_submission(
     root = merkle.root(hashes)
     message = signed_message(context.origin, data.member, data.key_id, len(hashes), root)
     checked = CheckedSubmission(
-        data.member, data.key_id, data.signature, root, sha256(message), heads, bodies, hashes, ids,
+        data.member, data.key_id, data.signature, root, sha256(message), heads, bodies, hashes, ids, plans,
         uuid7_time(min(ids)), uuid7_time(max(ids)), None,
     )  # fmt: skip
     key = context.event_keys.get(data.key_id)
@@ -262,7 +272,7 @@ def check_certificate(
     certified: CertifiedCheckpoint | None = None
     with suppress(VerificationError):
         certified = certify(verified, context.cosigners)
-    return CheckedCertificate(checkpoint.size, checkpoint.root, note, certified), None
+    return CheckedCertificate(checkpoint.size, checkpoint.root, note, certified, place), None
 
 
 def leaf_hashes(leaves: list[bytes]) -> list[Digest]:

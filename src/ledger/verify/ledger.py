@@ -17,7 +17,8 @@ from ledger.core.hashing import Digest
 from ledger.core.keys import COSIGN, EVENT, LOG, PublicKey
 from ledger.core.quorum import Cosigner
 from ledger.core.registry import genesis_registry
-from ledger.errors import LedgerError, MalformedError, NotFoundError, RuntimeFault, VerificationError
+from ledger.errors import LedgerError, MalformedError, NotFoundError, RuntimeFault, UnavailableError, VerificationError
+from ledger.machine.views import Rules
 from ledger.verify.blocks import BlockAudit
 from ledger.verify.certificates import Certificates, Certified
 from ledger.verify.check import CheckContext, CheckedBlock, CheckedPiece, check_piece
@@ -108,6 +109,8 @@ class _Audit:
         report, trust = self._report, self._options.trust
         try:
             genesis = parse_genesis(self._source.genesis())
+        except UnavailableError:
+            raise  # this machine's own trouble says nothing about the ledger
         except LedgerError as error:
             report.findings.add(from_error("genesis", BYTES, error, height=0))
             return report
@@ -156,7 +159,8 @@ class _Audit:
             genesis, loaded, self._scratch, report, certificates, self._known,
             replay=self._options.replay, streams=entries is not None,
         )  # fmt: skip
-        context = _context(genesis, parse_leaves=not audit.replaying)
+        rules = loaded.rules if loaded is not None and audit.replaying else None
+        context = _context(genesis, parse_leaves=not audit.replaying, rules=rules)
         for piece in self._parallel.check(context, self._source.pieces()):
             for finding in piece.findings:
                 report.findings.add(finding)
@@ -173,11 +177,7 @@ class _Audit:
     def _end(self, audit: BlockAudit, certificates: Certificates, entries: Iterable[StateEntry] | None) -> None:
         """Everything that only the whole ledger tells."""
         report, trust = self._report, self._options.trust
-        head = self._source.head()
-        if head is not None and report.height < head:
-            report.findings.add(
-                Finding("block-missing", TREE, report.height + 1, expected=f"head {head}", got=f"head {report.height}")
-            )
+        self._claimed(audit)
         for finding in certificates.end() if not audit.broken else ():
             report.findings.add(finding)
         report.gaps.extend(self._known.end(report.size))
@@ -193,6 +193,17 @@ class _Audit:
             else:
                 report.findings.add(found)
 
+    def _claimed(self, audit: BlockAudit) -> None:
+        """The ledger ends where the source says; none is empty, for the genesis alone makes block 0."""
+        report = self._report
+        height, size = self._source.head() or (0, None)
+        if audit.last_height < height:
+            expected, got = f"head {height}", f"head {audit.last_height}"
+            report.findings.add(Finding("block-missing", TREE, audit.last_height + 1, expected=expected, got=got))
+        elif not audit.broken and size is not None and (audit.last_height, audit.size) != (height, size):
+            expected, got = f"{audit.last_height} {audit.size}", f"{height} {size}"
+            report.findings.add(Finding("manifest", BYTES, field="head", expected=expected, got=got))
+
     def _state(self, audit: BlockAudit, entries: Iterable[StateEntry] | None) -> None:
         """The source's own copy of the state, where it has one."""
         report = self._report
@@ -203,6 +214,8 @@ class _Audit:
             return
         try:
             result = check_rows(entries, header, self._scratch, streams=audit.has_streams, rows=audit.replayed_all)
+        except UnavailableError:
+            raise
         except LedgerError as error:
             report.findings.add(from_error("state-copy", STATE, error, height=header.height))
             return
@@ -213,14 +226,14 @@ class _Audit:
             report.gaps.append(gap("objects-not-recomputed", STATE, rows=result.rows - result.streams))
 
 
-def _context(genesis: Genesis, *, parse_leaves: bool) -> CheckContext:
+def _context(genesis: Genesis, *, parse_leaves: bool, rules: Rules | None = None) -> CheckContext:
     registry = genesis_registry(genesis)
     keys: dict[Digest, PublicKey] = {
         key_id: entry.public for key_id, entry in registry.keys.items() if entry.use == EVENT
     }
     logs = tuple(key.public for _, key in genesis.keys(LOG))
     cosigners: tuple[Cosigner, ...] = tuple((member, key.public) for member, key in genesis.keys(COSIGN))
-    return CheckContext(genesis.origin, keys, logs, cosigners, parse_leaves)
+    return CheckContext(genesis.origin, keys, logs, cosigners, parse_leaves, rules)
 
 
 def _certified(report: Report, certificates: Certificates, trust: Trust, now_ms: int) -> None:

@@ -8,9 +8,9 @@ The first difference ends the replay: later states would differ because of it. N
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from ledger.core.config import Config
 from ledger.core.event import Event
@@ -31,7 +31,7 @@ from ledger.machine.block import BlockInput, Decision, Head, Sealed
 from ledger.machine.decide import Draft, begin, finish
 from ledger.machine.seal import head_after, seal, seal_genesis
 from ledger.machine.views import Rules
-from ledger.verify.check import CheckedBlock
+from ledger.verify.check import CheckedBlock, CheckedSubmission
 from ledger.verify.explain import explain
 from ledger.verify.findings import REPLAY, TREE, Finding, from_error, show
 from ledger.verify.scratch import Scratch, ScratchView
@@ -39,7 +39,7 @@ from ledger.verify.scratch import Scratch, ScratchView
 try:
     import msgspec
 
-    _read: Callable[[bytes], Any] = msgspec.json.decode
+    _read: Callable[[bytes], Any] = msgspec.json.Decoder().decode
 except ImportError:  # the base install
     _read = json.loads
 
@@ -69,11 +69,29 @@ class LoadedRules:
     runtime: Runtime
 
 
+# No canonical document holds U+0000, so this name is free in a body's place.
+_PLAN: Final = "\0plan"
+
+
+class _PlannedRules:
+    """The rules, asked for plans only where checking has not made them already."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self.plan_timer = rules.plan_timer
+
+    def plan(self, member: str, head: Mapping[str, Any], body: Mapping[str, Any]) -> Sequence[str]:
+        """See `Rules`."""
+        planned: Sequence[str] | None = body.get(_PLAN)
+        return self._rules.plan(member, head, body) if planned is None else planned
+
+
 class Replay:
     """One replay from block 0. After a finding or a raised error it is over: its state is no longer the ledger's."""
 
     def __init__(self, genesis: Genesis, loaded: LoadedRules, scratch: Scratch) -> None:
         self._origin, self._loaded, self._scratch = genesis.origin, loaded, scratch
+        self._rules = _PlannedRules(loaded.rules)
         sealed, head = seal_genesis(genesis, loaded.config, scratch.tree)
         self.genesis_block = sealed
         scratch.decided(sealed.decision)
@@ -88,7 +106,7 @@ class Replay:
         invariant(self._begun is None, "one block is decided at a time")
         inputs = self._inputs(block)
         try:
-            draft = begin(inputs, ScratchView(self._scratch, self.decided_head), self._loaded.rules)
+            draft = begin(inputs, ScratchView(self._scratch, self.decided_head), self._rules)
         except (UnavailableError, FatalError):
             raise  # this machine's own trouble says nothing about the ledger
         except LedgerError as error:
@@ -143,21 +161,24 @@ class Replay:
     def _inputs(self, block: CheckedBlock) -> BlockInput:
         submissions = tuple(
             Submission(
-                self._origin,
-                each.member,
-                each.key_id,
-                tuple(
-                    # Canonical form and shape were checked where the hashes were made; here the bytes are only read.
-                    Event(head, body or b"", _read(head), _read(body or b"{}"), digest)
-                    for head, body, digest in zip(each.heads, each.bodies, each.hashes, strict=True)
-                ),
-                each.signature,
-                each.root,
-                each.identity,
+                self._origin, each.member, each.key_id, tuple(_events(each)), each.signature, each.root, each.identity
             )
             for each in block.submissions
         )
         return BlockInput(block.height, block.time, submissions, block.attachments)
+
+
+def _events(submission: CheckedSubmission) -> Iterator[Event]:
+    """The events of a checked submission. Form and hashes were checked where they were made; here bytes are only read."""
+    read = _read
+    if submission.plans:
+        for head, body, plan, digest in zip(
+            submission.heads, submission.bodies, submission.plans, submission.hashes, strict=True
+        ):
+            yield Event(head, body or b"", read(head), {_PLAN: plan}, digest)
+        return
+    for head, body, digest in zip(submission.heads, submission.bodies, submission.hashes, strict=True):
+        yield Event(head, body or b"", read(head), read(body or b"{}"), digest)
 
 
 def compare(block: CheckedBlock, sealed: Sealed) -> list[Finding]:

@@ -63,8 +63,8 @@ class LedgerSource(Protocol):
         """All blocks from height 0, in order."""
         ...
 
-    def head(self) -> int | None:
-        """The height the source claims to end at, where it says so: fewer blocks are then a finding."""
+    def head(self) -> tuple[int, int] | None:
+        """(height, size) that the source claims to end at, where it says so: anything else is then a finding."""
         ...
 
     def state(self) -> Iterable[StateEntry] | None:

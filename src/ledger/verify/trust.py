@@ -7,6 +7,7 @@ certificate is older than `max_age_s`, was not verified completely. Not here: fi
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -80,14 +81,19 @@ def parse_trust(data: bytes) -> Trust:
 
 
 def _document(data: bytes) -> dict[str, Any]:
-    import json
-
     try:
-        document = json.loads(data.decode("utf-8"))
-        # Through the canonical form: no doubled names, floats or odd strings slip in.
+        document = json.loads(data.decode("utf-8"), object_pairs_hook=_unique)
+        # Through the canonical form: no floats or odd strings slip in.
         return canonical.parse(canonical.encode(document))
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise MalformedError("trust", "not a JSON object", reason=str(error)) from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        raise MalformedError("trust", "a field stands twice", got=[name for name, _ in pairs])
+    return document
 
 
 @dataclass(slots=True)

@@ -178,3 +178,25 @@ def test_readers_of_an_older_state_are_right_while_blocks_are_applied():
         for thread in readers:
             thread.join()
     assert not wrong
+
+
+def test_a_block_that_is_applied_during_a_read_does_not_show():
+    """Between looking for a layer and reading the node, the writer may come in: the reader looks again."""
+    leaves = digests(random.Random(8), 4)
+    tree = MapTree.from_leaves(b"".join(leaves))
+    undo = tree.apply({0: Digest(bytes(32))}, 4)
+
+    class Interrupted(list):
+        """A level that lets the writer in at the first read."""
+
+        def __getitem__(self, at):
+            if waiting:
+                waiting.pop()
+                tree.apply({3: Digest(b"\x01" * 32)}, 4)
+            return super().__getitem__(at)
+
+    waiting = [True]
+    tree._levels[0] = Interrupted(tree._levels[0])
+    assert tree.node(0, 3, undo) == leaves[3]
+    assert not waiting
+    assert tree.node(0, 3) == b"\x01" * 32

@@ -68,7 +68,11 @@ def test_without_replay_the_rest_is_checked_and_said(ledger: TinyLedger, verify:
     """Without rules all other levels hold, and replay and state are named as not checked."""
     report = verify(ledger, replay=False)
     assert (report.verdict, codes(report)) == (INCOMPLETE, ["replay-off", "state-unavailable"])
-    assert (report.level("replay"), report.level("state"), report.level("leaves")) == (NOT_CHECKED, NOT_CHECKED, CHECKED)
+    assert (report.level("replay"), report.level("state"), report.level("leaves")) == (
+        NOT_CHECKED,
+        NOT_CHECKED,
+        CHECKED,
+    )
     assert report.counts.timers == 1
 
 
@@ -122,7 +126,11 @@ def test_simulated_time_is_said_and_limits_nothing(verify: Verify) -> None:
 def test_without_certificates_nobody_vouches(ledger: TinyLedger, verify: Verify) -> None:
     """A ledger without certificate is incomplete at that level."""
     report = verify(ledger, notes=[])
-    assert (report.verdict, codes(report), report.level("certificates")) == (INCOMPLETE, ["no-certificate"], NOT_CHECKED)
+    assert (report.verdict, codes(report), report.level("certificates")) == (
+        INCOMPLETE,
+        ["no-certificate"],
+        NOT_CHECKED,
+    )
 
 
 def test_tail_without_certificate_is_counted(ledger: TinyLedger, verify: Verify) -> None:
@@ -306,8 +314,12 @@ def test_streams_are_recomputed_across_missing_bodies(ledger: TinyLedger, verify
 def test_fewer_blocks_than_claimed(ledger: TinyLedger, verify: Verify) -> None:
     """A source that ends before the head it claims is a finding."""
     encoded = [encode_block(block) for block in ledger.blocks[:6]]
-    report = verify(ledger, encoded=encoded, notes=[ledger.certificates[0][1]], claimed_head=7)
+    report = verify(ledger, encoded=encoded, notes=[ledger.certificates[0][1]], claimed_head=(7, 17))
     assert (found(report), report.findings.kept[0].height) == (["block-missing"], 6)
+    head = (7, ledger.app.head.size)
+    assert verify(ledger, claimed_head=head).verdict == INTACT
+    assert found(verify(ledger, claimed_head=(7, head[1] + 1))) == ["manifest"]
+    assert found(verify(ledger, claimed_head=(6, head[1]))) == ["manifest"]
 
 
 def test_source_that_cannot_be_read_is_a_finding(ledger: TinyLedger, verify: Verify) -> None:

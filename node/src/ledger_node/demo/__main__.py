@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
@@ -20,6 +18,7 @@ from typing import Any
 
 from ledger.errors import LedgerError
 from ledger_node.demo import faults, scenario
+from ledger_node.demo.permits import ledger, permit_members, record_permits
 from ledger_node.demo.stage import Stage, Told, make_network
 from ledger_node.demo.tell import DemoError, Teller
 
@@ -49,10 +48,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(tell: Teller, folder: Path, permits: Path | None, once: bool) -> int:
-    from ledger_node.demo.permits import members_of
-
     tell.chapter("建立网络:四个部门,各运行一个节点", "Make a network: four departments, a node each")
-    extra = members_of(permits) if permits is not None else []
+    extra = permit_members(permits) if permits is not None else []
     stage = Stage(make_network(folder, extra))
     tell.fact(f"网络标识 {stage.origin}", f"origin {stage.origin}")
     tell.fact("时钟为模拟时间", "the clock is simulated time")
@@ -108,33 +105,20 @@ def _finding(tell: Teller, finding: dict[str, Any]) -> str:
 
 
 def _permits(tell: Teller, stage: Stage, file: Path) -> None:
-    from ledger_node.demo.permits import record_permits
-
     tell.chapter(f"导入真实日志 {file.name}", f"Record a real log, {file.name}")
-    recorded, rows = record_permits(stage, file)
-    tell.check(recorded == rows, f"{rows} 行全部入账", f"all {rows} rows are on the ledger")
-
-
-def _ledger(*arguments: str) -> tuple[int, dict[str, Any]]:
-    """Run the command line as a user would; exit code and its JSON document."""
-    environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
-    done = subprocess.run(
-        [sys.executable, "-m", "ledger.cli.main", *arguments, "--json"], capture_output=True, check=False, env=environment
-    )
-    try:
-        return done.returncode, json.loads(done.stdout)
-    except ValueError:
-        raise DemoError(f"ledger {' '.join(arguments)}: exit {done.returncode}: {done.stderr.decode()[-800:]}") from None
+    document = record_permits(stage, file)
+    shown = json.dumps({name: document[name] for name in document if name not in ("ok", "exit_code")}, ensure_ascii=False)
+    tell.good(f"全部入账: {shown[:300]}", f"all of it is on the ledger: {shown[:300]}")
 
 
 def _verify_offline(tell: Teller, stage: Stage, export: Path) -> None:
     tell.chapter("审计人员离线核验导出的账本", "An auditor verifies an export offline")
     certified = stage.client.get_json(["v1", "status"])["certificate"]
     tell.fact(f"检查点 {certified}", f"checkpoint {certified}")
-    code, document = _ledger("export", "archive", str(stage.sequencer.folder), str(export))
+    code, document = ledger("export", "archive", str(stage.sequencer.folder), str(export))
     if code:
         tell.fail(f"导出失败: {document}", f"export failed: {document}")
-    code, document = _ledger("verify", str(export), "--origin", stage.origin, "--no-remember")
+    code, document = ledger("verify", str(export), "--origin", stage.origin, "--no-remember")
     tell.check(code == 0, "全部层级核验通过,包括逐条重算规则", "every level holds, every verdict was computed again")
 
 
@@ -147,7 +131,7 @@ def _ask(tell: Teller, stage: Stage, folder: Path) -> None:
     file.write_bytes(proof)
     trust = folder / "genesis.json"
     trust.write_bytes(stage.made.genesis.data)
-    code, document = _ledger("proof", "verify", str(file), "--trust", str(trust))
+    code, document = ledger("proof", "verify", str(file), "--trust", str(trust))
     if code:
         tell.fail(f"证明不成立: {document}", f"the proof does not hold: {document}")
     tell.good(f"答案自证完整: {document.get('counts', '')}", f"the answer proves itself and its completeness: {document.get('counts', '')}")
@@ -158,7 +142,7 @@ def _flip(tell: Teller, stage: Stage) -> None:
     tell.chapter(f"篡改:在 {node.folder.name} 的数据库中改一个字节", f"Tamper: one byte in the database of {node.folder.name}")
     node.stop()
     flip = faults.flip_byte(node.folder)
-    code, document = _ledger("verify", str(node.folder), "--origin", stage.origin, "--no-remember")
+    code, document = ledger("verify", str(node.folder), "--origin", stage.origin, "--no-remember")
     findings = document.get("findings", [])
     named = json.dumps(findings[0], ensure_ascii=False)[:160] if findings else ""
     tell.check(code == 6 and bool(findings), f"被发现并指名: {named}", f"caught and named: {named}")

@@ -39,7 +39,7 @@ class Told:
     notable: list[tuple[Step, dict[str, Any]]] = field(default_factory=list)
 
 
-def make_network(folder: Path, extra_members: Sequence[str] = ()) -> CreatedNetwork:
+def make_network(folder: Path, extra_members: Sequence[MemberPlan] = ()) -> CreatedNetwork:
     """Four departments with a node each; `extra_members` have no node, the authority's keeps their keys."""
     rulebook, calendars = read_rulebook(rulebook_folder("data-sharing"))
     members = [
@@ -52,16 +52,7 @@ def make_network(folder: Path, extra_members: Sequence[str] = ()) -> CreatedNetw
         )
         for each in city.DEPARTMENTS
     ]
-    members += [
-        MemberPlan(
-            id=member,
-            title={"zh": f"许可组 {member}", "en": f"Permit group {member}"},
-            roles=("department",),
-            host=city.AUTHORITY,
-            keys=(KeyPlan("system", ("system",)), KeyPlan("office", ("dept-head", "office-head"))),
-        )
-        for member in extra_members
-    ]
+    members += extra_members
     plan = NetworkPlan(
         name=city.NAME,
         members=members,

@@ -28,6 +28,7 @@ class ProblemBody(Answer):
     status: int
     detail: str
     code: Annotated[str, Field(examples=["canonical"])]
+    reason: Annotated[str, Field(description="A technical remark, not translated.")]
     evidence: Json
     instance: str | None = None
     index: Annotated[int | None, Field(description="Number of the offending event in its submission.")] = None

@@ -99,6 +99,7 @@ class Problem:
             "status": self.status,
             "detail": texts.detail(self.code, language) or self.message,
             "code": self.code,
+            "reason": self.message,
             "evidence": {name: _plain(value) for name, value in self.evidence.items()},
         }
         index = self.evidence.get("index")

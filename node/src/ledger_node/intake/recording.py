@@ -34,7 +34,10 @@ def source_of(node: Node) -> Source:
 
 
 async def record_json(node: Node, record: Record, pool: Executor, data: bytes, *, certified: bool) -> Outcome:
-    """The outcome of a JSON body. Raises `MalformedError`, `NotFoundError` (no key of the member), and what recording raises."""
+    """The outcome of a JSON body.
+
+    Raises `MalformedError`, `NotFoundError` (this node holds no key of the member), and what recording raises.
+    """
 
     def prepare() -> Submission:
         drafts = parse_drafts(data)

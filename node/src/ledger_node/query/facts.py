@@ -88,8 +88,8 @@ def record_facts(
             continue
         value = refs[ref.name]
         for identifier in (value,) if isinstance(value, str) else value:
-            inputs.append(((ref.stream, identifier), ref.name))
-            if ref.stream == "finding":
+            inputs.append(((ref.name, identifier), ref.name))
+            if ref.name == "finding":
                 facts.touched.append(f"finding/{identifier}")
     facts.names = [name for name, _ in inputs]
     subject: Name | None = None

@@ -23,7 +23,8 @@ from ledger.core.mapkeys import object_key, parse_object_value
 from ledger.machine.block import Sealed
 from ledger.rules.kinds import Kind
 from ledger_node.query.facts import Facts, describes, record_facts, timer_facts
-from ledger_node.query.index import Index, Status
+from ledger_node.query.index import FILE_NAME, Index, Status
+from ledger_node.query.ports import Node
 
 HELD_LEAVES_MAX: Final = 20_000  # handed over and not indexed yet: bounds memory when blocks come fast
 BATCH_BLOCKS_MAX: Final = 200
@@ -126,6 +127,14 @@ class Indexer:
         self.failure = None
         with self._moved:
             self._moved.notify_all()
+
+
+def open_indexer(node: Node) -> Indexer:
+    """The indexer of a node, listening to its engine; its file lies in the node's data directory."""
+    index = Index(node.options.data_dir / FILE_NAME, node.origin)
+    indexer = Indexer(index, node.reader, node.rules.kinds())
+    node.engine.on_commit.append(indexer.committed)
+    return indexer
 
 
 def sealed_facts(sealed: Sealed, kinds: Mapping[str, Kind]) -> Iterator[Facts]:

@@ -1,8 +1,8 @@
 """Lineage: what an object was made from, and what was made from it, hop by hop.
 
-An edge leads from every object that an event named to the object that this event created: dataset → application → grant →
-copy → derived copy. It carries the event, whose receipt proves it. Nodes show their certified state; graph and table come from
-one answer. Breadth first, bounded in nodes. Not here: completeness of a node's history (see `streams`).
+An edge leads from every object that an event named to the one it created: dataset → application → grant →
+copy → derived copy. It carries the event, whose receipt proves it. Nodes show their certified state; graph and table come
+from one answer. Breadth first, bounded in nodes. Not here: completeness of a node's history (see `streams`).
 """
 
 from __future__ import annotations

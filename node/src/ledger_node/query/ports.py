@@ -5,8 +5,10 @@ Rule: everything here is thread-safe and may be called from any thread; what may
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Protocol
 
 from ledger.adapters.certificates import CertificateBook
@@ -18,12 +20,34 @@ from ledger.core.genesis import Genesis
 from ledger.core.keys import Signer
 from ledger.core.registry import Registry
 from ledger.core.submission import Submission
-from ledger.machine.block import Head
+from ledger.machine.block import Head, Sealed
 from ledger.rules.program import Program
+
+
+class Options(Protocol):
+    """What a node was started with."""
+
+    @property
+    def data_dir(self) -> Path:
+        """Where its files are."""
+
+
+class Commits(Protocol):
+    """The engine, as far as listeners need it."""
+
+    on_commit: list[Callable[[Sealed, bytes], None]]
 
 
 class Node(Protocol):
     """One running node."""
+
+    @property
+    def options(self) -> Options:
+        """What it was started with."""
+
+    @property
+    def engine(self) -> Commits:
+        """What orders or follows; listeners are called on its thread after each durable block."""
 
     genesis: Genesis
     origin: str

@@ -8,14 +8,15 @@ from the counts, the duplicates (no leaf) and the timers (no event). Not here: h
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import msgpack
 
+from ledger.adapters.sqlite import query
 from ledger.adapters.sqlite.faults import damaged
-from ledger.adapters.sqlite.frames import SEGMENT_ENTRIES, Compressor, Decompressor, train
+from ledger.adapters.sqlite.frames import Compressor, Decompressor, train, unpack
 from ledger.core.hashing import Digest
 from ledger.machine.block import Sealed
 
@@ -55,7 +56,8 @@ class Signers:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._numbers: dict[tuple[str, bytes], int] = {}
-        for number, member, key_id in connection.execute("SELECT no, member, key_id FROM signers ORDER BY no"):
+        found = query.rows(connection, "SELECT no, member, key_id FROM signers ORDER BY no", (), (int, str, bytes))
+        for number, member, key_id in found:
             self._numbers[member, key_id] = number
 
     def number(self, member: str, key_id: bytes) -> int:
@@ -81,7 +83,7 @@ class BlockWriter:
             BODIES_DICTIONARY: [],
             BLOCKS_DICTIONARY: [],
         }
-        for number, data in connection.execute("SELECT id, data FROM dictionaries"):
+        for number, data in query.rows(connection, "SELECT id, data FROM dictionaries", (), (int, bytes)):
             self._compressors[number] = Compressor(number, data)
             self._samples = None
 
@@ -164,49 +166,96 @@ class BlockReader:
         self.decompressor = Decompressor(self._dictionary) if decompressor is None else decompressor
 
     def _dictionary(self, number: int) -> bytes:
-        row = self._connection.execute("SELECT data FROM dictionaries WHERE id=?", (number,)).fetchone()
-        if row is None:
+        data: bytes | None = query.value(self._connection, "SELECT data FROM dictionaries WHERE id=?", (number,), bytes)
+        if data is None:
             raise damaged("segment", reason="its dictionary is missing", dictionary=number)
-        return bytes(row[0])
+        return data
 
     def data(self, packed: bytes) -> BlockData:
         """The contents of a block's row."""
-        signers = {}
         value = self.decompressor.single(packed)
-        try:
-            header_leaf, note, submissions, duplicates, timers = value
-            numbers = {number for number, _, _ in submissions}
-            for number in numbers:
-                row = self._connection.execute("SELECT member, key_id FROM signers WHERE no=?", (number,)).fetchone()
-                signers[number] = (row[0], Digest(row[1]))
-            found = tuple(StoredSubmission(*signers[n], signature, count) for n, signature, count in submissions)
-            return BlockData(header_leaf, note, found, tuple(duplicates), tuple(timers))
-        except (TypeError, ValueError) as error:
-            raise damaged("block row", reason=str(error)) from error
+        if not _is_block(value):
+            raise damaged("block row", reason="not what a block's row holds")
+        header_leaf, note, submissions, duplicates, timers = value
+        signers = {number: self._signer(number) for number in {number for number, _, _ in submissions}}
+        found = tuple(StoredSubmission(*signers[number], signature, n) for number, signature, n in submissions)
+        return BlockData(header_leaf, note, found, tuple(duplicates), tuple(timers))
 
-    def entries(self, table: str, first_seq: int, count: int) -> list[Any]:
-        """All entries of one block from `records` or `bodies`."""
+    def _signer(self, number: int) -> tuple[str, Digest]:
+        row = query.row(self._connection, "SELECT member, key_id FROM signers WHERE no=?", (number,), (str, bytes))
+        if row is None:
+            raise damaged("block row", reason="a signer is missing", number=number)
+        return row[0], Digest(row[1])
+
+    def records(self, first_seq: int, count: int) -> list[tuple[bytes, bytes | None]]:
+        """(leaf, head) of all leaves of a block before its header; head None for a timer."""
+        return [check_record(entry) for entry in self._entries("records", first_seq, count)]
+
+    def bodies(self, first_seq: int, count: int) -> list[bytes | None]:
+        """Bodies at the same places; None for a timer, and where the segment is not here."""
+        found: list[bytes | None] = [None] * count
+        for seq, data in self._segments("bodies", first_seq, count):
+            for at, entry in enumerate(self.decompressor.entries(data), seq - first_seq):
+                if at < count:
+                    found[at] = check_body(entry)
+        return found
+
+    def _entries(self, table: str, first_seq: int, count: int) -> list[Any]:
         found: list[Any] = []
-        rows = self._connection.execute(
-            f"SELECT seq, data FROM {table} WHERE seq>=? AND seq<? ORDER BY seq",  # noqa: S608 - one of two names
-            (first_seq, first_seq + count),
-        )
-        for seq, data in rows:
+        for seq, data in self._segments(table, first_seq, count):
             if seq != first_seq + len(found):
                 raise damaged(table, reason="a segment is missing", seq=seq)
             found.extend(self.decompressor.entries(data))
+        if len(found) != count:
+            raise damaged(table, reason="a segment is missing", first_seq=first_seq, expected=count, got=len(found))
         return found
+
+    def _segments(self, table: str, first_seq: int, count: int) -> Iterator[tuple[Any, ...]]:
+        return query.rows(
+            self._connection,
+            f"SELECT seq, data FROM {table} WHERE seq>=? AND seq<? ORDER BY seq",  # noqa: S608 - one of two names
+            (first_seq, first_seq + count),
+            (int, bytes),
+        )
 
     def extras(self, height: int) -> list[tuple[bytes, bytes]]:
         """(head, body) of the block's events without a leaf."""
-        row = self._connection.execute("SELECT data FROM extras WHERE height=?", (height,)).fetchone()
-        if row is None:
-            return []
-        try:
-            segments = msgpack.unpackb(row[0])
-            return [(head, body) for segment in segments for head, body in self.decompressor.entries(segment)]
-        except (TypeError, ValueError) as error:
-            raise damaged("extras", height=height, reason=str(error)) from error
+        packed = query.value(self._connection, "SELECT data FROM extras WHERE height=?", (height,), bytes)
+        segments = unpack(packed) if packed is not None else []
+        if not isinstance(segments, list) or not all(type(segment) is bytes for segment in segments):
+            raise damaged("extras", height=height)
+        entries = [entry for segment in segments for entry in self.decompressor.entries(segment)]
+        if not all(isinstance(pair, list) and [type(part) for part in pair] == [bytes, bytes] for pair in entries):
+            raise damaged("extras", height=height)
+        return [(head, body) for head, body in entries]
 
 
-__all__ = ["SEGMENT_ENTRIES", "BlockData", "BlockReader", "BlockWriter", "StoredSubmission"]
+def check_record(entry: Any) -> tuple[bytes, bytes | None]:
+    """(leaf, head) of an entry of `records`."""
+    if isinstance(entry, list) and len(entry) == 2 and type(entry[0]) is bytes and type(entry[1]) in _BYTES_OR_NONE:
+        return entry[0], entry[1]
+    raise damaged("records", reason="an entry is no leaf with its head")
+
+
+def check_body(entry: Any) -> bytes | None:
+    """The body of an entry of `bodies`."""
+    if type(entry) not in _BYTES_OR_NONE:
+        raise damaged("bodies", reason="an entry is no body")
+    body: bytes | None = entry
+    return body
+
+
+_BYTES_OR_NONE: Final = (bytes, type(None))
+
+
+def _is_block(value: Any) -> bool:
+    if not isinstance(value, list) or [type(part) for part in value] != [bytes, bytes, list, list, list]:
+        return False
+    _, _, submissions, duplicates, timers = value
+    return all(type(number) is int for number in (*duplicates, *timers)) and all(
+        isinstance(submission, list) and [type(part) for part in submission] == [int, bytes, int]
+        for submission in submissions
+    )
+
+
+__all__ = ["BlockData", "BlockReader", "BlockWriter", "StoredSubmission"]

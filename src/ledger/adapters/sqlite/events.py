@@ -12,9 +12,9 @@ import sqlite3
 from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
+from ledger.adapters.sqlite import query
 from ledger.adapters.sqlite.faults import damaged
 from ledger.adapters.sqlite.packing import SECRET_BYTES, event_key, id_time
-from ledger.adapters.sqlite.query import select_in
 from ledger.core.hashing import Digest
 from ledger.core.leaf import Record, parse_leaf
 from ledger.machine.block import Sealed
@@ -26,10 +26,10 @@ ReadLeaves = Callable[[Sequence[int]], dict[int, bytes]]
 
 def index_secret(connection: sqlite3.Connection) -> int:
     """The store's own odd factor under the keyed hash."""
-    row = connection.execute("SELECT value FROM meta WHERE name=?", (SECRET_NAME,)).fetchone()
-    if row is None or len(row[0]) != SECRET_BYTES:
+    secret: bytes | None = query.value(connection, "SELECT value FROM meta WHERE name=?", (SECRET_NAME,), bytes)
+    if secret is None or len(secret) != SECRET_BYTES:
         raise damaged("secret of the event index")
-    return int.from_bytes(row[0], "big") | 1
+    return int.from_bytes(secret, "big") | 1
 
 
 def make_secret(connection: sqlite3.Connection) -> None:
@@ -37,13 +37,13 @@ def make_secret(connection: sqlite3.Connection) -> None:
     connection.execute("INSERT INTO meta VALUES (?, ?)", (SECRET_NAME, secrets.token_bytes(SECRET_BYTES)))
 
 
-def parse_seqs(value: int | str) -> list[int]:
+def parse_seqs(value: object) -> list[int]:
     """The log indexes of one row of the index."""
     if isinstance(value, int):
         return [value]
     try:
-        return [int(part) for part in value.split(",")]
-    except (ValueError, AttributeError) as error:
+        return [int(part) for part in str(value).split(",")]
+    except ValueError as error:
         raise damaged("event index", got=value) from error
 
 
@@ -55,7 +55,9 @@ def find_records(
     for member, event_id in ids:
         names.setdefault(event_key(secret, event_id), []).append((member, event_id))
     places: dict[int, list[int]] = {}
-    for key, value in select_in(connection, "SELECT k, seq FROM events WHERE k IN ({})", list(names)):
+    for key, value in query.select_in(
+        connection, "SELECT k, seq FROM events WHERE k IN ({})", list(names), (int, object)
+    ):
         places[key] = parse_seqs(value)
     if not places:
         return {}
@@ -78,7 +80,8 @@ class EventIndex:
         self._connection = connection
         self._read_leaves = read_leaves
         self._secret = index_secret(connection)
-        self._newest: dict[str, int] = dict(connection.execute("SELECT member, newest FROM authors"))
+        authors = query.rows(connection, "SELECT member, newest FROM authors", (), (str, int))
+        self._newest: dict[str, int] = {row[0]: row[1] for row in authors}
 
     def find(self, ids: Collection[tuple[str, str]]) -> dict[tuple[str, str], list[Digest]]:
         """Event hashes recorded under each (member, id)."""

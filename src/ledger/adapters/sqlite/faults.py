@@ -41,6 +41,9 @@ def translated(what: str) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise storage_error(error, what) from error
+    except UnicodeDecodeError as error:
+        # Names in a damaged schema, which SQLite quotes in its messages and Python cannot decode.
+        raise FatalError("storage", "the store failed", doing=what, reason=str(error)) from error
 
 
 def damaged(what: str, **evidence: object) -> FatalError:

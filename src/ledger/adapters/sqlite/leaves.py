@@ -10,7 +10,8 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any, Final
 
-from ledger.adapters.sqlite.blocks import BlockReader
+from ledger.adapters.sqlite import query
+from ledger.adapters.sqlite.blocks import BlockReader, check_body, check_record
 from ledger.adapters.sqlite.cache import Cache
 from ledger.adapters.sqlite.faults import damaged
 from ledger.adapters.sqlite.frames import FRAME_ENTRIES
@@ -34,11 +35,22 @@ class LeafReader:
 
     def read_leaves(self, seqs: Sequence[int]) -> dict[int, bytes]:
         """Leaf bytes by log index. Raises `NotFoundError` beyond the log's end."""
-        entries = self.read_entries("records", seqs)
-        return {seq: self.header_leaf(seq) if entry is None else entry[0] for seq, entry in entries.items()}
+        return {
+            seq: self.header_leaf(seq) if entry is None else entry[0] for seq, entry in self.read_records(seqs).items()
+        }
 
-    def read_entries(self, table: str, seqs: Sequence[int]) -> dict[int, Any]:
-        """Entries of `records` or `bodies` by log index; None where no segment holds one (a header, a timer's body)."""
+    def read_records(self, seqs: Sequence[int]) -> dict[int, tuple[bytes, bytes | None] | None]:
+        """(leaf, head) by log index, head None for a timer; None for a header."""
+        return {
+            seq: check_record(entry) if entry is not None else None
+            for seq, entry in self._read_entries("records", seqs).items()
+        }
+
+    def read_bodies(self, seqs: Sequence[int]) -> dict[int, bytes | None]:
+        """Bodies by log index; None where there is none, or where it is not here."""
+        return {seq: check_body(entry) for seq, entry in self._read_entries("bodies", seqs).items()}
+
+    def _read_entries(self, table: str, seqs: Sequence[int]) -> dict[int, Any]:
         found: dict[int, Any] = {}
         segment: Frames = (0, 0, [])
         for seq in sorted(set(seqs)):
@@ -52,9 +64,12 @@ class LeafReader:
 
     def header_leaf(self, seq: int) -> bytes:
         """The header leaf at index `seq`."""
-        row = self._connection.execute(
-            "SELECT height, data FROM blocks WHERE first_seq<=? ORDER BY first_seq DESC LIMIT 1", (seq,)
-        ).fetchone()
+        row = query.row(
+            self._connection,
+            "SELECT height, data FROM blocks WHERE first_seq<=? ORDER BY first_seq DESC LIMIT 1",
+            (seq,),
+            (int, bytes),
+        )
         if row is None:
             raise NotFoundError("leaf", "no such leaf", seq=seq)
         leaf = self._blocks.data(row[1]).header_leaf
@@ -66,10 +81,12 @@ class LeafReader:
         return leaf
 
     def _segment(self, table: str, seq: int) -> Frames:
-        row = self._connection.execute(
+        row = query.row(
+            self._connection,
             f"SELECT seq, data FROM {table} WHERE seq<=? ORDER BY seq DESC LIMIT 1",  # noqa: S608 - one of two names
             (seq,),
-        ).fetchone()
+            (int, bytes),
+        )
         if row is None:
             return 0, 0, []
         dictionary_id, frames = self._blocks.decompressor.split(row[1])

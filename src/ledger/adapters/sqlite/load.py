@@ -10,6 +10,7 @@ from __future__ import annotations
 import sqlite3
 from typing import Final
 
+from ledger.adapters.sqlite import query
 from ledger.adapters.sqlite.blocks import BlockReader
 from ledger.adapters.sqlite.faults import damaged
 from ledger.adapters.sqlite.packing import unpack_row
@@ -40,24 +41,24 @@ _LP: Final = 2  # length prefix of a part of a map key
 
 def read_genesis(connection: sqlite3.Connection) -> bytes:
     """The genesis document; `NotFoundError` in an empty store."""
-    row = connection.execute("SELECT value FROM meta WHERE name='genesis'").fetchone()
-    if row is None:
+    genesis: bytes | None = query.value(connection, "SELECT value FROM meta WHERE name='genesis'", (), bytes)
+    if genesis is None:
         raise NotFoundError("genesis", "the store is empty")
-    return bytes(row[0])
+    return genesis
 
 
 def read_bundle(connection: sqlite3.Connection, digest: Digest) -> bytes:
     """A bundle by hash; `NotFoundError`."""
-    row = connection.execute("SELECT data FROM bundles WHERE digest=?", (digest,)).fetchone()
-    if row is None:
+    bundle: bytes | None = query.value(connection, "SELECT data FROM bundles WHERE digest=?", (digest,), bytes)
+    if bundle is None:
         raise NotFoundError("bundle", "no such bundle is stored", digest=digest)
-    return bytes(row[0])
+    return bundle
 
 
 def load_tree(connection: sqlite3.Connection) -> MapTree:
     """The state map's tree over all stored buckets, each of which is hashed again."""
     hashes: list[Digest] = []
-    for index, packed in connection.execute("SELECT i, pairs FROM buckets ORDER BY i"):
+    for index, packed in query.rows(connection, "SELECT i, pairs FROM buckets ORDER BY i", (), (int, bytes)):
         if index != len(hashes):
             raise damaged("state map", reason="a bucket is missing", bucket=len(hashes))
         hashes.append(bucket_leaf_hash(packed))
@@ -66,7 +67,12 @@ def load_tree(connection: sqlite3.Connection) -> MapTree:
 
 def load_head(connection: sqlite3.Connection, blocks: BlockReader) -> tuple[Head, MapTree] | None:
     """The stored head and the state map's tree, both checked; None for an empty store."""
-    row = connection.execute("SELECT height, first_seq, data FROM blocks ORDER BY height DESC LIMIT 1").fetchone()
+    row = query.row(
+        connection,
+        "SELECT height, first_seq, data FROM blocks ORDER BY height DESC LIMIT 1",
+        (),
+        (int, int, bytes),
+    )
     if row is None:
         return None
     height, first_seq, packed = row
@@ -75,9 +81,7 @@ def load_head(connection: sqlite3.Connection, blocks: BlockReader) -> tuple[Head
         header = parse_header(data.header_leaf)
         _expect("height", height, header.height, height)
         _expect("first_seq", first_seq, header.first_seq, height)
-        entries = blocks.entries("records", first_seq, header.count)
-        leaves = [entry[0] for entry in entries]
-        _expect("count", header.count, len(leaves), height)
+        leaves = [leaf for leaf, _ in blocks.records(first_seq, header.count)]
         hashes = [merkle.leaf_hash(leaf) for leaf in [*leaves, data.header_leaf]]
         log = _load_log(connection, header, hashes)
         if data.note:
@@ -129,12 +133,14 @@ def _load_documents(connection: sqlite3.Connection, n: int) -> tuple[Config, Reg
     members: dict[str, MemberEntry] = {}
     keys: dict[Digest, KeyEntry] = {}
     config: Config | None = None
-    rows = connection.execute(
+    rows = query.rows(
+        connection,
         "SELECT n.key, s.value FROM names n LEFT JOIN state s ON s.id = n.id WHERE n.key >= ? AND n.key < ?",
         (bytes((NS_MEMBER,)), bytes((config_key()[0] + 1,))),
+        (bytes, object),
     )
-    for key, packed in rows.fetchall():
-        if packed is None:
+    for key, packed in list(rows):
+        if type(packed) is not bytes:
             raise damaged("state", reason="a name without a value", key=key)
         value = unpack_row(packed).value
         _check_in_bucket(connection, n, key, value)
@@ -154,8 +160,12 @@ def _load_documents(connection: sqlite3.Connection, n: int) -> tuple[Config, Reg
 
 def _check_in_bucket(connection: sqlite3.Connection, n: int, key: bytes, value: bytes) -> None:
     index = bucket_index(key_hash(key), n)
-    row = connection.execute("SELECT pairs FROM buckets WHERE i=?", (index,)).fetchone()
-    check_row(key, value, index, row[0] if row is not None else b"")
+    check_row(key, value, index, read_bucket(connection, index))
+
+
+def read_bucket(connection: sqlite3.Connection, index: int) -> bytes:
+    """Packed pairs of a bucket; b"" where none was written."""
+    return query.value(connection, "SELECT pairs FROM buckets WHERE i=?", (index,), bytes) or b""
 
 
 def check_row(key: bytes, value: bytes, index: int, bucket: bytes) -> None:

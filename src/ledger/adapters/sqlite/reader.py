@@ -17,10 +17,10 @@ from typing import Final
 
 from ledger.adapters.sqlite import schema
 from ledger.adapters.sqlite.faults import translated
-from ledger.adapters.sqlite.snapshot import Snapshot, StoredBlock, StoredLeaf
+from ledger.adapters.sqlite.snapshot import BlockContent, Snapshot, StoredBlock, StoredLeaf
 from ledger.errors import FatalError, UnavailableError
 
-__all__ = ["Snapshot", "SqliteReader", "StoredBlock", "StoredLeaf"]
+__all__ = ["BlockContent", "Snapshot", "SqliteReader", "StoredBlock", "StoredLeaf"]
 
 IDLE_CONNECTIONS_MAX: Final = 16
 

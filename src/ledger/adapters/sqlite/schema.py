@@ -67,7 +67,8 @@ CREATE TABLE stream_seqs (
 CREATE TABLE timers (key TEXT PRIMARY KEY, due INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE INDEX timers_due ON timers (due, key);
 
-CREATE TABLE certificates (size INTEGER PRIMARY KEY, note BLOB NOT NULL) STRICT;
+-- Notes with cosignatures, as frames with a checksum.
+CREATE TABLE certificates (size INTEGER PRIMARY KEY, data BLOB NOT NULL) STRICT;
 CREATE TABLE bundles (digest BLOB PRIMARY KEY, data BLOB NOT NULL) STRICT;
 """
 

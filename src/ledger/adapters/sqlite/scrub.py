@@ -16,7 +16,7 @@ from ledger.adapters.sqlite.events import index_secret, parse_seqs
 from ledger.adapters.sqlite.faults import damaged, storage_error
 from ledger.adapters.sqlite.load import check_row, load_tree
 from ledger.adapters.sqlite.packing import CHUNK, event_key, id_time, unpack_row
-from ledger.adapters.sqlite.query import select_in
+from ledger.adapters.sqlite.query import rows, select_in
 from ledger.adapters.sqlite.snapshot import Snapshot
 from ledger.adapters.sqlite.tiles import LOG_TREE, TILE_LEVELS, split_hashes, tile_reader
 from ledger.core import canonical, merkle
@@ -24,7 +24,8 @@ from ledger.core.buckets import bucket_count, bucket_index
 from ledger.core.bundle import bundle_hash, parse_bundle
 from ledger.core.checkpoint import parse_checkpoint_text
 from ledger.core.event import event_hash
-from ledger.core.hashing import Digest, sha256
+from ledger.core.genesis import GENESIS_BYTES_MAX
+from ledger.core.hashing import Digest, parse_hex_digest, sha256
 from ledger.core.header import Header, parse_header
 from ledger.core.keys import PublicKey
 from ledger.core.leaf import Record, TimerLeaf, parse_leaf
@@ -34,7 +35,7 @@ from ledger.core.note import parse_note
 from ledger.core.registry import parse_key_entry
 from ledger.core.stream import parse_stream_value
 from ledger.core.submission import signed_message
-from ledger.errors import FatalError, LedgerError, MalformedError, NotFoundError
+from ledger.errors import FatalError, LedgerError, MalformedError
 
 FINDINGS_MAX: Final = 1_000  # a file that is damaged everywhere need not be listed in full
 _ROWS_AT_ONCE: Final = 1_000
@@ -85,7 +86,11 @@ class _Scrub:
         expected = parse_header(self._snapshot.block(0).header_leaf).genesis
         if sha256(self._snapshot.genesis()) != expected:
             yield damaged("genesis", expected=expected)
-        for digest, data in self._connection.execute("SELECT digest, data FROM bundles"):
+            return
+        document = canonical.parse(self._snapshot.genesis(), bytes_max=GENESIS_BYTES_MAX)
+        for name in ("rulebook", "calendar"):
+            self._snapshot.bundle(parse_hex_digest(document[name]))
+        for digest, data in rows(self._connection, "SELECT digest, data FROM bundles", (), (bytes, bytes)):
             try:
                 if bundle_hash(parse_bundle(data)) != digest:
                     yield damaged("bundle", digest=digest)
@@ -128,9 +133,9 @@ class _Scrub:
                 yield damaged("leaf", height=height, position=position)
         stored = snapshot.leaves(list(records), checked=False)
         for entry in stored:
-            if entry.head is None or (
-                entry.body is not None and event_hash(entry.head, entry.body) != records[entry.seq].event_hash
-            ):
+            if entry.head is None or entry.body is None:
+                yield damaged("event", height=height, seq=entry.seq, reason="head or body is missing")
+            elif event_hash(entry.head, entry.body) != records[entry.seq].event_hash:
                 yield damaged("event", height=height, seq=entry.seq, reason="not the event of its record")
         by_submission: dict[int, list[Record]] = {}
         for entry in stored:
@@ -160,7 +165,10 @@ class _Scrub:
         stored = {
             key: parse_seqs(value)
             for key, value in select_in(
-                self._connection, "SELECT k, seq FROM events WHERE k IN ({})", sorted(set(keys.values()))
+                self._connection,
+                "SELECT k, seq FROM events WHERE k IN ({})",
+                sorted(set(keys.values())),
+                (int, object),
             )
         }
         for seq, record in records.items():
@@ -249,11 +257,12 @@ class _Scrub:
         )
         after, limit = first, behind if behind is not None else b"\xff" * 8
         while True:
-            rows = self._connection.execute(sql, (after, limit, _ROWS_AT_ONCE)).fetchall()
-            yield from rows
-            if len(rows) < _ROWS_AT_ONCE:
+            page = list(rows(self._connection, sql, (after, limit, _ROWS_AT_ONCE), (bytes, int, object)))
+            for key, number, packed in page:
+                yield key, number, packed if type(packed) is bytes else None
+            if len(page) < _ROWS_AT_ONCE:
                 return
-            after = rows[-1][0]
+            after = page[-1][0]
 
     # --- streams -----------------------------------------------------------------------------------------------------
 
@@ -332,12 +341,16 @@ class _Scrub:
                 yield damaged("timers", key=name, reason="armed without an object")
 
     def _certificates(self) -> Findings:
-        for size, note in self._connection.execute("SELECT size, note FROM certificates"):
+        for (size,) in list(rows(self._connection, "SELECT size FROM certificates ORDER BY size", (), (int,))):
             try:
+                found = self._snapshot.certificate(size)
+                if found is None or found[0] != size:
+                    raise damaged("certificate", size=size)
+                note = found[1]
                 checkpoint = parse_checkpoint_text(parse_note(note).text)
                 if checkpoint.size != size or checkpoint.root != self._snapshot.root_at(size):
                     yield damaged("certificate", size=size, got=checkpoint.root)
-            except (MalformedError, NotFoundError) as error:
+            except LedgerError as error:
                 yield damaged("certificate", size=size, reason=str(error))
 
 

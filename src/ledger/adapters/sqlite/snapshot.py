@@ -10,10 +10,10 @@ import sqlite3
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Final
 
 from ledger import framing
-from ledger.adapters.sqlite import load
+from ledger.adapters.sqlite import load, query
 from ledger.adapters.sqlite.blocks import BlockData, BlockReader, StoredSubmission
 from ledger.adapters.sqlite.cache import Cache
 from ledger.adapters.sqlite.events import find_records, index_secret
@@ -63,6 +63,19 @@ class StoredLeaf:
     place: tuple[int, int] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class BlockContent:
+    """A whole block in one read: `leaves` with the header last, and each submission with (head, body) of its events.
+
+    Events that made no leaf are among the submissions' events; a body is None where it is not here.
+    """
+
+    block: StoredBlock
+    leaves: list[bytes]
+    submissions: list[tuple[StoredSubmission, list[tuple[bytes, bytes | None]]]]
+    attachments: list[bytes]
+
+
 class Snapshot:
     """Made by `SqliteReader.snapshot` and valid within it; used by one thread."""
 
@@ -109,19 +122,33 @@ class Snapshot:
     def block_leaves(self, height: int) -> list[bytes]:
         """All leaves of a block, the header last."""
         header, data = self._block(height)
-        entries = self._entries("records", header)
-        return [*(entry[0] for entry in entries), data.header_leaf]
+        records = self._blocks.records(header.first_seq, header.count)
+        return [*(leaf for leaf, _ in records), data.header_leaf]
+
+    def content(self, height: int) -> BlockContent:
+        """Everything of a block, each stored frame opened once; nothing is framed, parsed or checked."""
+        header, data = self._block(height)
+        records = self._blocks.records(header.first_seq, header.count)
+        pairs = iter(self._events_of(header, data, records))
+        submissions = [(stored, [next(pairs) for _ in range(stored.count)]) for stored in data.submissions]
+        leaves = [*(leaf for leaf, _ in records), data.header_leaf]
+        return BlockContent(self.block(height), leaves, submissions, self.attachments(height))
 
     def attachments(self, height: int) -> list[bytes]:
         """Attachments of a block, in order."""
         self._block(height)
-        row = self.connection.execute("SELECT data FROM attachments WHERE height=?", (height,)).fetchone()
-        return list(self._blocks.decompressor.single(row[0])) if row is not None else []
+        packed = query.value(self.connection, "SELECT data FROM attachments WHERE height=?", (height,), bytes)
+        found = self._blocks.decompressor.single(packed) if packed is not None else []
+        if not isinstance(found, list) or not all(type(attachment) is bytes for attachment in found):
+            raise damaged("attachments", height=height)
+        return found
 
     def _block(self, height: int) -> tuple[Header, BlockData]:
         found = self._cache.get(height)
         if found is None:
-            row = self.connection.execute("SELECT first_seq, data FROM blocks WHERE height=?", (height,)).fetchone()
+            row = query.row(
+                self.connection, "SELECT first_seq, data FROM blocks WHERE height=?", (height,), (int, bytes)
+            )
             if row is None:
                 raise NotFoundError("block", "no such block is stored", height=height)
             data = self._blocks.data(row[1])
@@ -135,16 +162,11 @@ class Snapshot:
     def _height_of(self, seq: int) -> int:
         if not 0 <= seq < self.head_size:
             raise NotFoundError("leaf", "beyond the end of the log", seq=seq, size=self.head_size)
-        row = self.connection.execute(
-            "SELECT height FROM blocks WHERE first_seq<=? ORDER BY first_seq DESC LIMIT 1", (seq,)
-        ).fetchone()
-        return int(row[0])
-
-    def _entries(self, table: str, header: Header) -> list[Any]:
-        entries = self._blocks.entries(table, header.first_seq, header.count)
-        if len(entries) != header.count:
-            raise damaged(table, height=header.height, expected=header.count, got=len(entries))
-        return entries
+        sql = "SELECT height FROM blocks WHERE first_seq<=? ORDER BY first_seq DESC LIMIT 1"
+        height: int | None = query.value(self.connection, sql, (seq,), int)
+        if height is None:
+            raise damaged("blocks", reason="the first one is missing", seq=seq)
+        return height
 
     # --- submissions -------------------------------------------------------------------------------------------------
 
@@ -184,12 +206,16 @@ class Snapshot:
         return stored.member, stored.key_id, stored.signature, stored.count, hashes
 
     def _block_events(self, header: Header, data: BlockData) -> list[tuple[bytes, bytes | None]]:
-        """(head, body) of all events of a block in submission order; body None where archived."""
-        heads = [entry[1] for entry in self._entries("records", header)]
-        bodies: list[Any] = self._blocks.entries("bodies", header.first_seq, header.count)
-        bodies += [None] * (header.count - len(bodies))
-        timers = set(data.timers)
-        own = iter([pair for at, pair in enumerate(zip(heads, bodies, strict=True)) if at not in timers])
+        return self._events_of(header, data, self._blocks.records(header.first_seq, header.count))
+
+    def _events_of(
+        self, header: Header, data: BlockData, records: list[tuple[bytes, bytes | None]]
+    ) -> list[tuple[bytes, bytes | None]]:
+        """(head, body) of all events of a block in submission order; body None where it is not here."""
+        if not data.submissions:
+            return []
+        bodies = self._blocks.bodies(header.first_seq, header.count)
+        own = iter([(head, body) for (_, head), body in zip(records, bodies, strict=True) if head is not None])
         extras = iter(self._blocks.extras(header.height))
         duplicates = set(data.duplicates)
         total = sum(stored.count for stored in data.submissions)
@@ -206,13 +232,13 @@ class Snapshot:
             extras = {at: event_hash(*pair) for at, pair in zip(duplicates, pairs, strict=True)}
         positions = _event_positions(data, header.count)
         wanted = {at: header.first_seq + positions[at] for at in range(start, start + count) if at not in extras}
-        entries = self._leaf_reader.read_entries("records", list(wanted.values()))
+        leaves = self._leaf_reader.read_leaves(list(wanted.values()))
         hashes: list[Digest] = []
         for at in range(start, start + count):
             if at in extras:
                 hashes.append(extras[at])
                 continue
-            record = parse_leaf(entries[wanted[at]][0])
+            record = parse_leaf(leaves[wanted[at]])
             if not isinstance(record, Record):
                 raise damaged("submissions", height=header.height, reason="an event's leaf is no record")
             hashes.append(record.event_hash)
@@ -227,11 +253,11 @@ class Snapshot:
 
         `checked` compares each leaf with its hash tile and each event with its record, and raises `FatalError`.
         """
-        records = self._leaf_reader.read_entries("records", seqs)
-        content = self._leaf_reader.read_entries("bodies", seqs) if bodies else {}
+        records = self._leaf_reader.read_records(seqs)
+        content = self._leaf_reader.read_bodies(seqs) if bodies else {}
         found: dict[int, StoredLeaf] = {}
         for seq, entry in records.items():
-            if entry is None:
+            if entry is None:  # no segment holds it
                 found[seq] = StoredLeaf(seq, self._leaf_reader.header_leaf(seq))
                 continue
             leaf, head = entry
@@ -319,19 +345,18 @@ class Snapshot:
         return parse_stream_value(row.value).size if row is not None else 0
 
     def _number(self, map_key: bytes) -> int:
-        row = self.connection.execute("SELECT id FROM names WHERE key=?", (map_key,)).fetchone()
-        if row is None:
+        number: int | None = query.value(self.connection, "SELECT id FROM names WHERE key=?", (map_key,), int)
+        if number is None:
             raise NotFoundError("stream", "no such stream", key=map_key)
-        return int(row[0])
+        return number
 
     # --- state -------------------------------------------------------------------------------------------------------
 
     def row(self, map_key: bytes) -> StateRow | None:
         """The state row of a key, None where it was never written; checked against its bucket."""
-        found = self.connection.execute(
-            "SELECT s.value FROM names n JOIN state s ON s.id = n.id WHERE n.key=?", (map_key,)
-        ).fetchone()
-        return self._checked(map_key, found[0]) if found is not None else None
+        sql = "SELECT s.value FROM names n JOIN state s ON s.id = n.id WHERE n.key=?"
+        packed = query.value(self.connection, sql, (map_key,), bytes)
+        return self._checked(map_key, packed) if packed is not None else None
 
     def rows_with_prefix(self, prefix: bytes, after: bytes | None, limit: int) -> list[tuple[bytes, StateRow]]:
         """At most `limit` rows whose key starts with `prefix` and is greater than `after`, by key; each checked."""
@@ -342,21 +367,25 @@ class Snapshot:
         )
         compare = ">" if lower is after else ">="
         bounds = [lower] if upper is None else [lower, upper]
-        rows = self.connection.execute(
-            sql.format(compare, "" if upper is None else "AND n.key < ?"), [*bounds, limit]
-        ).fetchall()
-        return [(key, self._checked(key, value)) for key, value in rows]
+        rows = query.rows(
+            self.connection,
+            sql.format(compare, "" if upper is None else "AND n.key < ?"),
+            [*bounds, limit],
+            (bytes, bytes),
+        )
+        return [(key, self._checked(key, value)) for key, value in list(rows)]
 
     def bucket(self, index: int) -> bytes:
         """Packed pairs of a bucket of the state map; b"" beyond the map's end."""
-        row = self.connection.execute("SELECT pairs FROM buckets WHERE i=?", (index,)).fetchone()
-        return bytes(row[0]) if row is not None else b""
+        return load.read_bucket(self.connection, index)
 
     def timers(self, after: tuple[int, str] | None, limit: int) -> list[tuple[int, str]]:
         """At most `limit` armed timers (due, key) in order, behind `after`."""
-        rows = self.connection.execute(
+        rows = query.rows(
+            self.connection,
             "SELECT due, key FROM timers WHERE (due, key) > (?, ?) ORDER BY due, key LIMIT ?",
             (*(after or (-1, "")), limit),
+            (int, str),
         )
         return [(due, key) for due, key in rows]
 
@@ -370,15 +399,20 @@ class Snapshot:
 
     def certificate(self, size_min: int) -> tuple[int, bytes] | None:
         """(size, note) of the smallest certified size ≥ `size_min`."""
-        return self._note("SELECT size, note FROM certificates WHERE size>=? ORDER BY size LIMIT 1", size_min)
+        return self._note("SELECT size, data FROM certificates WHERE size>=? ORDER BY size LIMIT 1", size_min)
 
     def latest_certificate(self) -> tuple[int, bytes] | None:
         """(size, note) of the largest certified size."""
-        return self._note("SELECT size, note FROM certificates WHERE size>=? ORDER BY size DESC LIMIT 1", 0)
+        return self._note("SELECT size, data FROM certificates WHERE size>=? ORDER BY size DESC LIMIT 1", 0)
 
     def _note(self, sql: str, size: int) -> tuple[int, bytes] | None:
-        row = self.connection.execute(sql, (size,)).fetchone()
-        return (int(row[0]), bytes(row[1])) if row is not None else None
+        row = query.row(self.connection, sql, (size,), (int, bytes))
+        if row is None:
+            return None
+        note = self._blocks.decompressor.single(row[1])
+        if type(note) is not bytes:
+            raise damaged("certificate", size=row[0])
+        return row[0], note
 
 
 def _event_positions(data: BlockData, count: int) -> dict[int, int]:

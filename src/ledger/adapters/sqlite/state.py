@@ -26,6 +26,8 @@ ROWS_CACHED: Final = 20_000  # about 25 MB
 BUCKETS_CACHED: Final = 8_000  # about 10 MB
 STREAMS_CACHED: Final = 50_000
 
+_BUCKETS: Final = "SELECT i, pairs FROM buckets WHERE i IN ({})"
+_NUMBERS: Final = "SELECT key, id FROM names WHERE key IN ({})"
 _ROWS: Final = "SELECT n.key, n.id, s.value FROM names n JOIN state s ON s.id = n.id WHERE n.key IN ({})"
 
 
@@ -66,7 +68,7 @@ class StateTables:
 
     def _load_rows(self, keys: Sequence[bytes]) -> dict[bytes, StateRow]:
         rows: dict[bytes, StateRow] = {}
-        for key, number, value in select_in(self._connection, _ROWS, keys):
+        for key, number, value in select_in(self._connection, _ROWS, keys, (bytes, int, bytes)):
             rows[key] = unpack_row(value)
             self._ids.put(key, number)
         if self._buckets_count:
@@ -126,7 +128,7 @@ class StateTables:
                 missing.append(index)
             else:
                 found[index] = packed
-        for index, packed in select_in(self._connection, "SELECT i, pairs FROM buckets WHERE i IN ({})", missing):
+        for index, packed in select_in(self._connection, _BUCKETS, missing, (int, bytes)):
             found[index] = packed
             self._peeked.put(index, packed)
         return found
@@ -166,7 +168,7 @@ class StateTables:
                 new.append((key, number))
                 self._ids.put(key, number)
             numbers[key] = number
-        for key, number in select_in(self._connection, "SELECT key, id FROM names WHERE key IN ({})", unknown):
+        for key, number in select_in(self._connection, _NUMBERS, unknown, (bytes, int)):
             numbers[key] = number
             self._ids.put(key, number)
         new.sort()

@@ -12,10 +12,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
-from ledger.adapters.sqlite import load, schema
+from ledger.adapters.sqlite import load, query, schema
 from ledger.adapters.sqlite.blocks import BlockReader, BlockWriter
 from ledger.adapters.sqlite.events import EventIndex, make_secret
 from ledger.adapters.sqlite.faults import storage_error, translated
+from ledger.adapters.sqlite.frames import Compressor
 from ledger.adapters.sqlite.leaves import LeafReader
 from ledger.adapters.sqlite.lock import DataDirLock
 from ledger.adapters.sqlite.state import StateTables
@@ -120,8 +121,11 @@ class SqliteStore:
     def due_timers(self, time: int, count_max: int) -> list[tuple[int, str]]:
         """See `Store`."""
         with self._reading("reading timers"):
-            rows = self._connection.execute(
-                "SELECT due, key FROM timers WHERE due <= ? ORDER BY due, key LIMIT ?", (time, count_max)
+            rows = query.rows(
+                self._connection,
+                "SELECT due, key FROM timers WHERE due <= ? ORDER BY due, key LIMIT ?",
+                (time, count_max),
+                (int, str),
             )
             return [(due, key) for due, key in rows]
 
@@ -179,7 +183,9 @@ class SqliteStore:
         self._check_usable()
         self._transaction(
             "writing a certificate",
-            lambda: self._connection.execute("INSERT OR REPLACE INTO certificates VALUES (?, ?)", (size, note)),
+            lambda: self._connection.execute(
+                "INSERT OR REPLACE INTO certificates VALUES (?, ?)", (size, Compressor().single(note))
+            ),
         )
 
     def close(self) -> None:

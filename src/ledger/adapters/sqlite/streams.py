@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Collection, Sequence
 from typing import Final
 
+from ledger.adapters.sqlite import query
 from ledger.adapters.sqlite.cache import Cache
 from ledger.adapters.sqlite.packing import CHUNK, decode_deltas, encode_deltas
 from ledger.adapters.sqlite.tiles import TILE_LEVELS, tile_reader
@@ -66,10 +67,12 @@ class StreamTables:
         chunk, held = divmod(size, CHUNK)
         if held == 0:
             return size, 0, b""
-        row = self._connection.execute(
-            "SELECT seqs FROM stream_seqs WHERE stream=? AND chunk=?", (number, chunk)
-        ).fetchone()
-        data = row[0] if row is not None else b""
+        data: bytes = (
+            query.value(
+                self._connection, "SELECT seqs FROM stream_seqs WHERE stream=? AND chunk=?", (number, chunk), bytes
+            )
+            or b""
+        )
         seqs = decode_deltas(data)
         invariant(len(seqs) == held, "a stream's last chunk is not what its size says")
         return size, seqs[-1], data
@@ -99,9 +102,11 @@ def read_seqs(connection: sqlite3.Connection, number: int, begin: int, end: int)
         raise NotFoundError("stream-position", "no such positions", begin=begin, end=end)
     found: list[int] = []
     first = begin // CHUNK
-    rows = connection.execute(
+    rows = query.rows(
+        connection,
         "SELECT chunk, seqs FROM stream_seqs WHERE stream=? AND chunk BETWEEN ? AND ? ORDER BY chunk",
         (number, first, max(begin, end - 1) // CHUNK),
+        (int, bytes),
     )
     for number_expected, (chunk, data) in enumerate(rows, first):
         if chunk != number_expected:

@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Callable, Collection
 from typing import Final
 
+from ledger.adapters.sqlite import query
 from ledger.adapters.sqlite.packing import CHUNK
 from ledger.core import merkle
 from ledger.core.hashing import DIGEST_BYTES, Digest
@@ -53,10 +54,8 @@ def tile_reader(connection: sqlite3.Connection, tree: int) -> ReadTile:
     """Reads the stored tiles of one tree."""
 
     def read(level: int, index: int) -> bytes:
-        row = connection.execute(
-            "SELECT hashes FROM tiles WHERE tree=? AND level=? AND i=?", (tree, level, index)
-        ).fetchone()
-        return row[0] if row is not None else b""
+        sql = "SELECT hashes FROM tiles WHERE tree=? AND level=? AND i=?"
+        return query.value(connection, sql, (tree, level, index), bytes) or b""
 
     return read
 

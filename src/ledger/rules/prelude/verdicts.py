@@ -284,7 +284,7 @@ def _settle(c: Any, spec: Any, event: Any, out: Any, loose: Any) -> Any:
         outcome = _overgrown(c, asks)
     if not outcome[5]:
         for key in loose:
-            if _read(c["block"], key) is None:
+            if key is not None and _read(c["block"], key) is None:
                 outcome[5] = True
     return outcome
 

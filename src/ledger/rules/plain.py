@@ -1,0 +1,72 @@
+"""Runs rule files as the Python they are, uncompiled: for a debugger, for coverage, and to show that compiling changes nothing.
+
+Rules: the prelude's engine is the same; only the functions of the rule files are the author's own text, under their own file
+names and lines. Nothing is metered and nothing is guarded, so this is for trusted rules only: an author's own.
+Never here: a node's decisions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from ledger.rules import grammar
+from ledger.rules.emit import function_name
+from ledger.rules.execute import load_program
+from ledger.rules.facts import RuleFacts
+from ledger.rules.program import Outcome, Program
+
+_BUILTINS: Final = {"all": all, "any": any, "len": len, "max": max, "min": min, "range": range, "sorted": sorted, "sum": sum}
+
+
+class _Record(dict[str, Any]):
+    """Fields by attribute, as rules write them, and by item, as the prelude reads them."""
+
+    def __getattr__(self, name: str) -> Any:
+        value = self[name]
+        return _Record(value) if name == "signer" else value
+
+
+class Plain:
+    """A runtime whose rule functions are the uncompiled ones. `folder` is where a debugger finds the rulebook's files."""
+
+    def __init__(self, program: Program, folder: str = "") -> None:
+        self._namespace = load_program(program.text)
+        for rule in program.book.rules.values():
+            self._load(rule, program.files[rule.file], f"{folder}/{rule.file}" if folder else rule.file)
+        for name, entry in self._namespace["_TIMERS"].items():
+            entry[1] = self._namespace[function_name(entry[2], "on_timer_" + name.replace(".", "_"))]
+
+    def run_block(self, call: Mapping[str, Any]) -> list[Outcome]:
+        """The outcomes of `call`, as `Program.run_block` gives them."""
+        outcomes: list[Outcome] = self._namespace["_run_block"](call["time"], call["objects"], call["steps"])
+        return outcomes
+
+    def _load(self, rule: RuleFacts, source: bytes, path: str) -> None:
+        helpers = {name: self._namespace[name] for name in grammar.HELPERS}
+        module: dict[str, Any] = {"__builtins__": dict(_BUILTINS), "__name__": rule.id, **helpers}
+        exec(compile(source, path, "exec"), module)  # noqa: S102 - the author's own file, checked before
+        for name in rule.functions:
+            if name.startswith("on_"):
+                self._namespace[function_name(rule.id, name)] = self._handler(module[name], path)
+
+    def _handler(self, function: Callable[..., Any], path: str) -> Callable[[Any, Any, Any], Any]:
+        fault = self._namespace["_fault"]
+
+        def handle(event: Any, state: Any, env: Any) -> Any:
+            try:
+                return function(_Record(event), state, _Record(env))
+            except Exception as error:  # noqa: BLE001 - a rule that raises is a verdict, as in the compiled program
+                return fault(_line(error, path), error)
+
+        return handle
+
+
+def _line(error: Exception, path: str) -> int:
+    """The innermost line of the file `path` in an error's traceback."""
+    line, trace = 0, error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == path:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return line

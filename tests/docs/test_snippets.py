@@ -1,0 +1,154 @@
+"""The README's session, run as it stands: blocks marked `run` in order, in one shell, in an empty folder.
+
+A command must end with exit code 0, or with the one that its comment names (`# exit 6`). Ports are replaced by free
+ones; every process that the session starts is ended with it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.architecture.tree import ROOT
+from tests.docs.markdown import Block, blocks, documents
+
+PORT = 8650  # as the documents write it; with the three after it
+NODES = 4
+SESSION_S = 300
+WANTED = re.compile(r"\s+# exit (\d+)$")
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(SESSION_S + 60)]
+
+
+def commands(body: str) -> list[tuple[str, int]]:
+    """(command, wanted exit code) of a block; a backslash at the end of a line goes on in the next."""
+    found = []
+    for line in body.replace("\\\n", " ").splitlines():
+        wanted = WANTED.search(line)
+        command = WANTED.sub("", line).strip()
+        if command and not command.startswith("#"):
+            found.append((command, int(wanted[1]) if wanted else 0))
+    return found
+
+
+def script(parts: list[Block], folder: Path) -> str:
+    """A bash program that runs the blocks and stops at the first command that ends otherwise than it should."""
+    lines = ["trap 'kill $(jobs -p) 2>/dev/null; wait' EXIT"]
+    for number, part in enumerate(parts):
+        if part.language == "python":
+            file = folder / f"block{number}.py"
+            file.write_text(part.body, encoding="utf-8")
+            todo = [(f"{shlex.quote(sys.executable)} {shlex.quote(str(file))}", 0)]
+        else:
+            todo = commands(part.body)
+        for command, wanted in todo:
+            where = shlex.quote(f"line {part.line}: {command}")
+            lines.append(command)
+            lines.append(f"code=$?; [ $code -eq {wanted} ] || {{ echo {where} ended with $code >&2; exit 90; }}")
+    return "\n".join(lines) + "\n"
+
+
+def free_ports() -> int:
+    """The first of four neighbouring ports that are free now."""
+    for base in range(20_000 + os.getpid() % 20_000, 60_000, NODES):
+        held = []
+        try:
+            for port in range(base, base + NODES):
+                held.append(socket.socket())
+                held[-1].bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        finally:
+            for each in held:
+                each.close()
+        return base
+    raise RuntimeError("no free ports")
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """Variables of a fresh user, with `ledger` and `python3` of this environment in the path."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name, arguments in (("ledger", "-m ledger.cli.main"), ("python3", "")):
+        tool = tools / name
+        tool.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {arguments} "$@"\n', encoding="utf-8")
+        tool.chmod(0o755)
+    kept = {name: os.environ[name] for name in ("PYTHONPATH", "LD_LIBRARY_PATH") if name in os.environ}
+    return {**kept, "PATH": f"{tools}:/usr/bin:/bin", "HOME": str(tmp_path), "LEDGER_LANG": "en", "LC_ALL": "C.UTF-8"}
+
+
+def run(body: str, folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a bash program in a process group of its own, which ends with it."""
+    with subprocess.Popen(
+        ["bash", "-c", body],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            output, _ = process.communicate(timeout=SESSION_S)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+    return subprocess.CompletedProcess(body, process.returncode, output)
+
+
+def test_readme_session(tmp_path: Path, environment: dict[str, str]) -> None:
+    """A reader who types what the README says gets a network, a receipt, a refusal with its article, proofs, and a caught
+    forgery; the SDK's event is recorded."""
+    folder = tmp_path / "session"
+    folder.mkdir()
+    base = free_ports()
+    parts = [
+        Block(
+            part.info,
+            re.sub(r"\b86(5\d)\b", lambda found: str(base + int(f"86{found[1]}") - PORT), part.body),
+            part.line,
+        )
+        for part in blocks("README.md")
+        if part.is_run
+    ]
+    done = run(script(parts, folder), folder, environment)
+    assert done.returncode == 0, done.stdout[-6000:]
+    for words in ("refused", "E1 head-consent", "The proof holds", "INTACT", "BROKEN", "These are all"):
+        assert words in done.stdout, f"{words!r} was not said:\n{done.stdout[-6000:]}"
+    assert "accepted" in done.stdout.splitlines()
+
+
+def test_a_wrong_exit_code_is_noticed(tmp_path: Path, environment: dict[str, str]) -> None:
+    """The runner stops at a command that ends otherwise than its comment says, and names its line."""
+    good = Block("sh run", "true\nfalse   # exit 1\n", 7)
+    assert run(script([good], tmp_path), tmp_path, environment).returncode == 0
+    for body in ("false\n", "true   # exit 1\n", "exit 0\n"):
+        done = run(script([Block("sh run", body + "echo end\n", 7)], tmp_path), tmp_path, environment)
+        assert "end" not in done.stdout.split("ended")[0].splitlines()
+    assert (
+        "line 7: true ended with 0"
+        in run(script([Block("sh run", "true  # exit 1\n", 7)], tmp_path), tmp_path, environment).stdout
+    )
+
+
+def test_every_shell_block_is_run_or_known() -> None:
+    """No document holds a shell or Python block that the tests neither run nor know the reason for."""
+    known = {("README.md", "./dev demo\n./dev test\n"), ("README.zh.md", "./dev demo\n./dev test\n")}
+    left = [
+        f"{path}:{part.line}"
+        for path in documents()
+        for part in blocks(path)
+        if part.language in ("sh", "bash", "console", "python") and not part.is_run and (path, part.body) not in known
+    ]
+    assert not left, f"mark them `run` and let README's session run them, or give a reason here: {left}"
+    assert (ROOT / "dev").exists()
