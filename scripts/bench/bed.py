@@ -67,7 +67,6 @@ def bed(followers: int = 0) -> Iterator[Bed]:
                 for label in KEYS
             }
             found = Bed(made, network, Workload(made.genesis.origin, signers))
-            _await_writable(network)
             for wave in found.workload.setup():
                 for submission in wave:
                     found.record(submission)
@@ -98,12 +97,3 @@ def make(folder: Path, followers: int) -> CreatedNetwork:
             name="bench.local", members=members, sequencer=AUTHORITY, rulebook=rulebook, calendars=calendars, time=now
         ),
     )
-
-
-def _await_writable(network: LocalNetwork) -> None:
-    client = NodeClient(network.nodes[0].url)
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
-        if client.get_json(["v1", "status"]).get("writable", True):
-            return
-        time.sleep(0.1)

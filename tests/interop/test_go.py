@@ -39,7 +39,7 @@ Ask = Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
 @pytest.fixture(scope="module")
 def ask(go: str, tmp_path_factory: Any) -> Ask:
     """The Go program as a function from questions to answers; one process for each call."""
-    environment = {**os.environ, "GOFLAGS": "-mod=readonly", "GOTOOLCHAIN": "local", "GOWORK": "off"}
+    environment = {**os.environ, "GOFLAGS": "-mod=readonly -buildvcs=false", "GOTOOLCHAIN": "local", "GOWORK": "off"}
     fetched = subprocess.run(
         [go, "mod", "download"], cwd=SOURCE, env=environment, capture_output=True, text=True, check=False
     )

@@ -35,7 +35,7 @@ def on_share_apply(event, state, env):
         filed,
         move("application", "lacking"),
         duty("A2", by=provider, on="application", due=None, kinds=["share.notice"]),
-        timer("A2.notice", on="application", due=working_days(env, strict)),
+        set_timer("A2.notice", on="application", due=working_days(env, strict)),
     ]
 
 

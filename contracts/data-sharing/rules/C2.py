@@ -9,7 +9,7 @@ DAY = 86400000
 
 
 def on_share_approve(event, state, env):
-    return timer("C2.end", on="grant", due=ms(state["application"]["until"]) + DAY)
+    return set_timer("C2.end", on="grant", due=ms(state["application"]["until"]) + DAY)
 
 
 def on_share_deliver(event, state, env):
@@ -65,5 +65,5 @@ def owed(grant, env):
         return [move("grant", "close")]
     return [
         duty("C2", by=grant["user"], on="grant", due=None),
-        timer("C2.slow", on="grant", due=working_days(env, env.params["disposal_days"]["strict"])),
+        set_timer("C2.slow", on="grant", due=working_days(env, env.params["disposal_days"]["strict"])),
     ]

@@ -17,6 +17,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ledger.adapters.nodefile import read_settings
+from ledger.client.http import NodeClient
+from ledger.client.request import get
 from ledger.errors import UnavailableError
 
 READY_PREFIX = "ready "
@@ -65,6 +67,17 @@ class NodeProcess:
             if not self.running or time.monotonic() > until:
                 raise UnavailableError("node-start", "the node did not start", node=self.folder.name, log=self.log_tail())
 
+    def wait_ready(self, timeout_s: float = 60.0) -> None:
+        """Wait until every check of `/readyz` passes; raises `UnavailableError` naming those that do not."""
+        client, until = NodeClient(self.url), time.monotonic() + timeout_s
+        while True:
+            answer = client.send(get(["readyz"]))
+            if answer.status == 200:
+                return
+            if not self.running or time.monotonic() > until:
+                raise UnavailableError("node-ready", "the node is not ready", node=self.folder.name, answer=answer.body[:500])
+            time.sleep(0.05)
+
     def kill(self) -> None:
         """SIGKILL, as a power cut would; returns when the process is gone."""
         if self._process is not None:
@@ -112,6 +125,8 @@ class LocalNetwork:
         try:
             for node in self.nodes:
                 node.wait_listening()
+            for node in self.nodes:
+                node.wait_ready()
         except BaseException:
             self.stop()
             raise

@@ -68,7 +68,7 @@ def read_key(path: Path, passphrase: bytes | None = None) -> Ed25519Signer:
     """
     pem = read_secret(path, KEY_FILE_BYTES_MAX)
     encrypted = b"ENCRYPTED PRIVATE KEY" in pem
-    if encrypted and passphrase is None:
+    if encrypted and not passphrase:
         raise RejectedError("key-passphrase", "the key file is encrypted and no passphrase was given", path=str(path))
     try:
         key = load_pem_private_key(pem, passphrase if encrypted else None)

@@ -282,7 +282,7 @@ class ScratchState:
             self._db.executemany("INSERT OR REPLACE INTO timers VALUES (?, ?)", armed)
 
     def _events_spilled(self, cold: dict[tuple[str, str], bytes]) -> None:
-        self._newest_spilled = max(self._newest_spilled, max(event_id for _, event_id in cold))
+        self._newest_spilled = max([self._newest_spilled, *(event_id for _, event_id in cold)])
 
 
 def _same(key: Any) -> Any:

@@ -158,12 +158,13 @@ def _seconds(text: str) -> int:
 
 
 def _run(console: Console, source: LedgerSource, trust: Trust, runtime: str, jobs: int | None) -> Report:
-    from ledger.adapters.pool import ProcessPool, cores
+    from ledger.adapters.pool import ProcessPool, cores, relax_collector
     from ledger.adapters.replayrules import NONE, rules_loader
     from ledger.adapters.scratch import ScratchState
     from ledger.cli.progress import Progress
     from ledger.verify.ledger import Options, Serial, verify_ledger
 
+    relax_collector()
     workers = cores() if jobs is None else jobs
     total = getattr(source, "events_hint", lambda: None)()
     options = Options(trust, time.time_ns() // 1_000_000, replay=runtime != NONE, runtime=runtime)

@@ -29,7 +29,7 @@ LogKeys = Mapping[Digest, PublicKey] | Iterable[PublicKey]
 
 @dataclass(frozen=True, slots=True)
 class VerifiedLine:
-    """A log line that verified, and whose it is."""
+    """A line that verified, and whose it is."""
 
     name: str
     key_id: Digest
@@ -37,12 +37,9 @@ class VerifiedLine:
 
 
 @dataclass(frozen=True, slots=True)
-class VerifiedCosignature:
-    """A cosignature that verified, whose it is, and the Unix seconds that it states."""
+class VerifiedCosignature(VerifiedLine):
+    """A cosignature that verified, and the Unix seconds that it states."""
 
-    name: str
-    key_id: Digest
-    line: NoteLine
     time_s: int
 
 
@@ -57,8 +54,7 @@ class VerifiedNote:
 
     def encode(self) -> bytes:
         """The note with exactly the verified lines."""
-        lines = [each.line for each in self.log_lines]
-        return encode_note(self.text, lines + [each.line for each in self.cosignatures])
+        return encode_note(self.text, [each.line for each in (*self.log_lines, *self.cosignatures)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,5 +167,5 @@ def merge_lines(first: VerifiedNote, second: VerifiedNote, *, keep_latest: bool 
     )
 
 
-def _order(each: VerifiedLine | VerifiedCosignature) -> tuple[str, bytes]:
+def _order(each: VerifiedLine) -> tuple[str, bytes]:
     return each.name, each.line.key_hash

@@ -14,9 +14,10 @@ from typing import Any, Final, NoReturn
 from ledger.errors import MalformedError
 from ledger.limits import RULE_STEPS_MAX, TIMER_KEYS_MAX
 from ledger.rules.emit import emit_rule, function_name, literal
+from ledger.rules.execute import PART_MARK
 from ledger.rules.facts import FunctionFacts, RuleFacts, Touch
 from ledger.rules.kindcode import KindPlan, emit_kind
-from ledger.rules.kinds import Kind
+from ledger.rules.kinds import Kind, refuse
 from ledger.rules.params import in_force
 from ledger.rules.prelude import program_text
 from ledger.rules.rulebook import Rulebook
@@ -57,6 +58,9 @@ class Compiler:
         """The program text. Raises `MalformedError` (code `rulebook` or `rule`) where the parts do not fit."""
         self._find_listeners()
         for table in self.book.tables.values():
+            for code in table.otherwise.values():
+                if code not in self.book.texts or self.book.texts[code].type != "finding":
+                    refuse("tables.toml", table.object, f"no text of type finding for {code!r}", "declare it in texts.toml")
             self.writers[(table.object, table.field)] = ("table " + table.object, "tables.toml")
         for kind in self.book.kinds.values():
             self._check_kind(kind)
@@ -106,13 +110,7 @@ class Compiler:
         objects = kind.objects()
         for stream in objects.values():
             if stream not in self.book.objects and stream not in ("member", "finding"):
-                raise MalformedError(
-                    "rulebook",
-                    f"object kind {stream!r} is not declared",
-                    file=kind.file,
-                    where=kind.name,
-                    advice="objects.toml",
-                )
+                refuse(kind.file, kind.name, f"object kind {stream!r} is not declared", "objects.toml")
         many = {ref.name for ref in kind.refs if ref.many}
         for rule, name in self.listeners[kind.name]:
             for facts in rule.reachable(name):
@@ -160,10 +158,6 @@ class Compiler:
             for (op, code), line in facts.codes.items():
                 if op == "refuse":
                     self.refuse(rule, line, f"{kind.name} is an act and cannot be refused ({code})", "use breach(…)")
-        for touch in facts.touches:
-            for source, known in (("ref", refs), ("body", fields)):
-                if touch.label is not None and touch.label[0] == source and touch.label[1] not in known:
-                    self.refuse(rule, touch.line, f"the label names nothing of {kind.name}")
 
     def _check_facts(self, rule: RuleFacts, facts: FunctionFacts, objects: dict[str, str]) -> None:
         book = self.book
@@ -256,7 +250,7 @@ class Compiler:
 
     def _emit(self) -> str:
         book = self.book
-        parts = [program_text(), self._constants()]
+        parts = [program_text() + PART_MARK, self._constants()]
         parts.extend(emit_rule(book.rules[name]) for name in sorted(book.rules))
         for name in sorted(book.kinds):
             parts.append(emit_kind(self._plan(book.kinds[name])))

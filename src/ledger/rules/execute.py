@@ -7,11 +7,15 @@ This module imports little, because the worker process imports it. Never here: c
 from __future__ import annotations
 
 import builtins
+from functools import lru_cache
 from hashlib import sha256
+from types import CodeType
 from typing import Any, Final
 
 from ledger.core.hashing import TAG_FINDING, u64
 from ledger.rules.codec import decode, encode
+
+PART_MARK: Final = "\n# --- rulebook ---\n"  # between the prelude and what was generated for one rulebook
 
 # All that the program text may use of Python itself.
 _BUILTINS: Final = {
@@ -39,5 +43,12 @@ def load_program(text: str) -> dict[str, Any]:
         "_size": len,
         "_mark": timer_mark,
     }
-    exec(compile(text, "<rules>", "exec"), namespace)  # noqa: S102 - generated here, from rules that passed the check
+    # The prelude is the same in every program, so its code is kept; the parts run in order, as one text would.
+    for part in text.split(PART_MARK):
+        exec(_code(part), namespace)  # noqa: S102 - generated here, from rules that passed the check
     return namespace
+
+
+@lru_cache(maxsize=4)
+def _code(text: str) -> CodeType:
+    return compile(text, "<rules>", "exec")

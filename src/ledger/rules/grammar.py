@@ -56,7 +56,7 @@ EFFECTS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...], bool]]] = {
     "move": (("target", "signal"), ("of",), False),
     "duty": (("rule",), ("by", "on", "due", "kinds", "label", "of"), False),
     "discharge": (("rule",), ("on", "label", "of"), False),
-    "timer": (("rule",), ("on", "due", "label", "of"), True),
+    "set_timer": (("rule",), ("on", "due", "label", "of"), True),
     "clear_timer": (("rule",), ("on", "label", "of"), False),
     "settle_finding": (("code",), ("about", "on"), False),
 }

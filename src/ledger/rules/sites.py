@@ -45,18 +45,18 @@ def collect_call(refuse: Refuse, facts: FunctionFacts, node: ast.Call, name: str
         facts.moves.setdefault((first, _literal(refuse, node.args[1], "a signal")), line)
     elif "on" in given and not (isinstance(given["on"], ast.Constant) and given["on"].value is None):
         facts.targets.setdefault(_literal(refuse, given["on"], "on="), line)
-    if name in ("duty", "discharge", "timer", "clear_timer", "settle_finding") and "on" not in given:
+    if name in ("duty", "discharge", "set_timer", "clear_timer", "settle_finding") and "on" not in given:
         refuse(node, f"{name} needs on=")
-    if (name in ("duty", "timer") and "due" not in given) or (name == "duty" and "by" not in given):
+    if (name in ("duty", "set_timer") and "due" not in given) or (name == "duty" and "by" not in given):
         refuse(node, f"{name} needs due=" + (" and by=" if name == "duty" else ""))
-    if name in ("duty", "discharge", "timer", "clear_timer"):
+    if name in ("duty", "discharge", "set_timer", "clear_timer"):
         facts.touches.append(_touch(refuse, node, name, first, given))
 
 
 def _touch(refuse: Refuse, node: ast.Call, name: str, rule: str, given: dict[str, ast.expr]) -> Touch:
     on = _literal(refuse, given["on"], "on=")
     label = _label(given.get("label"))
-    op = "clear" if name == "clear_timer" else name
+    op = {"clear_timer": "clear", "set_timer": "timer"}.get(name, name)
     if op in ("discharge", "clear") and label == ("dynamic", ""):
         refuse(
             node, "what is discharged follows from the event", "label= event.member, a ref, a body field or a literal"

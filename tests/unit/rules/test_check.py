@@ -42,7 +42,7 @@ ALLOWED = [
     "x = 'abc'[1:2]\nreturn alert('look', x=x.removeprefix('a').split(',')[0])",
     "return duty('R1', by=event.member, on='thing', due=working_days(env, 3, since=event.time), kinds=['thing.do'])",
     "return [move('thing', 'late'), discharge('R1', on='thing'), clear_timer('R1', on='thing')]",
-    "return timer('R1.soon', on='thing', due=hours(env, 2), label=event.member, note='x')",
+    "return set_timer('R1.soon', on='thing', due=hours(env, 2), label=event.member, note='x')",
     "return breach('LAW/1', about=event.refs['member'], on='thing', held=event.member, n=min(1, 2))",
     "return env.params['days'] if env.signer.key == 'k' and 'r' in env.signer.roles else day(env.now) + len(month(ms('2026-01-01')))",
 ]  # fmt: skip
@@ -207,7 +207,7 @@ REFUSED_INSIDE = [
     ("return duty('R1', by='a', on='thing', due=None, kinds=event.body['l'])", "literal list", ""),
     ("return duty('R1', by='a', on='thing', due=None, label='x', kinds=['thing.do'])", "only when its label is its obligor", ""),
     ("return duty('bad name', by='a', on='thing', due=None)", "names no duty or timer", ""),
-    ("return timer('R1', on='thing')", "needs due=", ""),
+    ("return set_timer('R1', on='thing')", "needs due=", ""),
     ("x = 'a'\nreturn discharge('R1', on='thing', label=x)", "follows from the event", ""),
     ("x = 'a'\nreturn clear_timer('R1', on='thing', label=x)", "follows from the event", ""),
     ("return working_days(3)", "begins with env", ""),

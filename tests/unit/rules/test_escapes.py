@@ -150,7 +150,7 @@ ATTACKS = {
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_attack_on_resources_is_a_rule_error(name: str) -> None:
-    """What grows or runs without end ends as `rule-error` of that rule; the act stays on record, without its writes."""
+    """What grows or runs without end ends as `rule-error` (SPEC R-R02); the act stays on record, without writes."""
     error, source = ATTACKS[name]
     ledger = Ledger(tiny(rule(source)))
     thing = ledger.thing()

@@ -21,7 +21,7 @@ def ledger_with(body: str, **changed: str) -> Ledger:
 
 
 SOON = (
-    "def on_thing_do(event, state, env):\n    return timer('R1', on='thing', due=env.now + event.body['n'], n=event.body['n'])\n"
+    "def on_thing_do(event, state, env):\n    return set_timer('R1', on='thing', due=env.now + event.body['n'], n=event.body['n'])\n"
     "def on_timer_R1(timer, state, env):\n    return finding('LAW/2', about=state['thing']['owner'], on='thing', n=timer.data['n'])\n"
 )
 
@@ -52,7 +52,7 @@ def test_timer_fires_at_its_due_and_cites_it() -> None:
 
 
 def test_timer_past_due_fires_right_after_its_event() -> None:
-    """One already due when set fires before the next event of the block, as an outcome of its own."""
+    """One already due when set fires before the next event of the block, as an outcome of its own (SPEC R-T03)."""
     ledger = ledger_with(SOON)
     first, second = ledger.thing(), ledger.thing()
     steps = [ledger.event("thing.do", {"thing": thing}, {"n": n})[1] for thing, n in ((first, -5), (second, HOUR), (second, -7))]
@@ -81,7 +81,7 @@ def test_timers_fire_in_order_of_due_and_key() -> None:
 
 
 def test_setting_a_timer_again_replaces_it() -> None:
-    """One timer per rule, object and label: a later call moves it."""
+    """One timer per rule, object and label: a later call moves it (SPEC R-T01)."""
     ledger = ledger_with(SOON)
     thing = ledger.thing()
     ledger.do("thing.do", {"thing": thing}, {"n": HOUR})
@@ -106,9 +106,9 @@ def test_same_due_never_names_two_findings() -> None:
 
 
 REARM = (
-    "def on_thing_ask(event, state, env):\n    return timer('R1', on='thing', due=env.now + 1000)\n"
+    "def on_thing_ask(event, state, env):\n    return set_timer('R1', on='thing', due=env.now + 1000)\n"
     "def on_timer_R1(timer, state, env):\n"
-    "    return [timer('R1', on='thing', due=timer.due + %s), alert('look', due=timer.due)]\n"
+    "    return [set_timer('R1', on='thing', due=timer.due + %s), alert('look', due=timer.due)]\n"
 )
 
 
@@ -156,10 +156,10 @@ def test_timer_that_another_clears_or_moves_in_the_same_block_has_no_leaf() -> N
     """When an earlier timer's handler clears or moves a later one that was due too, only what still is due fires."""
     body = (
         "def on_thing_ask(event, state, env):\n"
-        "    return [timer('R1.a', on='thing', due=env.now + 1), timer('R1.b', on='thing', due=env.now + 2),\n"
-        "            timer('R1.c', on='thing', due=env.now + 3)]\n"
+        "    return [set_timer('R1.a', on='thing', due=env.now + 1), set_timer('R1.b', on='thing', due=env.now + 2),\n"
+        "            set_timer('R1.c', on='thing', due=env.now + 3)]\n"
         "def on_timer_R1_a(timer, state, env):\n"
-        "    return [clear_timer('R1.b', on='thing'), timer('R1.c', on='thing', due=timer.due + 50)]\n"
+        "    return [clear_timer('R1.b', on='thing'), set_timer('R1.c', on='thing', due=timer.due + 50)]\n"
         "def on_timer_R1_b(timer, state, env):\n    return alert('look')\n"
         "def on_timer_R1_c(timer, state, env):\n    return alert('look', due=timer.due)\n"
     )
@@ -175,7 +175,7 @@ def test_timer_that_another_clears_or_moves_in_the_same_block_has_no_leaf() -> N
 def test_labelled_timers_are_separate() -> None:
     """Timers of one rule and object with other labels live side by side; clearing names the label."""
     body = (
-        "def on_thing_do(event, state, env):\n    return timer('R1', on='thing', due=env.now + 10, label=event.member)\n"
+        "def on_thing_do(event, state, env):\n    return set_timer('R1', on='thing', due=env.now + 10, label=event.member)\n"
         "def on_thing_stop(event, state, env):\n    return clear_timer('R1', on='thing', label=event.member)\n"
         "def on_timer_R1(timer, state, env):\n    return alert('look', who=timer.label, id=timer.id)\n"
     )
@@ -194,7 +194,7 @@ def test_labelled_timers_are_separate() -> None:
 def test_handler_lives_at_its_due() -> None:
     """A handler sees its due as `env.now`, and the parameters of that day, however late the block is."""
     body = (
-        "def on_thing_do(event, state, env):\n    return timer('R1', on='thing', due=env.now - 172800000)\n"
+        "def on_thing_do(event, state, env):\n    return set_timer('R1', on='thing', due=env.now - 172800000)\n"
         "def on_timer_R1(timer, state, env):\n    return alert('look', now=env.now, days=env.params['days'])\n"
     )
     ledger = ledger_with(body)

@@ -27,7 +27,7 @@ def test_accepted_event_says_nothing() -> None:
 
 
 def test_one_refusal_refuses_and_nothing_is_written() -> None:
-    """A request is refused as soon as one rule refuses; every reason is listed; no other rule's write happens."""
+    """A request is refused as soon as one rule refuses; every reason is listed, no other write happens (SPEC R-R03)."""
     books = rule("def on_thing_ask(event, state, env):\n    return refuse('no', n=event.body['n'])\n", "R1")
     books |= rule("def on_thing_ask(event, state, env):\n    return write('thing', note='x')\n", "R2")
     books |= rule("def on_thing_ask(event, state, env):\n    return [alert('look'), breach('LAW/1', on='thing')]\n", "R3")
@@ -48,7 +48,7 @@ def test_refused_request_keeps_findings_and_duties() -> None:
     ledger = ledger_with(
         "def on_thing_ask(event, state, env):\n"
         "    return [refuse('no'), finding('LAW/2', about='sw', on='thing'), write('thing', note='x'),\n"
-        "            duty('R1', by='sw', on='thing', due=working_days(env, 1)), timer('R1.t', on='thing', due=hours(env, 1))]\n"
+        "            duty('R1', by='sw', on='thing', due=working_days(env, 1)), set_timer('R1.t', on='thing', due=hours(env, 1))]\n"
         "def on_timer_R1(timer, state, env):\n    return None\n"
         "def on_timer_R1_t(timer, state, env):\n    return None\n"
     )
@@ -92,7 +92,7 @@ def test_ref_that_names_nothing_sends_the_record_to_the_refused_streams() -> Non
 
 
 def test_repeats_count_on_the_open_finding() -> None:
-    """One finding is open per code, member and object; a repeat cites the first id and counts; another member is another."""
+    """One finding is open per code, member and object; a repeat cites the first id and counts, by member (SPEC R-R05)."""
     ledger = ledger_with(BREACH)
     thing, second = ledger.thing(), ledger.thing()
     first, _, _ = ledger.do("thing.do", {"thing": thing}, member="jy")
@@ -183,7 +183,7 @@ def test_signal_moves_after_the_kind() -> None:
 
 
 def test_intent_runs_the_rules_and_writes_a_ticket_only() -> None:
-    """Asked beforehand, a breach refuses, nothing is found or written; accepted, a ticket is all there is."""
+    """Asked beforehand, a breach refuses, nothing is found or written; accepted, a ticket is all there is (SPEC R-R08)."""
     ledger = ledger_with(BREACH)
     thing = ledger.thing()
     _, said, outcomes = ledger.do("thing.do", {"thing": thing}, intent=True)
@@ -225,7 +225,7 @@ def test_import_sets_no_timer_duty_or_finding() -> None:
     ledger = ledger_with(
         "def on_thing_load(event, state, env):\n"
         "    return [breach('LAW/1', on='thing'), duty('R1', by='ga', on='thing', due=hours(env, 1)),\n"
-        "            timer('R1.t', on='thing', due=hours(env, 1)), discharge('R1', on='thing'), alert('look')]\n"
+        "            set_timer('R1.t', on='thing', due=hours(env, 1)), discharge('R1', on='thing'), alert('look')]\n"
         "def on_timer_R1(timer, state, env):\n    return None\n"
         "def on_timer_R1_t(timer, state, env):\n    return None\n"
     )
@@ -245,7 +245,7 @@ DUTY = (
 
 
 def test_duty_is_discharged_by_its_obligor_only() -> None:
-    """An event of a discharging kind by the obligor ends duty and timer; by another member it does not."""
+    """An event of a discharging kind by the obligor ends duty and timer; by another member it does not (SPEC R-R06)."""
     ledger = ledger_with(DUTY)
     thing = ledger.thing()
     ledger.do("thing.ask", {"thing": thing})
@@ -338,8 +338,8 @@ NONSENSE = [
     "return write('other', 'x', n=1)",
     "return move('tally', 'late')",
     "return alert('look', text={'a': {'b': {'c': {'d': {'e': {'f': {'g': {'h': 1}}}}}}}})",
-    "return timer('R1', on='thing', due=None)",
-    "return timer('R1', on='thing', due='soon')",
+    "return set_timer('R1', on='thing', due=None)",
+    "return set_timer('R1', on='thing', due='soon')",
     "return duty('R1', by='', on='thing', due=None)",
     "return duty('R1', by=3, on='thing', due=None)",
 ]  # fmt: skip

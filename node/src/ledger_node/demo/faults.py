@@ -95,6 +95,7 @@ def kill_under_load(stage: Stage, dataset: str, grant: str, user: str, purpose: 
     reached = len(load.acknowledged)
     stage.sequencer.start()
     stage.sequencer.wait_listening()
+    stage.sequencer.wait_ready()
     _await(lambda: len(load.acknowledged) > reached, 60)
     took = time.monotonic() - killed_at
     writer.join(60)

@@ -231,7 +231,7 @@ def _breaches(author: _Author, grants: list[_Grant]) -> Iterator[Step]:
     time = day(16, 2)
     third = next(each.id for each in DEPARTMENTS if each.id not in (grants[1].user, grants[1].provider))
     onward = author.event(
-        time, "share.deliver", {"dataset": grants[1].dataset, "from": grants[1].copy, "grant": grants[1].id}, to=third, method="file", volume=10
+        time, "share.deliver", {"dataset": grants[1].dataset, "copy": grants[1].copy, "grant": grants[1].id}, to=third, method="file", volume=10
     )
     note = ("未经同意转给第三方：如实记录，并形成线索", "Onward supply without consent: recorded, and a finding")
     yield Step(time, grants[1].user, "system", onward, IRREGULAR, note)

@@ -79,13 +79,15 @@ def create_app(
         app.include_router(module.routes(context))
     _own_pages(app)
     _own_errors(app, settings.http.language)
-    return Edge(
+    edge = Edge(
         app,
         hot={APPEND_PATH: {"POST": _HotAppend(context)}},
-        hosts=_hosts(settings),
+        hosts=settings.http.hosts,
         metrics=metrics,
         language=settings.http.language,
     )
+    edge.on_stopping.append(context.stop_waiting)
+    return edge
 
 
 class _HotAppend:
@@ -128,10 +130,6 @@ def _lifespan(context: Context):  # type: ignore[no-untyped-def]  # noqa: ANN202
             context.pool.shutdown(wait=False, cancel_futures=True)
 
     return lifespan
-
-
-def _hosts(settings: Settings) -> tuple[str, ...]:
-    return settings.http.hosts
 
 
 def _own_pages(app: FastAPI) -> None:

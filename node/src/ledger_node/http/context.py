@@ -60,6 +60,11 @@ class Context:
         with self.standing() as found, candidates(self.indexer, found) as open_index:
             yield open_index
 
+    def stop_waiting(self) -> None:
+        """Let every long poll answer with what there is."""
+        if self.watcher is not None:
+            self.watcher.close()
+
     @property
     def running_recorder(self) -> Recorder:
         """The recorder; raises `UnavailableError` before the application has started."""

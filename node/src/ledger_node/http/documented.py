@@ -28,11 +28,21 @@ _MEANINGS: Final = {
 }
 
 
-def ok(model: type[BaseModel], *problems: int, status: int = 200, text: str = "", proof: bool = False) -> Responses:
-    """A JSON answer of this form; 421, 422 and 503 may happen everywhere."""
+def ok(
+    model: type[BaseModel],
+    *problems: int,
+    status: int = 200,
+    text: str = "",
+    proof: bool = False,
+    also: dict[str, str] | None = None,
+) -> Responses:
+    """A JSON answer of this form; 421, 422 and 503 may happen everywhere. `also` are other media types with a remark."""
     found: Responses = {status: {"model": model, "description": text or (model.__doc__ or "").split("\n", 1)[0]}}
     if proof:
         found[status]["description"] += " A proof file for `ledger proof verify`."
+    for media_type, remark in (also or {}).items():
+        schema = {"type": "string", "description": remark}
+        found[status].setdefault("content", {})[media_type] = {"schema": schema}
     found.update(refusals(*problems))
     return found
 

@@ -68,6 +68,12 @@ class Edge:
         self._inner, self._hot, self._metrics, self._language = inner, hot, metrics, language
         self._hosts = frozenset(host.lower().encode("ascii") for host in hosts)
         self._log = structlog.get_logger("http")
+        self.on_stopping: list[Callable[[], None]] = []
+
+    def stopping(self) -> None:
+        """The server takes no new connections: whoever waits shall answer. Called on the event loop, maybe repeatedly."""
+        for callback in self.on_stopping:
+            callback()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI 3."""

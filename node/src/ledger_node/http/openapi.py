@@ -82,9 +82,8 @@ def _append() -> dict[str, Any]:
         ],
         "requestBody": {
             "required": True,
-            "content": {
-                "application/msgpack": {"schema": {"type": "string", "format": "binary", "maxLength": 700_000}}
-            },
+            "description": "A framed submission, at most 700,000 bytes.",
+            "content": {"application/msgpack": {"schema": {"type": "string", "format": "binary"}}},
         },
         "responses": responses,
     }

@@ -37,7 +37,7 @@ def routes(context: Context) -> APIRouter:
         "/v1/events",
         status_code=201,
         responses={
-            **ok(Recorded, 401, 408, 413, 415, status=201),
+            **ok(Recorded, 401, 408, 413, 415, status=201, also={NDJSON: "One EventPlace or problem a line."}),
             **ok(Recorded, status=409, text="The same, where an id was used before with other content."),
         },
         openapi_extra={

@@ -27,7 +27,7 @@ def server_config(app: Edge, settings: Settings) -> uvicorn.Config:
         host=settings.http.host,
         port=settings.http.port,
         loop="uvloop",
-        http=_protocol(settings.http.header_timeout_s),
+        http=_protocol(app, settings.http.header_timeout_s),
         ws="none",
         log_config=None,
         access_log=False,
@@ -39,7 +39,7 @@ def server_config(app: Edge, settings: Settings) -> uvicorn.Config:
     )
 
 
-def _protocol(header_timeout_s: float) -> type[asyncio.Protocol]:
+def _protocol(app: Edge, header_timeout_s: float) -> type[asyncio.Protocol]:
     class LimitedProtocol(HttpToolsProtocol):
         """uvicorn's HTTP protocol with a time and a size limit for request headers."""
 
@@ -76,6 +76,11 @@ def _protocol(header_timeout_s: float) -> type[asyncio.Protocol]:
             """The header is whole; what follows is a body."""
             self._stop_timer()
             super().on_headers_complete()
+
+        def shutdown(self) -> None:
+            """The server stops: long polls answer with what there is, so that nobody waits for them."""
+            app.stopping()
+            super().shutdown()
 
         def _await_header(self) -> None:
             self._header_bytes = 0

@@ -96,13 +96,15 @@ class EventIndex:
         """Index the block's records in the open transaction."""
         secret, first_seq = self._secret, sealed.header.first_seq
         rows: list[tuple[int, int]] = []
-        newest: dict[str, int] = {}
-        for position, item in enumerate(sealed.decision.items):
-            event = item.event
-            if event is not None:
-                event_id = event.id
-                rows.append((event_key(secret, event_id), first_seq + position))
-                newest[item.member] = max(id_time(event_id), newest.get(item.member, -1))
+        latest: dict[str, str] = {}
+        for seq, item in enumerate(sealed.decision.items, first_seq):
+            if item.event is not None:
+                event_id, member = item.event.id, item.member
+                rows.append((event_key(secret, event_id), seq))
+                # Ids of one length and alphabet: the greatest text is the latest time.
+                if event_id > latest.get(member, ""):
+                    latest[member] = event_id
+        newest = {member: id_time(event_id) for member, event_id in latest.items()}
         self._connection.executemany(
             "INSERT INTO events (k, seq) VALUES (?, ?) ON CONFLICT (k) DO UPDATE SET seq = seq || ',' || excluded.seq",
             rows,

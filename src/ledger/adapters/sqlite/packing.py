@@ -7,12 +7,15 @@ Rules: packing is lossless for any bytes (what has not the expected form is kept
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from binascii import hexlify, unhexlify
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final
 
 import msgpack
 
 from ledger.adapters.sqlite.faults import damaged
+from ledger.adapters.sqlite.frames import unpack
 from ledger.core.hashing import DIGEST_BYTES
 from ledger.machine.block import StateRow
 
@@ -24,9 +27,13 @@ _STREAM: Final = re.compile(
     rb'\{"blind":"([0-9a-f]{64})","first":%b,"last":%b,"root":"([0-9a-f]{64})","size":%b,"time":%b\}' % ((_NUMBER,) * 4)
 ).fullmatch
 _OBJECT: Final = re.compile(rb'\{"blind":"([0-9a-f]{64})","object":(.*)\}', re.DOTALL).fullmatch
+# Forms of a packed state row: as it is; stream; object; stream of one record.
 _RAW: Final = b"\x00"
 _PACKED_STREAM: Final = b"\x01"
 _PACKED_OBJECT: Final = b"\x02"
+_PACKED_SINGLE: Final = b"\x03"
+_NUMBER_END: Final = 1 << 48  # log indexes and times of packed rows
+_SIZE_END: Final = 1 << 32
 
 
 # --- varints ---------------------------------------------------------------------------------------------------------
@@ -67,13 +74,11 @@ def decode_varints(data: bytes, at: int = 0, count: int = -1) -> tuple[list[int]
     return numbers, at
 
 
-def encode_deltas(seqs: Iterable[int], after: int = 0) -> bytes:
+def encode_deltas(seqs: Sequence[int], after: int = 0) -> bytes:
     """Ascending log indexes as differences; the first one from `after`."""
-    deltas: list[bytes] = []
-    for seq in seqs:
-        deltas.append(encode_varint(seq - after))
-        after = seq
-    return b"".join(deltas)
+    if len(seqs) == 1:
+        return encode_varint(seqs[0] - after)
+    return encode_varint(seqs[0] - after) + b"".join([encode_varint(b - a) for a, b in pairwise(seqs)]) if seqs else b""
 
 
 def decode_deltas(data: bytes) -> list[int]:
@@ -90,27 +95,24 @@ def decode_deltas(data: bytes) -> list[int]:
 
 
 def pack_row(row: StateRow) -> bytes:
-    """The stored form of a state row: digests as bytes, and a stream's root left out where its range is the root."""
+    """The stored form of a state row: digests as bytes, numbers in a few, and a root left out where it is the range."""
     value, tree = row.value, row.range
     if tree:
         match = _STREAM(value)
         if match is not None:
             blind, first, last, root, size, time = match.groups()
-            start, count = int(first), int(size)
-            root_bytes = bytes.fromhex(root.decode())
-            return b"\x01%b%b%b%b%b%b%b" % (
-                bytes.fromhex(blind.decode()),
-                encode_varint(start),
-                encode_varint(int(last) - start),
-                encode_varint(count),
-                encode_varint(int(time)),
-                tree,
-                b"" if tree == root_bytes else root_bytes,
-            )
+            start, span, count, when = int(first), int(last), int(size), int(time)
+            span -= start
+            if span >= 0 and max(start, span, when) < _NUMBER_END and count < _SIZE_END:
+                root_bytes = unhexlify(root)
+                if count == 1 and span == 0 and tree == root_bytes:
+                    return _PACKED_SINGLE + unhexlify(blind) + (start << 48 | when).to_bytes(12, "big") + tree
+                numbers = ((start << 48 | span) << 48 | when) << 32 | count
+                return _PACKED_STREAM + unhexlify(blind) + root_bytes + numbers.to_bytes(22, "big") + tree
     else:
         match = _OBJECT(value)
         if match is not None:
-            return b"\x02%b%b" % (bytes.fromhex(match[1].decode()), match[2])
+            return _PACKED_OBJECT + unhexlify(match[1]) + match[2]
     packed: bytes = msgpack.packb([value, tree])
     return _RAW + packed
 
@@ -118,30 +120,34 @@ def pack_row(row: StateRow) -> bytes:
 def unpack_row(data: bytes) -> StateRow:
     """The state row that `pack_row` packed."""
     form = data[:1]
-    blind = data[1 : 1 + DIGEST_BYTES]
-    if form == _PACKED_OBJECT:
-        return StateRow(b'{"blind":"%b","object":%b}' % (blind.hex().encode(), data[1 + DIGEST_BYTES :]))
-    if form == _PACKED_STREAM:
-        (first, span, size, time), at = decode_varints(data, 1 + DIGEST_BYTES, 4)
-        behind = at + size.bit_count() * DIGEST_BYTES
-        tree, root = data[at:behind], data[behind:]
-        root = root or tree
-        if len(root) != DIGEST_BYTES or len(tree) != behind - at:
-            raise damaged("state row", size=len(data))
-        value = b'{"blind":"%b","first":%d,"last":%d,"root":"%b","size":%d,"time":%d}' % (
-            blind.hex().encode(),
-            first,
-            first + span,
-            root.hex().encode(),
-            size,
-            time,
-        )
-        return StateRow(value, tree)
-    try:
-        value, tree = msgpack.unpackb(data[1:])
-        return StateRow(bytes(value), bytes(tree))
-    except (ValueError, TypeError) as error:
-        raise damaged("state row", form=form) from error
+    if form == _PACKED_OBJECT and len(data) > DIGEST_BYTES:
+        return StateRow(b'{"blind":"%b","object":%b}' % (hexlify(data[1:33]), data[33:]))
+    if form == _PACKED_STREAM and len(data) > 87:
+        numbers = int.from_bytes(data[65:87], "big")
+        size, time = numbers & (_SIZE_END - 1), numbers >> 32 & (_NUMBER_END - 1)
+        first, span = numbers >> 128, numbers >> 80 & (_NUMBER_END - 1)
+        return _stream_row(data[1:33], first, first + span, data[33:65], size, time, data[87:])
+    if form == _PACKED_SINGLE and len(data) == 77:
+        numbers = int.from_bytes(data[33:45], "big")
+        first = numbers >> 48
+        return _stream_row(data[1:33], first, first, data[45:], 1, numbers & (_NUMBER_END - 1), data[45:])
+    if form == _RAW:
+        parts = unpack(data[1:])
+        if isinstance(parts, list) and [type(part) for part in parts] == [bytes, bytes]:
+            return StateRow(*parts)
+    raise damaged("state row", form=form, size=len(data))
+
+
+def _stream_row(blind: bytes, first: int, last: int, root: bytes, size: int, time: int, tree: bytes) -> StateRow:
+    value = b'{"blind":"%b","first":%d,"last":%d,"root":"%b","size":%d,"time":%d}' % (
+        hexlify(blind),
+        first,
+        last,
+        hexlify(root),
+        size,
+        time,
+    )
+    return StateRow(value, tree)
 
 
 # --- event index -----------------------------------------------------------------------------------------------------

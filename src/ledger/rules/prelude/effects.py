@@ -103,7 +103,7 @@ def discharge(rule: Any, on: Any, label: Any = None, of: Any = None) -> Any:
     return ("discharge", rule, on, of, None if label is None else _name(label))
 
 
-def timer(rule: Any, on: Any, due: Any, label: Any = None, of: Any = None, **data: Any) -> Any:
+def set_timer(rule: Any, on: Any, due: Any, label: Any = None, of: Any = None, **data: Any) -> Any:
     """Tell `on_timer_<rule>` at `due`; replaces the timer of the same rule, object and label. `data` comes back to it."""
     if due is None:
         raise TypeError("type")

@@ -1,0 +1,215 @@
+"""JSON objects as the code makes them, by the name of their schema in docs/SPEC.md: what the schema tests look at."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from ledger import archiveformat
+from ledger.adapters.memory import MemoryStore
+from ledger.core.genesis import Genesis
+from ledger.core.mapkeys import object_key, parse_object_value, stream_key
+from ledger.core.proof import Consistency, Fork, History, StreamName
+from ledger.core.registry import genesis_registry
+from tests.models import accept_all
+from tests.models.small_ledger import SmallLedger, digest
+from tests.unit.rules.books import NOW, Ledger, rule, tiny
+
+Samples = dict[str, list[Any]]
+DAY = 86_400_000
+
+RULES = (
+    rule(
+        "def on_thing_do(event, state, env):\n"
+        "    return [\n"
+        "        breach('LAW/1', on='thing', held=event.member, why='x'),\n"
+        "        duty('R1', by=event.member, on='thing', due=working_days(env, 1), kinds=['thing.stop']),\n"
+        "        duty('R2', by=event.member, on='thing', due=years(env, 9), label='far'),\n"
+        "        duty('R2', by=event.member, on='thing', due=None, label='open'),\n"
+        "        alert('look', why='x'),\n"
+        "    ]\n\n\n"
+        "def on_thing_ask(event, state, env):\n"
+        "    return [refuse('no'), duty('R1', by='ga', on='thing', due=None)] if event.body.get('n') == 1 else None\n\n\n"
+        "def on_timer_R1(timer, state, env):\n"
+        "    return finding('LAW/2', about=state['thing']['owner'], on='thing')\n"
+    )
+    | rule("def on_timer_R2(timer, state, env):\n    return finding('LAW/2', about='ga', on='thing')\n", "R2")
+    | rule(
+        "def on_thing_do(event, state, env):\n    return set_timer('R3', on='thing', due=env.now + 5, label='t', n=1)\n\n\n"
+        "def on_timer_R3(timer, state, env):\n    return None\n",
+        "R3",
+    )
+)
+
+
+def collect() -> Samples:
+    """Everything, by schema."""
+    found: Samples = defaultdict(list)
+    for add in (_rules, _log, _proofs, _files):
+        add(found)
+    return found
+
+
+def _rules(found: Samples) -> None:
+    """Verdicts and state objects of a rulebook that uses every effect."""
+    ledger = Ledger(tiny(RULES))
+    thing = ledger.thing()
+    refs = {"thing": thing}
+    said = [ledger.do("thing.do", refs, {})[1], ledger.do("thing.do", refs, {}, at=NOW + 3)[1]]
+    said.append(ledger.do("thing.ask", refs, {"n": 1}, at=NOW + 4)[1])
+    name, step = ledger.event("thing.ask", refs, {}, at=NOW + 5, intent=True)
+    outcomes = ledger.scratch.block(NOW + 5, [step])
+    _objects(found, outcomes)
+    said.append(json.loads(outcomes[-1][3]))
+    found["head"].append(json.loads(step.head))
+    found["ticket"].append(ledger.value(f"ticket/{name}"))
+    said.append(ledger.do("thing.ask", {**refs, "ticket": name}, {}, at=NOW + 10)[1])
+    found["ticket"].append(ledger.value(f"ticket/{name}"))
+    late = NOW + 20 * DAY
+    fired = ledger.scratch.advance(late)
+    said += [json.loads(outcome[3]) for outcome in fired]
+    said.append(ledger.do("thing.stop", refs, {}, at=late + 5, claimed=NOW + 20)[1])
+    said += [json.loads(outcome[3]) for outcome in ledger.scratch.advance(NOW + 4000 * DAY)]
+    for verdict in said:
+        _verdict(found, verdict)
+    for key, data in ledger.scratch.objects.items():
+        kind = key.partition("/")[0]
+        if data and kind in ("finding", "duty", "timer"):
+            found[kind].append(json.loads(data))
+
+
+def _objects(found: Samples, outcomes: Iterable[list[Any]]) -> None:
+    for outcome in outcomes:
+        for key, data in outcome[7]:
+            kind = key.partition("/")[0]
+            if data and kind in ("finding", "duty", "timer", "ticket"):
+                found[kind].append(json.loads(data))
+
+
+def _verdict(found: Samples, verdict: dict[str, Any]) -> None:
+    found["verdict"].append(verdict)
+    for name, item in (("findings", "finding-item"), ("duties", "duty-item"), ("alerts", "alert-item")):
+        found[item] += verdict.get(name, [])
+
+
+def _genesis(found: Samples, genesis: Genesis) -> None:
+    document = json.loads(genesis.data)
+    found["genesis"].append(document)
+    for member in document["members"]:
+        found["member"].append(member)
+        found["title"].append(member["title"])
+        found["key"] += member["keys"]
+    registry = genesis_registry(genesis)
+    found["member-entry"] += [json.loads(entry.encode()) for entry in registry.members.values()]
+    found["key-entry"] += [json.loads(entry.encode()) for entry in registry.keys.values()]
+
+
+def _log(found: Samples) -> None:
+    """Leaves, headers, config, genesis and streams, and what an application keeps beside them."""
+    ledger = SmallLedger()
+    _genesis(found, ledger.genesis)
+    events = [
+        ledger.event(data_subjects=["t:1"], commitments={"list": digest("a").hex(), "more": [digest("b").hex()]}),
+        ledger.event(),
+    ]
+    found["head"] += [json.loads(event.head) for event in events]
+    leaves = [entry.leaf for entry in ledger.block(events=events, extra=(("finding", "law/1"),))]
+    leaves += [entry.leaf for entry in ledger.block(timers=["timer/R1/thing/ga/x"])]
+    leaves += [entry.leaf for entry in ledger.block(timers=["timer/R1/thing/ga/y"], extra=(("finding", "law/1"),))]
+    for leaf in leaves:
+        found["record" if leaf[0] == 1 else "timer-leaf"].append(json.loads(leaf[2:]))
+    for leaf in ledger.leaves:
+        if leaf[0] == 0:
+            header = json.loads(leaf[2:])
+            found["header"].append(header)
+            found["header-prev"].append(header["prev"])
+            found["header-state"].append(header["state"])
+    config = json.loads(ledger.config.encode())
+    found["config"].append(config)
+    found["runtime"].append(config["runtime"])
+    found["stream-value"].append(json.loads(ledger.values[stream_key("dataset", "ga/hukou", False)]))
+    network = accept_all.Network(MemoryStore())
+    sealed, _ = network.seal([network.submission("ga", [network.event("ga")])])
+    day = sealed.header.time // DAY
+    found["quota"].append(json.loads(parse_object_value(sealed.rows[object_key(f"quota/ga/{day}")].value)[1]))
+    revoked = next(iter(genesis_registry(ledger.genesis).keys.values()))
+    found["key-entry"].append(json.loads(type(revoked)(**{**_slots(revoked), "until_height": 7}).encode()))
+
+
+def _slots(value: Any) -> dict[str, Any]:
+    return {name: getattr(value, name) for name in value.__slots__}
+
+
+def _proofs(found: Samples) -> None:
+    """Every kind of proof, with and without its optional parts."""
+    ledger = SmallLedger()
+    joined = ledger.block(events=[ledger.event(), ledger.event()])
+    old, old_root = ledger.size, ledger.root()
+    ledger.block(events=[ledger.event()], refused=True)
+    ledger.block(timers=["timer/R1/dataset/ga/hukou"])
+    name = StreamName("dataset", "ga/hukou")
+    ledger.fill(80, into=stream_key("dataset", "ga/none", False))
+    ledger.block(events=[ledger.event()])
+    history = History(old, ledger.consistency(old))
+    proofs = [
+        ledger.receipt(joined[0]),
+        ledger.receipt(joined[1], body=False, registered=False, history=history),
+        ledger.completeness(name, levels=("full", "head", "record", "hash")),
+        ledger.completeness(StreamName("dataset", "ga/none"), state=ledger.state_proof(history)),
+        ledger.absence("dataset", "ga/none"),
+        ledger.absence("purpose", "ga/none"),
+    ]
+    for proof in proofs:
+        _proof(found, json.loads(proof.encode()))
+    consistency = Consistency(ledger.note(old), ledger.note(), ledger.consistency(old))
+    found["consistency"].append(json.loads(consistency.encode()))
+    other = ledger.note(old, root=digest("another tree"))
+    assert old_root != digest("another tree")
+    found["fork"].append(json.loads(Fork(ledger.note(old), other).encode()))
+
+
+def _proof(found: Samples, document: dict[str, Any]) -> None:
+    kind = document["kind"]
+    found[kind].append(document)
+    if "history" in document:
+        found["history"].append(document["history"])
+    if kind == "receipt":
+        for part in ("event", "record", "submission"):
+            found[f"receipt-{part}"].append(document[part])
+        if "registration" in document:
+            found["registration"].append(document["registration"])
+            found["header-part"].append(document["registration"]["header"])
+            _map_proof(found, document["registration"]["map"])
+        return
+    found["header-part"].append(document["header"])
+    if kind == "completeness":
+        found["range"].append(document["range"])
+        found["stream-state"].append(document["stream"])
+        found["entry"] += document["entries"]
+        _map_proof(found, document["stream"]["map"])
+    else:
+        for part in ("stream", "plain", "refused"):
+            found[f"absence-{part}"].append(document[part])
+        _map_proof(found, document["plain"]["map"])
+
+
+def _map_proof(found: Samples, document: dict[str, Any]) -> None:
+    found["map-proof"].append(document)
+    if "window" in document:
+        found["window"].append(document["window"])
+
+
+def _files(found: Samples) -> None:
+    """Manifest of an export, and a trust file with everything in it."""
+    listed = archiveformat.ListedFile(1, digest("x").hex())
+    files = {"genesis.json": listed, "segments/000000.gz": listed}
+    manifest = json.loads(archiveformat.encode_manifest(archiveformat.Manifest("o/" + digest("o").hex(), 1, 2, files)))
+    found["manifest"].append(manifest)
+    found["manifest-file"] += manifest["files"].values()
+    found["manifest-head"].append(manifest["head"])
+    ledger = SmallLedger()
+    origin = ledger.origin
+    full = {"anchor": ledger.note().decode(), "max_age_s": 600, "origin": origin, "witnesses": []}
+    found["trust"] += [{"origin": origin}, full]
