@@ -101,9 +101,9 @@ class Builder:
 def _verify(made: CreatedNetwork, export: Path) -> dict[str, Any]:
     with LocalNetwork(made.folders.values()) as network:
         _await_certificate(network.nodes[0].url)
-        _ledger("export", "archive", str(made.folders[AUTHORITY]), str(export))
+        _ledger("export", "archive", str(export), "--from", str(made.folders[AUTHORITY]))
     row: dict[str, Any] = {}
-    for name, options in (("full", []), ("full_jobs1", ["--jobs", "1"]), ("no_replay", ["--no-replay"])):
+    for name, options in (("full", []), ("full_jobs1", ["--jobs", "1"]), ("no_replay", ["--runtime", "none"])):
         started = time.perf_counter()
         document, rss = _ledger("verify", str(export), "--origin", made.genesis.origin, "--no-remember", *options)
         took = time.perf_counter() - started

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 from ledger import archiveformat
@@ -26,8 +27,6 @@ RULES = (
         "    return [\n"
         "        breach('LAW/1', on='thing', held=event.member, why='x'),\n"
         "        duty('R1', by=event.member, on='thing', due=working_days(env, 1), kinds=['thing.stop']),\n"
-        "        duty('R2', by=event.member, on='thing', due=years(env, 9), label='far'),\n"
-        "        duty('R2', by=event.member, on='thing', due=None, label='open'),\n"
         "        alert('look', why='x'),\n"
         "    ]\n\n\n"
         "def on_thing_ask(event, state, env):\n"
@@ -35,7 +34,15 @@ RULES = (
         "def on_timer_R1(timer, state, env):\n"
         "    return finding('LAW/2', about=state['thing']['owner'], on='thing')\n"
     )
-    | rule("def on_timer_R2(timer, state, env):\n    return finding('LAW/2', about='ga', on='thing')\n", "R2")
+    | rule(
+        "def on_thing_do(event, state, env):\n"
+        "    return [\n"
+        "        duty('R2', by=event.member, on='thing', due=years(env, 9), label='far'),\n"
+        "        duty('R2', by=event.member, on='thing', due=None, label='open'),\n"
+        "    ]\n\n\n"
+        "def on_timer_R2(timer, state, env):\n    return finding('LAW/2', about='ga', on='thing')\n",
+        "R2",
+    )
     | rule(
         "def on_thing_do(event, state, env):\n    return set_timer('R3', on='thing', due=env.now + 5, label='t', n=1)\n\n\n"
         "def on_timer_R3(timer, state, env):\n    return None\n",
@@ -44,6 +51,7 @@ RULES = (
 )
 
 
+@cache
 def collect() -> Samples:
     """Everything, by schema."""
     found: Samples = defaultdict(list)

@@ -8,22 +8,20 @@ import pytest
 
 from ledger.core import config, genesis, header, leaf, registry
 from ledger.verify import trust
-from tests.docs import samples
+from tests.docs.samples import collect
 from tests.docs.schemas import Field, faults, schemas
 from tests.unit.rules.books import Ledger, rule, tiny
-
-FOUND = samples.collect()
 
 
 def test_every_schema_has_samples() -> None:
     """No schema of SPEC is without an object that the code makes, and no object without a schema."""
-    assert sorted(schemas()) == sorted(FOUND)
+    assert sorted(schemas()) == sorted(collect())
 
 
 @pytest.mark.parametrize("name", sorted(schemas()))
 def test_objects_are_as_spec_says(name: str) -> None:
     """Every object of this schema has the fields that SPEC names and no others, each of its type."""
-    problems = {problem for value in FOUND[name] for problem in faults(value, name)}
+    problems = {problem for value in collect()[name] for problem in faults(value, name)}
     assert not problems
 
 
@@ -32,7 +30,7 @@ def test_optional_fields_exist(name: str) -> None:
     """Each optional field that SPEC names is there in some object and absent in another."""
     for field in schemas()[name]:
         if field.optional:
-            present = [field.name in value for value in FOUND[name]]
+            present = [field.name in value for value in collect()[name]]
             assert any(present), f"{name}.{field.name} never appears: SPEC names what does not exist"
             assert not all(present), f"{name}.{field.name} is always there"
 
@@ -55,13 +53,13 @@ def test_closed_schemas_are_those_of_the_parsers() -> None:
     assert names("key-entry", required=True) == registry._KEY_FIELDS
     assert names("member-entry") == registry._MEMBER_FIELDS
     assert names("trust") == trust._FIELDS
-    for value in FOUND["trust"]:
+    for value in collect()["trust"]:
         assert trust.parse_trust(json.dumps(value).encode()).origin == value["origin"]
 
 
 def test_an_object_that_differs_is_noticed() -> None:
     """A missing, an unknown and a wrong field are each named."""
-    good = next(value for value in FOUND["stream-value"])
+    good = next(value for value in collect()["stream-value"])
     assert faults(good, "stream-value") == []
     assert faults({**good, "size": "1"}, "stream-value") == ["stream-value.size: '1' is no uint"]
     assert faults({**good, "more": 1}, "stream-value") == ["stream-value: more is not in SPEC"]
@@ -73,16 +71,16 @@ def test_an_object_that_differs_is_noticed() -> None:
 
 def test_finding_ids_have_their_form() -> None:
     """SPEC R-R05: `f:<member>/<event id>.<n>`, from a timer `f:t~<32 hex>.<n>`; a repeat keeps the first id."""
-    forms = {value["id"].partition("/")[0].partition("~")[0] for value in FOUND["finding-item"]}
+    forms = {value["id"].partition("/")[0].partition("~")[0] for value in collect()["finding-item"]}
     assert forms == {"f:ga", "f:t"}
-    repeats = [value for value in FOUND["finding-item"] if "repeats" in value]
-    assert repeats and all(value["id"] in {each["id"] for each in FOUND["finding"]} for value in repeats)
+    repeats = [value for value in collect()["finding-item"] if "repeats" in value]
+    assert repeats and all(value["id"] in {each["id"] for each in collect()["finding"]} for value in repeats)
 
 
 def test_a_timer_keeps_the_due_it_fired_at() -> None:
     """SPEC R-T01, R-T05: an armed timer names its handler's keys, at most eight; a spent one only when it fired."""
-    spent = [value for value in FOUND["timer"] if "due" not in value]
-    armed = [value for value in FOUND["timer"] if "due" in value]
+    spent = [value for value in collect()["timer"] if "due" not in value]
+    armed = [value for value in collect()["timer"] if "due" in value]
     assert spent and all(set(value) == {"fired"} for value in spent)
     assert armed and all(len(value["keys"]) == len(value["names"]) <= 8 for value in armed)
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ledger.verify.trust import Trust
 
 RUNTIME_NAMES = ("compiled", "inline", "none")
+PARALLEL_FROM_LEAVES = 20_000
 
 
 @command("verify")
@@ -165,8 +166,9 @@ def _run(console: Console, source: LedgerSource, trust: Trust, runtime: str, job
     from ledger.verify.ledger import Options, Serial, verify_ledger
 
     relax_collector()
-    workers = cores() if jobs is None else jobs
     total = getattr(source, "events_hint", lambda: None)()
+    # A short ledger is verified before other processes would have started.
+    workers = jobs or (1 if total is not None and total < PARALLEL_FROM_LEAVES else cores())
     options = Options(trust, time.time_ns() // 1_000_000, replay=runtime != NONE, runtime=runtime)
     label = console.texts.text("label.progress", catalogue_name="verify")
     with ScratchState() as scratch, Progress(console, label, total) as bar:

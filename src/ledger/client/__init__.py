@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ledger.client.actor import acting
-    from ledger.client.audited import audited, use_recorder
+    from ledger.client.auditing import audited, use_recorder
     from ledger.client.http import NodeClient
     from ledger.client.recorder import Recorder
     from ledger.client.request import Appended, Recorded
@@ -19,8 +19,8 @@ _HOMES = {
     "Recorded": "request",
     "Recorder": "recorder",
     "acting": "actor",
-    "audited": "audited",
-    "use_recorder": "audited",
+    "audited": "auditing",
+    "use_recorder": "auditing",
 }
 
 

@@ -115,7 +115,7 @@ def _verify_offline(tell: Teller, stage: Stage, export: Path) -> None:
     tell.chapter("审计人员离线核验导出的账本", "An auditor verifies an export offline")
     note = stage.client.get_bytes(["v1", "checkpoint"]).decode("utf-8").splitlines()
     tell.fact(f"检查点: {note[1]} 条, {len(note) - 5} 个联署", f"checkpoint over {note[1]} leaves, {len(note) - 5} cosignatures")
-    code, document = ledger("export", "archive", str(stage.sequencer.folder), str(export))
+    code, document = ledger("export", "archive", str(export), "--from", str(stage.sequencer.folder))
     if code:
         tell.fail(f"导出失败: {document}", f"export failed: {document}")
     code, document = ledger("verify", str(export), "--origin", stage.origin, "--no-remember")
