@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -14,6 +14,7 @@ from ledger.core.genesis import Genesis
 from ledger.core.mapkeys import object_key, parse_object_value, stream_key
 from ledger.core.proof import Consistency, Fork, History, StreamName
 from ledger.core.registry import genesis_registry
+from ledger.rules.program import Outcome
 from tests.models import accept_all
 from tests.models.small_ledger import SmallLedger, digest
 from tests.unit.rules.books import NOW, Ledger, rule, tiny
@@ -30,7 +31,7 @@ RULES = (
         "        alert('look', why='x'),\n"
         "    ]\n\n\n"
         "def on_thing_ask(event, state, env):\n"
-        "    return [refuse('no'), duty('R1', by='ga', on='thing', due=None)] if event.body.get('n') == 1 else None\n\n\n"
+        "    return [refuse('no'), alert('look'), finding('LAW/2')] if event.body.get('n') == 1 else None\n\n\n"
         "def on_timer_R1(timer, state, env):\n"
         "    return finding('LAW/2', about=state['thing']['owner'], on='thing')\n"
     )
@@ -40,7 +41,7 @@ RULES = (
         "        duty('R2', by=event.member, on='thing', due=years(env, 9), label='far'),\n"
         "        duty('R2', by=event.member, on='thing', due=None, label='open'),\n"
         "    ]\n\n\n"
-        "def on_timer_R2(timer, state, env):\n    return finding('LAW/2', about='ga', on='thing')\n",
+        "def on_timer_R2(timer, state, env):\n    return finding('LAW/2', about='rs', on='thing')\n",
         "R2",
     )
     | rule(
@@ -62,44 +63,40 @@ def collect() -> Samples:
 
 def _rules(found: Samples) -> None:
     """Verdicts and state objects of a rulebook that uses every effect."""
-    ledger = Ledger(tiny(RULES))
+    program = tiny(RULES)
+
+    def run(call: dict[str, Any]) -> list[Outcome]:
+        outcomes = program.run_block(call)
+        for outcome in outcomes:
+            _outcome(found, outcome)
+        return outcomes
+
+    ledger = Ledger(program, run)
     thing = ledger.thing()
     refs = {"thing": thing}
-    said = [ledger.do("thing.do", refs, {})[1], ledger.do("thing.do", refs, {}, at=NOW + 3)[1]]
-    said.append(ledger.do("thing.ask", refs, {"n": 1}, at=NOW + 4)[1])
+    ledger.do("thing.do", refs, {})
+    ledger.do("thing.do", refs, {}, at=NOW + 3)
+    ledger.do("thing.ask", refs, {"n": 1}, at=NOW + 4)
     name, step = ledger.event("thing.ask", refs, {}, at=NOW + 5, intent=True)
-    outcomes = ledger.scratch.block(NOW + 5, [step])
-    _objects(found, outcomes)
-    said.append(json.loads(outcomes[-1][3]))
     found["head"].append(json.loads(step.head))
-    found["ticket"].append(ledger.value(f"ticket/{name}"))
-    said.append(ledger.do("thing.ask", {**refs, "ticket": name}, {}, at=NOW + 10)[1])
-    found["ticket"].append(ledger.value(f"ticket/{name}"))
+    ledger.scratch.block(NOW + 5, [step])
+    ledger.do("thing.ask", {**refs, "ticket": name}, {}, at=NOW + 10)
     late = NOW + 20 * DAY
-    fired = ledger.scratch.advance(late)
-    said += [json.loads(outcome[3]) for outcome in fired]
-    said.append(ledger.do("thing.stop", refs, {}, at=late + 5, claimed=NOW + 20)[1])
-    said += [json.loads(outcome[3]) for outcome in ledger.scratch.advance(NOW + 4000 * DAY)]
-    for verdict in said:
-        _verdict(found, verdict)
-    for key, data in ledger.scratch.objects.items():
-        kind = key.partition("/")[0]
-        if data and kind in ("finding", "duty", "timer"):
-            found[kind].append(json.loads(data))
+    ledger.scratch.advance(late)
+    ledger.do("thing.stop", refs, {}, at=late + 5, claimed=NOW + 20)
+    ledger.scratch.advance(NOW + 4000 * DAY)
 
 
-def _objects(found: Samples, outcomes: Iterable[list[Any]]) -> None:
-    for outcome in outcomes:
-        for key, data in outcome[7]:
-            kind = key.partition("/")[0]
-            if data and kind in ("finding", "duty", "timer", "ticket"):
-                found[kind].append(json.loads(data))
-
-
-def _verdict(found: Samples, verdict: dict[str, Any]) -> None:
+def _outcome(found: Samples, outcome: Outcome) -> None:
+    """What one leaf says and writes."""
+    verdict = json.loads(outcome[3])
     found["verdict"].append(verdict)
     for name, item in (("findings", "finding-item"), ("duties", "duty-item"), ("alerts", "alert-item")):
         found[item] += verdict.get(name, [])
+    for key, data in outcome[7]:
+        kind = key.partition("/")[0]
+        if data and kind in ("finding", "duty", "timer", "ticket"):
+            found[kind].append(json.loads(data))
 
 
 def _genesis(found: Samples, genesis: Genesis) -> None:
@@ -124,6 +121,7 @@ def _log(found: Samples) -> None:
     ]
     found["head"] += [json.loads(event.head) for event in events]
     leaves = [entry.leaf for entry in ledger.block(events=events, extra=(("finding", "law/1"),))]
+    leaves += [entry.leaf for entry in ledger.block(events=[ledger.event()])]
     leaves += [entry.leaf for entry in ledger.block(timers=["timer/R1/thing/ga/x"])]
     leaves += [entry.leaf for entry in ledger.block(timers=["timer/R1/thing/ga/y"], extra=(("finding", "law/1"),))]
     for leaf in leaves:
@@ -139,7 +137,7 @@ def _log(found: Samples) -> None:
     found["runtime"].append(config["runtime"])
     found["stream-value"].append(json.loads(ledger.values[stream_key("dataset", "ga/hukou", False)]))
     network = accept_all.Network(MemoryStore())
-    sealed, _ = network.seal([network.submission("ga", [network.event("ga")])])
+    sealed, _ = network.seal([network.submission("ga", [network.event()])])
     day = sealed.header.time // DAY
     found["quota"].append(json.loads(parse_object_value(sealed.rows[object_key(f"quota/ga/{day}")].value)[1]))
     revoked = next(iter(genesis_registry(ledger.genesis).keys.values()))
@@ -156,6 +154,7 @@ def _proofs(found: Samples) -> None:
     joined = ledger.block(events=[ledger.event(), ledger.event()])
     old, old_root = ledger.size, ledger.root()
     ledger.block(events=[ledger.event()], refused=True)
+    ledger.block(events=[ledger.event(refs={"dataset": "ga/refused"})], refused=True)
     ledger.block(timers=["timer/R1/dataset/ga/hukou"])
     name = StreamName("dataset", "ga/hukou")
     ledger.fill(80, into=stream_key("dataset", "ga/none", False))
@@ -167,8 +166,10 @@ def _proofs(found: Samples) -> None:
         ledger.completeness(name, levels=("full", "head", "record", "hash")),
         ledger.completeness(StreamName("dataset", "ga/none"), state=ledger.state_proof(history)),
         ledger.absence("dataset", "ga/none"),
-        ledger.absence("purpose", "ga/none"),
+        ledger.absence("dataset", "ga/refused"),
     ]
+    absent = ledger.absence("purpose", "ga/none")
+    proofs.append(replace(absent, state=ledger.state_proof(history)))
     for proof in proofs:
         _proof(found, json.loads(proof.encode()))
     consistency = Consistency(ledger.note(old), ledger.note(), ledger.consistency(old))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hypothesis import strategies as st
@@ -36,6 +36,14 @@ KINDS = (
     "share.supplement", "share.extend", "share.approve", "share.deny", "share.deliver", "share.receive", "use.access",
     "use.record", "purpose.end", "dispose.instruct", "dispose.done", "dispose.verify", "import.batch", "source.register",
 )  # fmt: skip
+
+# Who does what, unless an action is odd.
+PARTY = {
+    "catalog.draft": "ga", "catalog.submit": "ga", "share.apply": "jy", "share.withdraw": "jy", "share.notice": "ga",
+    "share.supplement": "jy", "share.approve": "ga", "share.deny": "ga", "share.deliver": "ga", "share.receive": "jy",
+    "use.access": "jy", "use.record": "jy", "purpose.end": "jy", "dispose.instruct": "ga", "dispose.done": "jy",
+    "dispose.verify": "ga",
+}  # fmt: skip
 
 # Likelier kinds first, so that histories get somewhere.
 COURSE = (
@@ -76,6 +84,8 @@ class Writer:
         """(time, event) of the next action."""
         self.time += action.hours * HOUR
         self.count += 1
+        if action.odd > 2:
+            action = replace(action, member=PARTY.get(action.kind, action.member))
         event_id = uuid7_at(self.time, self.count.to_bytes(10, "big"))
         refs, body = self.content(action)
         made = {"share.apply": "application", "share.approve": "grant", "share.deliver": "copy"}.get(action.kind)
@@ -119,7 +129,7 @@ class Writer:
                 refs, body = dataset, {"reason": "不全"}
             case "share.apply" | "share.supplement":
                 refs = dataset if action.kind == "share.apply" else {**dataset, **application}
-                body = {"basis": "法", "purpose": PURPOSES[pick % 2], "items": list(ITEMS[: 1 + pick % 3]), "method": "api"}
+                body = {"basis": "法", "purpose": PURPOSES[0], "items": list(ITEMS[: 1 + pick % 3]), "method": "api"}
                 body["until"] = ("2026-06-30", "2026-02-20", "2027-12-31")[pick % 3]
                 if odd < 3:
                     del body[("basis", "until", "purpose")[odd]]
@@ -142,7 +152,7 @@ class Writer:
                 refs, body = {**copy, **grant}, {"method": "delete"}
             case "use.access":
                 refs = {**grant, **dataset}
-                body = {"purpose": PURPOSES[odd % 2], "items": list(ITEMS[: odd % 4]), "count": odd}
+                body = {"purpose": PURPOSES[pick % 2 if odd < 4 else 0], "items": list(ITEMS[: 1 + odd % 2]), "count": odd}
             case "use.record":
                 refs = {**grant, **dataset}
                 body = {"scenario": "x", "process": "y", "covers": "2026-03-01"}
@@ -155,7 +165,7 @@ class Writer:
             case "source.register":
                 refs = {"source": f"{action.member}/s{pick}"}
                 body = {"system": "a", "method": "b", "storage": "c"}
-        if odd == 1:
+        if odd == 1 and pick == 3:
             body["surplus"] = 1
         return refs, body
 

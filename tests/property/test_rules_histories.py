@@ -86,7 +86,7 @@ def test_writes_are_planned_and_small(history: list[Action]) -> None:
 
 @given(histories)
 def test_states_stay_lawful(history: list[Action]) -> None:
-    """Statuses are those of the tables, copies are counted, findings that are open exist, armed timers are known."""
+    """Statuses are those of the tables, copies are counted, open findings exist, armed timers are known, no rule fails."""
     scratch, outcomes = replay(history)
     objects = {key: canonical.parse(data) for key, data in scratch.objects.items() if data}
     live: dict[str, int] = {}
@@ -104,6 +104,7 @@ def test_states_stay_lawful(history: list[Action]) -> None:
     for key, value in objects.items():
         if key.startswith("grant/"):
             assert value["copies"] == live.get(key.removeprefix("grant/"), 0)
+    assert not [o[3] for o in outcomes if b'"rule-error"' in o[3]]
     ids = [f["id"] for outcome in outcomes for f in canonical.parse(outcome[3]).get("findings", []) if "repeats" not in f]
     assert len(set(ids)) == len(ids)
 

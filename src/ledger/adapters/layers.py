@@ -7,6 +7,7 @@ blocks after its height. Layers up to the certified height are dropped. Thread-s
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
 from dataclasses import dataclass
 
@@ -21,7 +22,9 @@ from ledger.errors import UnavailableError, VerificationError
 from ledger.limits import UNCERTIFIED_BLOCKS_MAX
 from ledger.machine.block import Sealed, StateRow
 
-LAYERS_MAX = UNCERTIFIED_BLOCKS_MAX + 100
+LAYERS_MAX = UNCERTIFIED_BLOCKS_MAX + 200
+TRIES = 12
+LAYERS_KEPT = 128  # below the certified height, for answers that began before the newest certificate
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +52,16 @@ class Layers:
                 self._layers.popitem(last=False)
 
     def certified(self, height: int) -> None:
-        """Drop the layers that no proof needs any more."""
+        """Drop the layers that no proof needs any more; an answer in the making may still stand a little lower."""
         with self._lock:
-            for known in [known for known in self._layers if known <= height]:
+            for known in [known for known in self._layers if known <= height - LAYERS_KEPT]:
                 del self._layers[known]
+
+    def first_after(self, height: int) -> TreeUndo | None:
+        """The undo layer of the block after `height`, None while there is none."""
+        with self._lock:
+            layer = self._layers.get(height + 1)
+        return None if layer is None else layer.undo
 
     def after(self, height: int, up_to: int) -> list[Layer]:
         """Layers of the blocks height+1 … up_to; raises `UnavailableError` when one is missing."""
@@ -93,16 +102,14 @@ class StateAt:
         index = bucket_index(key_hash(key), header.state_buckets)
         packed = self.bucket(index)
         leaf = bucket_leaf_hash(packed)
-        for _ in range(3):
-            try:
-                first = self._layers.after(self.height, self.height + 1)[0].undo
-            except UnavailableError:
-                first = None
+        for attempt in range(TRIES):
+            first = self._layers.first_after(self.height)
             path = self._layers.tree.inclusion_path(index, first)
             try:
                 verify_inclusion(leaf, index, header.state_buckets, path, header.state_root)
             except VerificationError:
                 # The next block was applied to the tree while we read it; its layer is there in a moment.
+                time.sleep(0.002 * attempt)
                 continue
             return index, packed, path
         raise UnavailableError("proof-height", "the state moved on while it was read; try again", height=self.height)

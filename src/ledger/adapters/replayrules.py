@@ -6,20 +6,30 @@ Rule: bundles are checked against their hashes before anything is compiled. Not 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ledger.core.genesis import Genesis
 from ledger.core.hashing import Digest
-from ledger.errors import NotFoundError
+from ledger.errors import UnavailableError
 from ledger.verify.ledger import LoadNetworkRules
 from ledger.verify.replay import LoadedRules, Runtime
 
-COMPILED, INLINE, NONE = "compiled", "inline", "none"
-RUNTIMES: Final = (COMPILED, INLINE, NONE)
+if TYPE_CHECKING:
+    from ledger.adapters.worker import Worker
+    from ledger.rules.program import Program
+
+COMPILED: Final = "compiled"
+INLINE: Final = "inline"
+MONTY: Final = "monty"
+NONE: Final = "none"
 
 
 def rules_loader(runtime: str) -> LoadNetworkRules:
-    """How `verify_ledger` gets its rules: `compiled` runs them in a confined worker process, `inline` in this one."""
+    """How `verify_ledger` gets its rules.
+
+    `compiled` runs them in a confined worker process, `inline` in this one, `monty` in the second, independent sandbox
+    (`UnavailableError` where it is not installed); with `none` they are compiled, for the config, and not run.
+    """
 
     def load(genesis: Genesis, bundle: Callable[[Digest], bytes]) -> LoadedRules:
         from ledger.adapters.datadir import compile_program, genesis_config
@@ -31,10 +41,26 @@ def rules_loader(runtime: str) -> LoadNetworkRules:
     return load
 
 
-def _runtime(program: object, runtime: str) -> Runtime:
+def _runtime(program: Program, runtime: str) -> Runtime:
     from ledger.adapters.worker import Inline, Worker
-    from ledger.rules.program import Program
 
-    if not isinstance(program, Program):
-        raise NotFoundError("runtime", "no such runtime", got=runtime)
-    return Worker(program) if runtime == COMPILED else Inline(program)
+    if runtime == MONTY:
+        try:
+            from ledger.adapters.monty import Monty
+        except ImportError as error:
+            raise UnavailableError("runtime-missing", "pip install 'suyuan[rules-monty]'", runtime=runtime) from error
+        return Monty(program)
+    return _Patient(Worker(program)) if runtime == COMPILED else Inline(program)
+
+
+class _Patient:
+    """A worker whose calls have no time limit: an auditor repeats what was decided, however busy his machine is."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self.result = worker.result
+        self.close = worker.close
+
+    def start(self, call: dict[str, Any]) -> None:
+        """See `Runtime`."""
+        self._worker.start(call, patient=True)

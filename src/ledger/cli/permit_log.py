@@ -143,7 +143,7 @@ def statements(log: PermitLog) -> Iterator[Statement]:
         for at, task in enumerate(ordered):
             if task.group != before.group:
                 # Whoever did the task before handed the record on; when, is known from the next task only.
-                handed = {**refs, "party": slug(task.group)}
+                handed = {**refs, "member": slug(task.group)}
                 yield replace(_statement(slug(before.group), handed, "share", task, task.time), person=before.person)
             before = task
             yield _statement(slug(task.group), refs, "use" if at else "collect", task, task.time)

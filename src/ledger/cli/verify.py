@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ledger.verify.source import LedgerSource
     from ledger.verify.trust import Trust
 
-RUNTIME_NAMES = ("compiled", "inline", "none")
+RUNTIME_NAMES = ("compiled", "inline", "monty", "none")
 PARALLEL_FROM_LEAVES = 20_000
 
 

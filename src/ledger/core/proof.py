@@ -1,4 +1,4 @@
-"""Every proof file of ours: parse any of the five kinds, then let it be verified (SPEC, proofs).
+"""Every proof file of ours: parse any of the five kinds, then let it be verified (SPEC R-V01 to R-V06).
 
 Rules: a file is one canonical JSON object with `kind` and `v`, at most 32 MiB; parsing checks its form only, and
 `verify(trust)` everything else. What cannot be checked is named in the result, what does not hold raises.

@@ -1,8 +1,8 @@
 """One entry of a complete answer: what of it is shown, what that proves, and whether it belongs to the stream.
 
-Rules (SPEC, streams): an entry is record + head + body, record + head, record, or hash only; each is bound by its leaf
-hash, so what is shown is true whatever is withheld. A record belongs to its author's stream, to those of its refs and
-data subjects, and to its extra streams; a refused one to `!refused` instead, except for the extra ones.
+Rules (SPEC R-S02, R-S03, R-V03): an entry is record + head + body, record + head, record, or hash only; each is bound
+by its leaf hash, so what is shown is true whatever is withheld. A record belongs to its author's stream, to those of its
+refs and data subjects, and to its extra streams; a refused one to `!refused` instead, except for the extra ones.
 Not here: that the entries are all (see `proofstream`), and filtering, which is the reader's.
 """
 

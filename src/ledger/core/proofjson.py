@@ -1,4 +1,4 @@
-"""How proof files are read and written: canonical JSON with a closed schema, every part bounded (SPEC, proofs).
+"""How proof files are read and written: canonical JSON with a closed schema, every part bounded (SPEC R-V01).
 
 Rules: hashes and signatures are lower-case hex, packed pairs base64; documents that are hashed (leaves without their two
 prefix bytes, heads, bodies, config, state values) stand as strings, so their exact bytes come back; a C2SP note is a

@@ -1,4 +1,4 @@
-"""Two proofs about checkpoints alone: this one extends that one, and these keys signed two histories (SPEC, proofs).
+"""Two proofs about checkpoints alone: this one extends that one, and these keys signed two histories (SPEC R-V05).
 
 Rules: an extension is between two certificates, or a certificate and the checkpoint that the verifier remembers. A fork
 is shown by two notes of one size with two roots; or of two sizes, with the complete subtrees over the smaller one's

@@ -1,6 +1,6 @@
 """The certified state: from a quorum certificate to the state root, by the block header that is its last leaf.
 
-Rules (SPEC, leaves and proofs): a header belongs to a checkpoint if its index is size − 1 and first_seq + count equals
+Rules (SPEC R-H02, R-H05, R-C02): a header belongs to a checkpoint if its index is size − 1 and first_seq + count equals
 it; the config's tagged hash stands in the header; the cosigners that the verifier trusts are those of that config.
 Not here: what is read from the state (see `mapproof`).
 """

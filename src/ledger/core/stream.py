@@ -1,4 +1,4 @@
-"""What the state map says of a stream, and how it advances: size, root, first and last record, time (SPEC, streams).
+"""What the state map says of a stream, and how it advances: size, root, first and last record, time (SPEC R-S01, R-S04).
 
 A stream is the RFC 6962 tree whose level 0 *are* the log's leaf hashes of its records, not hashed again. The compact
 range that appending needs is local; the value is what the map commits to.

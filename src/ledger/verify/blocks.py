@@ -135,22 +135,23 @@ class BlockAudit:
 
     def _pipelined(self, block: CheckedBlock, replay: Replay) -> bool:
         """Start the rules on `block`, seal the block before meanwhile, then take the answer."""
-        finding = replay.start(block)
-        if not self._sealed():
-            replay.abandon()
-            return False
-        if finding is not None:
-            self._report.findings.add(finding)
-            self._stop("finding", block.height)
-            return False
         try:
-            replay.finish()
+            finding = replay.start(block)
+            if not self._sealed():
+                replay.abandon()
+                return False
+            if finding is None:
+                replay.finish()
+                return True
         except RuntimeFault as fault:
-            self._report.gaps.append(gap("runtime-fault", REPLAY, height=block.height, reason=str(fault)))
-            self._replay = None
-            self._plain.take_over(replay.sealed_head)
+            if self._flush():
+                self._report.gaps.append(gap("runtime-fault", REPLAY, height=block.height, reason=str(fault)))
+                self._replay = None
+                self._plain.take_over(replay.sealed_head)
             return False
-        return True
+        self._report.findings.add(finding)
+        self._stop("finding", block.height)
+        return False
 
     def _sealed(self) -> bool:
         """Seal and compare the pending block; False when it differs, after which it has been looked at without rules."""

@@ -42,7 +42,7 @@ def test_a_log_reads_as_a_life_cycle() -> None:
     refs = {"dataset": "group-1/permits", "case": "group-1/case-1"}
     assert said == [
         ("group-1", "collect", "Receive", refs),
-        ("group-1", "share", "Check", {**refs, "party": "group-2"}),
+        ("group-1", "share", "Check", {**refs, "member": "group-2"}),
         ("group-2", "use", "Check", refs),
         ("group-2", "use", "Decide", refs),
         ("group-2", "dispose", "Decide", refs),

@@ -69,7 +69,9 @@ def test_pages_join_to_the_whole(live: LiveNode, limit: int, proof: str) -> None
         page = get(live, f"/v1/datasets/ga/hukou/timeline?after={after}&limit={limit}&proof={proof}")
         if proof == "full":
             assert "entries" not in page
-            result = verify_proof(json.dumps(page["proof"], ensure_ascii=False, separators=(",", ":")).encode(), live.trust)
+            result = verify_proof(
+                json.dumps(page["proof"], ensure_ascii=False, separators=(",", ":")).encode(), live.trust
+            )
             assert isinstance(result, CompletenessResult)
             assert (result.begin, result.end, result.size) == (page["begin"], page["end"], page["count"])
             assert result.counts.full == page["end"] - page["begin"]
@@ -106,7 +108,9 @@ def test_receipt_stands_alone(live: LiveNode) -> None:
     assert isinstance(latest, ReceiptResult)
     assert latest.not_checked == ()
     assert f"{latest.record.member}/{latest.record.id}" == live.ids["access"]
-    first = verify_proof(live.client.get(f"/v1/events/{live.ids['access']}/receipt?certificate=first").content, live.trust)
+    first = verify_proof(
+        live.client.get(f"/v1/events/{live.ids['access']}/receipt?certificate=first").content, live.trust
+    )
     assert isinstance(first, ReceiptResult)
     assert first.certification.checkpoint.size < latest.certification.checkpoint.size
     assert first.not_checked == ("revocation",)
@@ -267,7 +271,17 @@ def test_tiles_hold_the_log(live: LiveNode) -> None:
     assert len(hashes) == size
     root = get(live, f"/v1/proofs/inclusion?seq=0&size={size}")["root"]
     assert merkle.root(hashes).hex() == root
-    for path in ("0/000", f"0/000.p/{size + 500}", "0/000.p/0", "0/0", "1/000.p/1", "9/000", "0/x000/000.p/1", "0/000.p/256", "x"):
+    for path in (
+        "0/000",
+        f"0/000.p/{size + 500}",
+        "0/000.p/0",
+        "0/0",
+        "1/000.p/1",
+        "9/000",
+        "0/x000/000.p/1",
+        "0/000.p/256",
+        "x",
+    ):
         assert live.client.get(f"/tile/{path}").status_code == 404, path
 
 

@@ -114,7 +114,11 @@ def test_content_length_is_a_plain_number(text: str, expected: int | None) -> No
 def test_media_type_is_required() -> None:
     """Parameters are allowed, other types, no type and coded bodies are not."""
     assert require_media_type(scope(content_type="Application/JSON; charset=utf-8"), "application/json")
-    for headers in ({}, {"content_type": "text/plain"}, {"content_type": "application/json", "content_encoding": "gzip"}):
+    for headers in (
+        {},
+        {"content_type": "text/plain"},
+        {"content_type": "application/json", "content_encoding": "gzip"},
+    ):
         with pytest.raises(HttpError) as caught:
             require_media_type(scope(**headers), "application/json")
         assert caught.value.code == "media-type"

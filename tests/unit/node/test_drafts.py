@@ -99,7 +99,11 @@ def test_member_is_named_once() -> None:
     assert choose_member(parse({"kind": "a", "member": "ga"}), ["ga", "rs"]) == "ga"
     assert choose_member(parse({"member": "rs", "events": [{"kind": "a"}]}), ["ga", "rs"]) == "rs"
     assert choose_member(parse({"kind": "a"}), ["ga"]) == "ga"
-    for value, held in (({"kind": "a"}, ["ga", "rs"]), ({"kind": "a"}, []), ({"events": [{"kind": "a", "member": "ga"}], "member": "rs"}, ["ga"])):
+    for value, held in (
+        ({"kind": "a"}, ["ga", "rs"]),
+        ({"kind": "a"}, []),
+        ({"events": [{"kind": "a", "member": "ga"}], "member": "rs"}, ["ga"]),
+    ):
         with pytest.raises(MalformedError) as caught:
             choose_member(parse(value), held)
         assert caught.value.code == "draft-member"

@@ -14,7 +14,9 @@ from ledger_node.http.edge import Answer, Edge
 from ledger_node.metrics import Metrics
 
 
-def call(edge: Edge, path: str = "/x", method: str = "GET", headers: dict[str, str] | None = None, query: str = "") -> Any:
+def call(
+    edge: Edge, path: str = "/x", method: str = "GET", headers: dict[str, str] | None = None, query: str = ""
+) -> Any:
     """(status, headers, body) of one request; None where nothing was answered."""
     sent: list[dict[str, Any]] = []
 
@@ -58,7 +60,12 @@ def make(**named: Any) -> Edge:
 
 def test_every_answer_has_the_same_security_headers() -> None:
     """nosniff and an id are on every answer, from the application, a hot route or an error; a route may set its cache."""
-    for path, method, status in (("/x", "GET", 200), ("/hot", "POST", 201), ("/raises", "GET", 404), ("/defect", "GET", 500)):
+    for path, method, status in (
+        ("/x", "GET", 200),
+        ("/hot", "POST", 201),
+        ("/raises", "GET", 404),
+        ("/defect", "GET", 500),
+    ):
         found, headers, _ = call(make(), path, method)
         assert found == status
         assert headers[b"x-content-type-options"] == b"nosniff"

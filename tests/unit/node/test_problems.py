@@ -51,7 +51,9 @@ def test_family_decides_status(error: Exception, status: int, family: str) -> No
 
 def test_body_says_what_happened_to_which_object() -> None:
     """Code, evidence, index and request id are members of the body; bytes are hex, long texts are cut."""
-    error = MalformedError("canonical", "not sorted", index=3, got=b"\x01\xff", text="x" * 1000, odd=3.5, deep=[{"a": 1}])
+    error = MalformedError(
+        "canonical", "not sorted", index=3, got=b"\x01\xff", text="x" * 1000, odd=3.5, deep=[{"a": 1}]
+    )
     body = json.loads(problem_of(error).encode("en", "r-1"))
     assert body["type"] == "urn:suyuan:problem:malformed"
     assert (body["code"], body["status"], body["index"]) == ("canonical", 422, 3)
@@ -133,7 +135,7 @@ NEVER_ANSWERED = {"commitment", "inclusion"}
 
 
 def test_every_reachable_code_has_a_text() -> None:
-    """Each code that the modules on a request's way raise stands in the catalogue, and each HTTP code in the status table."""
+    """Each code that the modules on a request's way raise stands in the catalogue, and so does each HTTP code."""
     codes: set[str] = set()
     for entry in REACHABLE:
         path = ROOT / entry

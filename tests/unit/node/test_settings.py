@@ -20,7 +20,11 @@ def test_flag_beats_environment_beats_file_beats_default(tmp_path: Path) -> None
     """Each value comes from the highest source that names it, and its origin is told."""
     file = write(tmp_path, "[http]\nport = 1001\nlanguage = 'zh'\n[log]\nlevel = 'debug'\n")
     loaded = load_settings(file, {"LEDGER_HTTP_PORT": "1002", "LEDGER_LOG_LEVEL": "error"}, {"http.port": 1003})
-    assert (loaded.settings.http.port, loaded.settings.log.level, loaded.settings.http.language) == (1003, "error", "zh")
+    assert (loaded.settings.http.port, loaded.settings.log.level, loaded.settings.http.language) == (
+        1003,
+        "error",
+        "zh",
+    )
     origins = {name: loaded.origins[name] for name in ("http.port", "log.level", "http.language", "http.host")}
     assert origins == {
         "http.port": "flag", "log.level": "environment", "http.language": "node.toml", "http.host": "default",

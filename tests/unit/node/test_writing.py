@@ -146,7 +146,12 @@ def test_json_events_are_completed_and_signed(live: LiveNode) -> None:
 def test_json_events_of_a_stranger_are_not_signed(live: LiveNode) -> None:
     """Without the token nothing is signed; a member whose key lies elsewhere cannot be spoken for."""
     draft = {"kind": "use.access", "member": "rs", "body": {}}
-    for headers in ({}, {"authorization": "Bearer x"}, {"authorization": "Basic x"}, {"cookie": live.token["authorization"]}):
+    for headers in (
+        {},
+        {"authorization": "Bearer x"},
+        {"authorization": "Basic x"},
+        {"cookie": live.token["authorization"]},
+    ):
         answer = live.client.post("/v1/events", json=draft, headers=headers)
         assert (answer.status_code, answer.json()["code"]) == (401, "token")
         assert answer.headers["www-authenticate"].startswith("Bearer")
@@ -159,7 +164,12 @@ def test_json_events_of_a_stranger_are_not_signed(live: LiveNode) -> None:
 def test_ndjson_answers_line_by_line(live: LiveNode) -> None:
     """Good lines are recorded, bad lines are answered in their place, members may change, blank lines are skipped."""
     refs = {"dataset": "ga/hukou", "grant": live.ids["grant"]}
-    good = {"kind": "use.access", "member": "rs", "refs": refs, "body": {"purpose": "pension-check", "items": [], "count": 1}}
+    good = {
+        "kind": "use.access",
+        "member": "rs",
+        "refs": refs,
+        "body": {"purpose": "pension-check", "items": [], "count": 1},
+    }
     lines = [
         json.dumps(good), "", "{not json", json.dumps({**good, "kind": "Bad"}), json.dumps({**good, "member": "ga"}),
         json.dumps({**good, "member": "zz"}), json.dumps(good),
@@ -169,7 +179,14 @@ def test_ndjson_answers_line_by_line(live: LiveNode) -> None:
     assert answer.status_code == 201
     assert answer.headers["content-type"].startswith("application/x-ndjson")
     found = [json.loads(line) for line in answer.text.splitlines()]
-    assert [each.get("member") or each["problem"]["code"] for each in found] == ["rs", "draft", "identifier", "ga", "signer", "rs"]
+    assert [each.get("member") or each["problem"]["code"] for each in found] == [
+        "rs",
+        "draft",
+        "identifier",
+        "ga",
+        "signer",
+        "rs",
+    ]
 
 
 def test_clock_steps_need_the_token_and_go_forward(live: LiveNode) -> None:

@@ -44,7 +44,7 @@ def test_one_refusal_refuses_and_nothing_is_written() -> None:
 
 
 def test_refused_request_keeps_findings_and_duties() -> None:
-    """A refused event changes no state but findings and duties (with their timers)."""
+    """A refused event changes no state but findings, and the duties (with their timers) of the rule that refuses."""
     ledger = ledger_with(
         "def on_thing_ask(event, state, env):\n"
         "    return [refuse('no'), finding('LAW/2', about='sw', on='thing'), write('thing', note='x'),\n"
@@ -61,6 +61,16 @@ def test_refused_request_keeps_findings_and_duties() -> None:
     assert ledger.value(f"thing/{thing}")["note"] == ""
     assert ledger.value(f"thing/{thing}")["_open"] == {"LAW/2|sw": [f"f:{name}.1", 1]}
     assert outcomes[-1][6] == [["finding", "law/2"], ["member", "sw"], ["thing", thing]]
+
+
+def test_duty_of_a_rule_that_did_not_refuse_falls_with_the_event() -> None:
+    """A rule that took the event for granted obliges nobody when another rule refuses it."""
+    books = rule("def on_thing_ask(event, state, env):\n    return refuse('no')\n", "R1")
+    books |= rule("def on_thing_ask(event, state, env):\n    return duty('R2', by='sw', on='thing', due=None)\n", "R2")
+    ledger = Ledger(tiny(books))
+    _, said, outcomes = ledger.do("thing.ask", {"thing": ledger.thing()})
+    assert set(said) == {"outcome", "reasons"}
+    assert outcomes[-1][7] == []
 
 
 BREACH = "def on_thing_do(event, state, env):\n    return [breach('LAW/1', on='thing', n=1), write('tally', n=state['tally']['n'] + 1)]\n"

@@ -20,7 +20,7 @@ from ledger_node.http.body import require_media_type
 from ledger_node.http.context import JSON, Context, answer, answer_json
 from ledger_node.http.documented import body, local_security, ok
 from ledger_node.http.models import ClockBody, Recorded
-from ledger_node.intake.lines import record_lines
+from ledger_node.intake.lines import read_lines, record_lines
 from ledger_node.intake.recording import record_json
 from ledger_node.query.outcome import encode_outcome
 
@@ -65,7 +65,8 @@ def routes(context: Context) -> APIRouter:
         certified = asked.ack == "certified"
         recorder = context.running_recorder
         if media_type == NDJSON:
-            lines = record_lines(node, recorder.record, context.pool, data, certified=certified)
+            groups = await read_lines(node, context.pool, data)
+            lines = record_lines(node, recorder.record, context.pool, groups, certified=certified)
             return StreamingResponse(lines, 201, media_type=NDJSON)
         outcome = await record_json(node, recorder.record, context.pool, data, certified=certified)
         status = 409 if outcome.has_conflict else 201

@@ -15,7 +15,7 @@ import msgspec
 
 from ledger.core.event import Event
 from ledger.core.submission import Submission
-from ledger.errors import LedgerError
+from ledger.errors import LedgerError, MalformedError
 from ledger.limits import SUBMISSION_EVENTS_MAX
 from ledger_node.http.problems import problem_of
 from ledger_node.intake.drafts import Drafts, choose_member, make_event, parse_draft
@@ -28,7 +28,7 @@ GROUP_EVENTS_MAX = min(500, SUBMISSION_EVENTS_MAX)
 
 
 @dataclass(slots=True)
-class _Group:
+class Group:
     """Neighbouring lines of one member, and the lines between them that are no events."""
 
     member: str
@@ -40,12 +40,20 @@ class _Group:
         return [line for line in self.lines if isinstance(line, Event)]
 
 
+async def read_lines(node: Node, pool: Executor, data: bytes) -> list[Group]:
+    """The lines of a body in groups to be signed. Raises `MalformedError` where no line at all is an event."""
+    groups = await asyncio.get_running_loop().run_in_executor(pool, lambda: list(_groups(node, data)))
+    if any(group.events for group in groups):
+        return groups
+    first = next((line for group in groups for line in group.lines if isinstance(line, LedgerError)), None)
+    raise first or MalformedError("draft", "no line is an event")
+
+
 async def record_lines(
-    node: Node, record: Record, pool: Executor, data: bytes, *, certified: bool
+    node: Node, record: Record, pool: Executor, groups: list[Group], *, certified: bool
 ) -> AsyncIterator[bytes]:
     """The answers, a chunk of lines for each group; each line is an event's place or a problem."""
     loop = asyncio.get_running_loop()
-    groups = await loop.run_in_executor(pool, lambda: list(_groups(node, data)))
     for group in groups:
         outcome: Outcome | LedgerError | None = None
         if group.events:
@@ -57,10 +65,10 @@ async def record_lines(
         yield b"".join(_answers(group, outcome))
 
 
-def _groups(node: Node, data: bytes) -> Iterator[_Group]:
+def _groups(node: Node, data: bytes) -> Iterator[Group]:
     source, held = source_of(node), held_members(node)
     now = source.now_ms()
-    group = _Group("", [])
+    group = Group("", [])
     for line in data.splitlines():
         if not line.strip():
             continue
@@ -73,14 +81,14 @@ def _groups(node: Node, data: bytes) -> Iterator[_Group]:
             continue
         if group.member not in ("", member) or len(group.lines) >= GROUP_EVENTS_MAX:
             yield group
-            group = _Group("", [])
+            group = Group("", [])
         group.member = member
         group.lines.append(event)
     if group.lines:
         yield group
 
 
-def _answers(group: _Group, outcome: Outcome | LedgerError | None) -> Iterator[bytes]:
+def _answers(group: Group, outcome: Outcome | LedgerError | None) -> Iterator[bytes]:
     places = iter(encode_events(outcome) if isinstance(outcome, Outcome) else [])
     for line in group.lines:
         if isinstance(line, LedgerError):

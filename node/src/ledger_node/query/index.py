@@ -70,11 +70,24 @@ class Index:
         self._lock = threading.Lock()
         self._idle: list[sqlite3.Connection] = []
         self._closed = False
+        self._generation = 0
         self._words: dict[str, int] = {}
         self._names: dict[Name, int] = {}
         self._writer = self._open()
         self.height = int(self._meta("height", "-1"))
         """Height of the last indexed block."""
+
+    def start_over(self) -> None:
+        """Throw the file away and begin an empty one; readers in the middle of a question end it on the old file."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+            self._generation += 1
+        for connection in (*idle, self._writer):
+            connection.close()
+        self._words.clear()
+        self._names.clear()
+        self._writer = self._create()
+        self.height = -1
 
     def close(self) -> None:
         """Close every connection; idempotent."""
@@ -94,6 +107,7 @@ class Index:
             if self._closed:
                 raise UnavailableError("index-closed", "the index is closed")
             connection = self._idle.pop() if self._idle else None
+            generation = self._generation
         if connection is None:
             connection = self._connect()
             connection.execute("PRAGMA query_only=ON")
@@ -103,7 +117,8 @@ class Index:
         finally:
             connection.execute("ROLLBACK")
             with self._lock:
-                keep = not self._closed and len(self._idle) < IDLE_CONNECTIONS_MAX
+                is_current = not self._closed and generation == self._generation
+                keep = is_current and len(self._idle) < IDLE_CONNECTIONS_MAX
                 if keep:
                     self._idle.append(connection)
             if not keep:
@@ -168,6 +183,10 @@ class Index:
             connection.close()
         except sqlite3.DatabaseError:
             pass
+        return self._create()
+
+    def _create(self) -> sqlite3.Connection:
+        """The writing connection of a new, empty file."""
         for suffix in ("", "-wal", "-shm"):
             self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
         connection = self._connect()

@@ -28,6 +28,7 @@ from ledger_node.query.ports import Node
 
 HELD_LEAVES_MAX: Final = 20_000  # handed over and not indexed yet: bounds memory when blocks come fast
 BATCH_BLOCKS_MAX: Final = 200
+RETRY_S: Final = 2.0  # after a failure, before the index is begun anew
 PAUSE_S: Final = 0.1  # blocks of this time share one transaction
 
 
@@ -80,7 +81,16 @@ class Indexer:
             except Exception as error:  # noqa: BLE001 - an index is never worth a node: say so and go on without
                 self.failure = error
                 self._log.exception("index.failed", height=self.index.height)
-                self._closing.wait(5)
+                self._start_over()
+
+    def _start_over(self) -> None:
+        """Losing the index costs a rebuild, so whatever is wrong with it is not examined further."""
+        if self._closing.wait(RETRY_S):
+            return
+        try:
+            self.index.start_over()
+        except Exception as error:  # noqa: BLE001 - such as a full disk; tried again after the next failure
+            self.failure = error
 
     def _catch_up(self) -> None:
         """Index what stands in the store already, many blocks at a time."""

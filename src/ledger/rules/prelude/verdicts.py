@@ -1,7 +1,7 @@
 """Decides what becomes of an event or timer when all its rules have spoken: the gate, the tables, the effects, one outcome.
 
 Rules: rules gate (one refusal refuses a request; on an act a breach makes it irregular), then tables move, then effects are
-added. A refused event keeps findings and duties only; an intent writes a ticket and nothing else. A rule of which one effect
+added. A refused event keeps findings, and the duties of the rules that refuse; an intent writes a ticket and nothing else. A rule of which one effect
 is nonsense has none. An object above 4 KiB or a verdict above 32 KiB undoes the whole leaf, visibly.
 Never here: which rules exist (generated), when timers fire (see `engine`).
 """
@@ -177,13 +177,16 @@ def _perform(c: Any, out: Any, moves: Any, discharges: Any) -> None:
             keys = c["keys"][done[1]]
             for key in [keys] if type(keys) is str else (sorted(keys.values()) if keys else []):
                 _discharge(c, done[0], key, c["member"] if done[2] else None, c["member"])
+    refusing = [item[0] for item in out if item[1][0] in ("refuse", "breach")] if c["refused"] else []
     for item in out:
         effect, key = item[1], item[2]
         op = effect[0]
         if op == "finding" or (op == "breach" and not c["refused"]):
             _raise(c, item[0], effect, key)
         elif op == "duty":
-            _oblige(c, effect, key)
+            # Other rules spoke as if the event stood; what the refusing rule demands, it demands because of the refusal.
+            if not c["refused"] or item[0] in refusing:
+                _oblige(c, effect, key)
         elif op == "alert":
             shown = {"code": effect[1], "rule": item[0]}
             if effect[2]:

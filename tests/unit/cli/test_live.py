@@ -1,0 +1,181 @@
+"""The commands against a real node: append, look, prove, import, SDK."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ledger.adapters.keyfile import read_key
+from ledger.cli.exits import Exit
+from ledger.client import Recorder
+from tests.unit.cli.runner import Ran, ledger
+from tests.unit.cli.test_permit_log import LOG
+
+pytestmark = pytest.mark.slow
+
+live_node = pytest.importorskip("tests.models.live_node", reason="suyuan-node is not installed")
+DRAFT = {
+    "name": "土地登记", "items": '["status"]', "format": "table", "frequency": "daily", "sharing": "conditional",
+    "methods": '["api"]', "level": "general", "purposes": '["pension-check"]',
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+    """One running node with a dataset that was published, lent and used."""
+    with live_node.live_node(tmp_path_factory.mktemp("live") / "net") as made:
+        live_node.tell_story(made)
+        yield made
+
+
+@pytest.fixture
+def call(live: object, tmp_path: Path):  # noqa: ANN201
+    """Runs a command against the node, with its data directory's token where `--data` is meant."""
+
+    def run(*arguments: object, local: bool = False, **more: object) -> Ran:
+        env = {"LEDGER_NODE": f"http://127.0.0.1:{live.port}"}  # type: ignore[attr-defined]
+        if local:
+            env["LEDGER_TOKEN"] = (live.folder / "token").read_text().strip()  # type: ignore[attr-defined]
+        return ledger(*arguments, env={**env, **more.pop("env", {})}, home=tmp_path, **more)  # type: ignore[arg-type, dict-item]
+
+    return run
+
+
+def draft(dataset: str) -> list[str]:
+    """Flags of a catalogue entry."""
+    return ["--kind", "catalog.draft", "--ref", f"dataset={dataset}", *(f"--set={k}={v}" for k, v in DRAFT.items())]
+
+
+def test_an_event_is_signed_here_and_its_receipt_checks_offline(live: object, call, tmp_path: Path) -> None:  # noqa: ANN001
+    """--key signs on this side; the receipt is certified and holds without the node."""
+    key = live.folder / "keys" / "event-rs.key"  # type: ignore[attr-defined]
+    receipt = tmp_path / "receipt.json"
+    flags = ["--member", "rs", "--key", key, "--receipt", receipt, "--json"]
+    ran = call("event", "append", *draft("rs/land"), *flags)
+    assert ran.code == 0, ran.out + ran.err
+    document = ran.json
+    assert document["certified"] is True and document["counts"]["accepted"] == 1
+    event = document["events"][0]
+    checked = ledger("proof", "verify", receipt, "--trust", live.folder, "--json")  # type: ignore[attr-defined]
+    assert checked.code == 0 and checked.json["id"] == event["id"] and checked.json["seq"] == event["seq"]
+    assert call("event", "append", *draft("rs/land"), *flags).json["error"]["code"] == "output-exists"
+    shown = call("event", "get", f"rs/{event['id']}")
+    assert shown.code == 0 and "土地登记" in shown.out and "[accepted]" in shown.out
+
+
+def test_the_local_node_signs_with_a_token(call) -> None:  # noqa: ANN001
+    """Without a key the events go as JSON; without a token either, the command says what is missing."""
+    ran = call("event", "append", *draft("ga/roads"), "--member", "ga", local=True)
+    assert ran.code == 0 and "[accepted]" in ran.out
+    refused = call("event", "append", *draft("ga/roads"), "--member", "ga")
+    assert refused.code == Exit.USAGE and "[no-signer]" in refused.err
+    wrong = call("event", "append", *draft("ga/roads"), "--member", "ga", env={"LEDGER_TOKEN": "wrong"})
+    assert wrong.code == Exit.OPERATIONAL and "[token]" in wrong.err
+
+
+def test_a_refusal_is_told_with_its_article_and_exit_1(call) -> None:  # noqa: ANN001
+    """A refused request names rule, code, text and article in the reader's language."""
+    flags = ["--kind", "share.apply", "--ref", "dataset=ga/ghost", "--member", "rs"]
+    ran = call("event", "append", *flags, local=True)
+    assert ran.code == Exit.OPERATIONAL and "[refused]" in ran.out and "[ledger shape]" in ran.out
+    published = call("event", "append", "--kind", "catalog.publish", "--ref", "dataset=ga/hukou", "--member", "ga",
+                     "--lang", "zh", local=True)  # fmt: skip
+    assert published.code == Exit.OPERATIONAL and "D809" in published.out and "拒绝" in published.out
+
+
+def test_an_id_used_twice_is_exit_4_and_the_same_again_is_0(live: object, call, tmp_path: Path) -> None:  # noqa: ANN001
+    """Same id and bytes: the first verdict again. Same id, other content: the recorded conflict."""
+    event = live.event("record.note", {"dataset": "ga/hukou"}, x=1)  # type: ignore[attr-defined]
+    path = tmp_path / "event.json"
+    fields = {name: value for name, value in event.fields.items() if name != "v"}
+    key = ("--member", "ga", "--key", live.folder / "keys" / "event-ga.key", "--file", path)  # type: ignore[attr-defined]
+    path.write_text(json.dumps({**fields, "body": event.content}))
+    first, again = (call("event", "append", *key, "--json") for _ in range(2))
+    assert first.json["events"][0]["seq"] == again.json["events"][0]["seq"] and again.json["counts"]["duplicate"] == 1
+    path.write_text(json.dumps({**fields, "body": {**event.content, "x": 2}}))
+    conflict = call("event", "append", *key)
+    assert conflict.code == Exit.CONFLICT and "[ledger conflict]" in conflict.out
+
+
+def test_many_events_from_a_file_are_counted(call, tmp_path: Path) -> None:  # noqa: ANN001
+    """NDJSON in, one summary out; a bad event names its number and nothing is recorded."""
+    path = tmp_path / "events.ndjson"
+    lines = [
+        {"kind": "catalog.draft", "refs": {"dataset": f"ga/set-{number}"}, "body": {
+            **{k: json.loads(v) if v[0] == "[" else v for k, v in DRAFT.items()}}}
+        for number in range(30)
+    ]  # fmt: skip
+    path.write_text("\n".join(map(json.dumps, lines)))
+    ran = call("event", "append", "--file", path, "--member", "ga", "--json", local=True)
+    assert ran.code == 0 and ran.json["counts"]["accepted"] == 30
+    lines[7]["time"] = "yesterday"
+    path.write_text("\n".join(map(json.dumps, lines)))
+    bad = call("event", "append", "--file", path, "--member", "ga", "--json", local=True)
+    assert bad.code == Exit.OPERATIONAL and bad.json["error"]["evidence"]["index"] == 7
+
+
+def test_searching_lists_and_pages(call) -> None:  # noqa: ANN001
+    """Lists carry counts and cursors; words find objects and members."""
+    page = call("event", "search", "--kind", "use.access", "--limit", "1", "--json").json
+    assert len(page["entries"]) == 1 and page["next"] is not None and page["count"] >= 2
+    following = call("event", "search", "--kind", "use.access", "--after", page["next"], "--json").json
+    assert following["entries"][0]["seq"] >= page["next"]
+    assert "ga/hukou" in call("event", "search", "hukou").out
+    assert call("event", "search", "--kind", "no.such").out.strip() == "No events."
+    missing = call("event", "get", "ga/01a20283-5539-78fb-9fe4-7e160b57ea4a")
+    assert missing.code == Exit.NOT_FOUND
+
+
+def test_lineage_is_a_table_of_the_same_answer(live: object, call) -> None:  # noqa: ANN001
+    """Every edge of the document is a row of the table."""
+    ran, plain = call("lineage", "show", "ga/hukou", "--depth", "5", "--json"), call("lineage", "show", "ga/hukou")
+    assert ran.code == plain.code == 0
+    assert any(edge["to"] == f"grant/{live.ids['grant']}" for edge in ran.json["edges"])  # type: ignore[attr-defined]
+    assert live.ids["grant"] in plain.out and f"{len(ran.json['nodes'])} nodes" in call(  # type: ignore[attr-defined]
+        "lineage", "show", "ga/hukou", "--depth", "5"
+    ).out
+
+
+def test_proofs_fetched_are_proofs_that_hold(live: object, call, tmp_path: Path) -> None:  # noqa: ANN001
+    """Completeness and absence files of a real node verify offline; streams that exist are never absent."""
+    for number, names in enumerate((["completeness", "dataset", "ga/hukou"], ["absence", "dataset", "ga/nothing"])):
+        path = tmp_path / f"{number}.json"
+        assert call("proof", "get", *names, "--out", path).code == 0
+        ran = ledger("proof", "verify", path, "--trust", live.folder, "--json")  # type: ignore[attr-defined]
+        assert ran.code == 0 and ran.json["kind"] == names[0], ran.out
+    assert call("proof", "get", "absence", "dataset", "ga/hukou").code == Exit.NOT_FOUND
+    assert call("proof", "get", "inclusion", "1", "--json").json["proof"]["seq"] == 1
+
+
+def test_status_watch_and_doctor_are_content(live: object, call) -> None:  # noqa: ANN001
+    """A healthy node is healthy by all three, and a scenario network says so."""
+    assert call("node", "status", "--json").json["status"]["clock"] == "scenario"
+    assert call("watch", "--once", "--trust", live.folder).code == 0  # type: ignore[attr-defined]
+    doctor = call("doctor", "--data", live.folder, "--node", f"http://127.0.0.1:{live.port}", "--json")  # type: ignore[attr-defined]
+    assert doctor.code == 0 and {"file-modes", "fsync", "schema", "clock", "node"} <= {
+        check["name"] for check in doctor.json["checks"]
+    }
+
+
+def test_the_sdk_records_through_a_real_node(live: object, tmp_path: Path) -> None:
+    """A recorder with the member's key ships to the node until the events are certified."""
+    signer = read_key(live.folder / "keys" / "event-rs.key")  # type: ignore[attr-defined]
+    url = f"http://127.0.0.1:{live.port}"  # type: ignore[attr-defined]
+    clock = live.node.head.time  # type: ignore[attr-defined]
+    with Recorder(url, tmp_path, member="rs", signer=signer, origin=live.node.origin, now_ms=lambda: clock) as made:  # type: ignore[attr-defined]
+        refs = {"dataset": "ga/hukou", "grant": live.ids["grant"]}  # type: ignore[attr-defined]
+        event_id = made.record("use.access", refs, {"purpose": "pension-check", "items": ["status"], "count": 2})
+        result = made.wait(str(event_id), 30)
+        made.flush(30)
+    assert result.outcome in ("accepted", "irregular") and result.seq is not None
+
+
+def test_a_permit_log_needs_its_groups_as_members(call, tmp_path: Path) -> None:  # noqa: ANN001
+    """Groups that are no members are named before anything is recorded."""
+    path = tmp_path / "log.csv"
+    path.write_text(LOG)
+    ran = call("import", "permits", path, "--json", local=True)
+    assert ran.code == Exit.NOT_FOUND and "group-1" in ran.json["error"]["evidence"]["members"]
