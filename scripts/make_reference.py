@@ -44,6 +44,9 @@ NODE_NOTES: Final = {
 }
 """Settings that say enough to a programmer, but not to an operator."""
 
+CODE_TEXTS: Final = {"merkle-bounds": ("an index or size outside the tree", "序号或大小超出树的范围")}
+"""Codes whose message is put together where they are raised."""
+
 
 def cell(text: str) -> str:
     """`text` on one line of a Markdown table."""
@@ -321,7 +324,7 @@ def error_codes() -> str:
     """One row an error code."""
     rows = []
     for code, (names, message) in sorted(raised().items()):
-        english, chinese = texts_of(code)
+        english, chinese = CODE_TEXTS.get(code) or texts_of(code)
         rows.append((f"`{code}`", ", ".join(f"`{name}`" for name in sorted(names)), english or message, chinese))
     return table(("Code", "Family", "Meaning", "含义"), rows)
 

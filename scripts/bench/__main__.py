@@ -26,7 +26,9 @@ def main() -> int:
     if given.what == "append":
         from scripts.bench import append
 
-        cells = [(int(batch), int(flight)) for batch, _, flight in (cell.partition(":") for cell in given.cells.split(","))]
+        cells = [
+            (int(batch), int(flight)) for batch, _, flight in (cell.partition(":") for cell in given.cells.split(","))
+        ]
         rows = append.run(cells, given.seconds, given.followers)
     else:
         from scripts.bench import sizes
@@ -41,7 +43,11 @@ def main() -> int:
 def conditions() -> dict[str, Any]:
     """What the figures were measured on."""
     model = next(
-        (line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        (
+            line.split(":", 1)[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if "model name" in line
+        ),
         platform.machine(),
     )
     return {"cpu": model, "cores": os.cpu_count(), "python": platform.python_version(), "load": os.getloadavg()}

@@ -11,7 +11,7 @@ import statistics
 import threading
 import time
 from bisect import bisect_left
-from typing import Any
+from typing import Any, Self
 
 from ledger.client.http import NodeClient
 from ledger.core.checkpoint import parse_checkpoint_text
@@ -36,7 +36,7 @@ class CertificateWatch:
         self.times: list[float] = []
         self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def __enter__(self) -> CertificateWatch:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

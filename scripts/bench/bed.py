@@ -62,7 +62,9 @@ def bed(followers: int = 0) -> Iterator[Bed]:
         made = make(folder / "network", followers)
         with LocalNetwork(made.folders.values()) as network:
             signers = {
-                (member, label): read_key(made.folders.get(member, made.folders[AUTHORITY]) / event_key_file(member, label))
+                (member, label): read_key(
+                    made.folders.get(member, made.folders[AUTHORITY]) / event_key_file(member, label)
+                )
                 for member in MEMBERS
                 for label in KEYS
             }

@@ -35,8 +35,13 @@ class Run:
 
 def request_bytes(host: str, path: str, body: bytes) -> bytes:
     """A whole POST of a framed submission."""
-    head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/msgpack\r\nContent-Length: {len(body)}\r\n\r\n"
-    return head.encode("ascii") + body
+    lines = (
+        f"POST {path} HTTP/1.1",
+        f"Host: {host}",
+        "Content-Type: application/msgpack",
+        f"Content-Length: {len(body)}",
+    )
+    return "\r\n".join((*lines, "", "")).encode("ascii") + body
 
 
 class _Connection(asyncio.Protocol):
@@ -76,11 +81,12 @@ class _Connection(asyncio.Protocol):
         if status != 201:
             self._run.failed += 1
             if self._run.failed <= 3:
-                print("unexpected answer:", bytes(self._buffer[: whole])[:600])
+                print("unexpected answer:", bytes(self._buffer[:whole])[:600])
         del self._buffer[:whole]
         self._next()
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc
         if not self._done.done():
             self._run.failed += 1
             self._done.set_result(None)

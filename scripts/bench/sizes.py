@@ -1,4 +1,4 @@
-"""`./dev bench verify|query|scale`: what the size of the ledger does to verification, to answers and to the cost of an event.
+"""`./dev bench verify|query|scale`: what the ledger's size does to verification, to answers and to the cost of an event.
 
 Ledgers are built by the application itself, in this process and without HTTP, then served or exported as they are.
 """
@@ -41,7 +41,10 @@ def run(what: str, sizes: list[int]) -> list[dict[str, Any]]:
         builder = Builder(made)
         for size in sorted(sizes):
             spent, events = builder.grow(size)
-            row: dict[str, Any] = {"events": builder.events, "build_us_per_event": round(spent / max(1, events) * 1e6, 1)}
+            row: dict[str, Any] = {
+                "events": builder.events,
+                "build_us_per_event": round(spent / max(1, events) * 1e6, 1),
+            }
             row["disk_bytes_per_event"] = round(folder_bytes(builder.folder) / builder.events)
             if what == "verify":
                 row.update(_verify(made, folder / f"export-{size}"))
@@ -134,10 +137,15 @@ def _query(made: CreatedNetwork, builder: Builder) -> dict[str, Any]:
         for name, path, query in (
             ("timeline", ["v1", "datasets", grant.dataset, "timeline"], {"limit": 1000}),
             ("timeline_proof", ["v1", "datasets", grant.dataset, "timeline"], {"limit": 1000, "proof": "full"}),
-            ("completeness", ["v1", "proofs", "completeness"], {"kind": "dataset", "id": grant.dataset, "begin": 0, "end": 1000}),
+            (
+                "completeness",
+                ["v1", "proofs", "completeness"],
+                {"kind": "dataset", "id": grant.dataset, "begin": 0, "end": 1000},
+            ),
             ("event", ["v1", "streams", "grant", grant.id], {"limit": 1}),
         ):
-            times = []
+            times: list[float] = []
+            answer = b""
             for _ in range(QUERIES):
                 started = time.perf_counter()
                 answer = client.get_bytes(path, query)

@@ -26,6 +26,18 @@ GRANTS: Final = 200
 PURPOSES: Final = ("pension-check", "school-enrolment", "housing-aid", "medical-settlement", "business-licence")
 ITEMS: Final = ("name-tag", "id-tag", "status", "date", "amount", "address-code", "level", "source")
 SETUP_BATCH: Final = 100
+CAPTURE: Final = {
+    "system": "全国一体化政务大数据体系 市级节点",
+    "method": "gateway log, parsed and signed at the source",
+    "storage": "write-once volume until chaining",
+    "witness": "platform operator",
+}
+RECORD: Final = {
+    "scenario": "社会救助对象经济状况核对 means test",
+    "process": "接口核验,人工复核 checked over the interface, reviewed by a person",
+    "effect": "减少群众提交材料 fewer papers asked for",
+    "storage": "不落地,当日清除 not stored, cleared the same day",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +102,10 @@ class Workload:
             self.grants.append(Grant(f"{provider}/{event.id}", dataset, user, purpose))
         yield self._wave(iter(wave))
         deliver = [
-            (g.dataset.split("/")[0], self.event("share.deliver", {"dataset": g.dataset, "grant": g.id}, to=g.user, method="api"))
+            (
+                g.dataset.split("/")[0],
+                self.event("share.deliver", {"dataset": g.dataset, "grant": g.id}, to=g.user, method="api"),
+            )
             for g in self.grants
         ]
         yield self._wave(iter(deliver))
@@ -124,14 +139,12 @@ class Workload:
                 "use.access", refs, actor=f"p:{self._random.getrandbits(64):016x}", purpose=grant.purpose,
                 items=list(ITEMS[:4]), count=self._random.randrange(1, 400), method="api",
                 platform_ref=f"GZPT-{self._random.getrandbits(48):012x}",
-                capture={"system": "全国一体化政务大数据体系 市级节点", "method": "gateway log, parsed and signed at the source",
-                         "storage": "write-once volume until chaining", "witness": "platform operator"},
+                capture=CAPTURE,
             )  # fmt: skip
         if chance < 0.98:
             return self.event(
-                "use.record", refs, actor=f"p:{self._random.getrandbits(64):016x}", scenario="社会救助对象经济状况核对 means test",
-                process="接口核验,人工复核 checked over the interface, reviewed by a person", effect="减少群众提交材料 fewer papers asked for",
-                storage="不落地,当日清除 not stored, cleared the same day", covers=format_time(time.time_ns() // 1_000_000)[:10],
+                "use.record", refs, actor=f"p:{self._random.getrandbits(64):016x}", **RECORD,
+                covers=format_time(time.time_ns() // 1_000_000)[:10],
                 documents_saved=self._random.randrange(30),
             )  # fmt: skip
         return self._apply(grant.dataset, grant.purpose)

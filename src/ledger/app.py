@@ -7,7 +7,7 @@ One thread drives an `Application`. No I/O here: the store and the runtime are p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -70,8 +70,8 @@ class Application:
         self.origin = self.genesis.origin
         self._sealed_head = head
         self._decided_head = head
-        self._tree = store.load_tree()
-        invariant(self._tree.size >= 1, "a state map has at least one bucket")
+        self.tree: MapTree = store.load_tree()
+        invariant(self.tree.size >= 1, "a state map has at least one bucket")
         self._pending: Decision | None = None
         self._draft: Draft | None = None
         self._sealed: Sealed | None = None
@@ -202,7 +202,7 @@ class Application:
         decision = self._pending
         if decision is None:
             raise FatalError("invariant", "nothing decided to seal")
-        self._sealed = seal(decision, _SealView(self._sealed_head, self._tree, self.store))
+        self._sealed = seal(decision, _SealView(self._sealed_head, self.tree, self.store))
         return self._sealed
 
     def commit(self, note: bytes) -> Sealed:
@@ -292,10 +292,10 @@ class _SealView:
     def __init__(self, head: Head, tree: MapTree, store: Store) -> None:
         self.head, self.tree, self._store = head, tree, store
 
-    def read_rows(self, keys: Any) -> Mapping[bytes, StateRow]:
+    def read_rows(self, keys: Sequence[bytes]) -> dict[bytes, StateRow]:
         """See `SealView`."""
         return self._store.read_rows(keys)
 
-    def read_buckets(self, indexes: Any) -> Any:
+    def read_buckets(self, indexes: Sequence[int]) -> Sequence[bytes]:
         """See `SealView`."""
         return self._store.read_buckets(indexes)

@@ -80,5 +80,7 @@ class Clock(Protocol):
 class BlockStream(Protocol):
     """Stored blocks in order, for replay: (time, framed submissions, attachments, leaves, note)."""
 
-    def blocks(self, first_height: int) -> Iterator[tuple[int, Sequence[bytes], Sequence[bytes], Sequence[bytes], bytes]]:
+    def blocks(
+        self, first_height: int
+    ) -> Iterator[tuple[int, Sequence[bytes], Sequence[bytes], Sequence[bytes], bytes]]:
         """Blocks from `first_height` on."""

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ledger.adapters.monty import Monty
 from ledger.core import canonical
-from ledger.errors import UnavailableError
+from ledger.errors import MalformedError, UnavailableError
 from ledger.limits import INT_MAX
+from ledger.rules.check import check_rule
 from ledger.rules.plain import Plain
 from ledger.rules.program import Program
 from tests.unit.rules.books import NOW, Ledger, contract, tiny_files
+
+# Plain Python warns of odd displays that a generator makes; rule authors see it in their editor.
+pytestmark = pytest.mark.filterwarnings("ignore::SyntaxWarning")
 
 INTS = st.sampled_from(["0", "1", "-1", "2", "7", "31", "1000", "9007199254740991", "-9007199254740991"])
 TEXTS = st.sampled_from(["''", "'a'", "'ab'", "'b,a'", "'字'", "'😀'", "'\\n'", "'A'", "'é'"])
@@ -59,7 +65,15 @@ def on_thing_do(event, state, env):
 
 def program_of(group: list[str]) -> Program:
     """A tiny rulebook with one rule for each expression."""
-    rules = {f"R{number}": RULE.format(name=f"R{number}", expression=text) for number, text in enumerate(group)}
+    rules = {}
+    for number, text in enumerate(group):
+        source = RULE.format(name=f"R{number}", expression=text)
+        try:
+            check_rule(f"rules/R{number}.py", source.encode())
+        except MalformedError:
+            continue  # a name used twice inside nested lists, or an `is` with something else than None
+        rules[f"R{number}"] = source
+    assume(rules)
     return Program.compile(tiny_files(rules), contract()[1])
 
 
@@ -72,7 +86,7 @@ def decided(program: Program, runtimes: list[object]) -> list[object]:
 
 
 @pytest.mark.slow
-@settings(max_examples=40)
+@settings(max_examples=12)
 @given(groups)
 def test_expressions_agree_in_both_runtimes(group: list[str]) -> None:
     """Every generated expression has the same value, or the same failure at the same line, in CPython and in monty."""
@@ -86,7 +100,7 @@ def test_expressions_agree_in_both_runtimes(group: list[str]) -> None:
     assert second == first
 
 
-@settings(max_examples=60)
+@settings(max_examples=15)
 @given(groups)
 def test_values_stay_within_bounds(group: list[str]) -> None:
     """Whatever an expression computes, a fact of a verdict is a bounded plain value, and its bytes are canonical."""
@@ -104,14 +118,14 @@ def test_values_stay_within_bounds(group: list[str]) -> None:
     assert all(bounded(item["args"]["x"], 0) for item in verdict.get("alerts", []))
 
 
-@settings(max_examples=60)
+@settings(max_examples=15)
 @given(groups)
 def test_plain_python_computes_the_same_where_no_guard_speaks(group: list[str]) -> None:
     """Where the compiled expression has a value, plain Python has the same; guards refuse, they never change a value."""
     program = program_of(group)
     first, second = decided(program, [program, Plain(program)])
     compiled = {item["rule"]: item for item in canonical.parse(first[0][3]).get("alerts", [])}  # type: ignore[index]
-    plain = {item["rule"]: item for item in canonical.parse(second[0][3]).get("alerts", [])}  # type: ignore[index]
+    plain = {item["rule"]: item for item in json.loads(second[0][3]).get("alerts", [])}  # type: ignore[index]
     for rule, item in compiled.items():
         if rule in plain:
             assert plain[rule] == item

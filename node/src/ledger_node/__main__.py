@@ -72,11 +72,12 @@ async def serve(node: Node, settings: Settings, data_dir: Path) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, server.stop)
     task = asyncio.create_task(server.serve())
-    while not server.started and not task.done():
+    while not server.started and not task.done():  # noqa: ASYNC110 - uvicorn offers a flag, no event
         await asyncio.sleep(0.01)
     if server.started:
         port = server.servers[0].sockets[0].getsockname()[1]
-        print(f"ready http://{settings.http.host}:{port}", file=sys.stderr, flush=True)
+        sys.stderr.write(f"ready http://{settings.http.host}:{port}\n")
+        sys.stderr.flush()
     await task
     return 0 if server.started else 1
 
@@ -93,7 +94,7 @@ def main(arguments: list[str] | None = None) -> int:
         configure_logs(settings.log.level)
         node = Node(node_options(given.data_dir, settings))
     except LedgerError as error:
-        print(f"ledger-node: {error}", file=sys.stderr)
+        sys.stderr.write(f"ledger-node: {error}\n")
         return 1
     try:
         node.start()

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Self
 
 from ledger.adapters.nodefile import read_settings
 from ledger.client.http import NodeClient
@@ -65,7 +66,9 @@ class NodeProcess:
         until = time.monotonic() + timeout_s
         while not self._ready.wait(0.02):
             if not self.running or time.monotonic() > until:
-                raise UnavailableError("node-start", "the node did not start", node=self.folder.name, log=self.log_tail())
+                raise UnavailableError(
+                    "node-start", "the node did not start", node=self.folder.name, log=self.log_tail()
+                )
 
     def wait_ready(self, timeout_s: float = 60.0) -> None:
         """Wait until every check of `/readyz` passes; raises `UnavailableError` naming those that do not."""
@@ -75,7 +78,9 @@ class NodeProcess:
             if answer.status == 200:
                 return
             if not self.running or time.monotonic() > until:
-                raise UnavailableError("node-ready", "the node is not ready", node=self.folder.name, answer=answer.body[:500])
+                raise UnavailableError(
+                    "node-ready", "the node is not ready", node=self.folder.name, answer=answer.body[:500]
+                )
             time.sleep(0.05)
 
     def kill(self) -> None:
@@ -119,7 +124,7 @@ class LocalNetwork:
     def __init__(self, folders: Iterable[Path]) -> None:
         self.nodes = [NodeProcess(folder) for folder in folders]
 
-    def __enter__(self) -> LocalNetwork:
+    def __enter__(self) -> Self:
         for node in self.nodes:
             node.start()
         try:

@@ -79,7 +79,7 @@ class Node:
         self.observing = ""
         self.evidence = options.data_dir / datadir.EVIDENCE
         self.peers = [Peer(url) for url in options.peers]
-        self.layers = Layers(self.app._tree)
+        self.layers = Layers(self.app.tree)
         self.clock = self._make_clock()
         registry = self.registry
         self.certificates = CertificateBook(
@@ -125,7 +125,14 @@ class Node:
         """Recover what this node signed before, then write, cosign and propose."""
         try:
             if isinstance(self.engine, Sequencer):
-                recover(self.app, self.peers, self._log_state(), self.certificates, self.options.recover_wait_s, self._closing)
+                recover(
+                    self.app,
+                    self.peers,
+                    self._log_state(),
+                    self.certificates,
+                    self.options.recover_wait_s,
+                    self._closing,
+                )
                 self._propose_head()
             if self._closing.is_set():
                 return
@@ -257,7 +264,9 @@ class Node:
         head = self.app.head
         root = head.log.root()
         self._state.advance(head.size, root, time.time_ns() // 1_000_000)
-        self.certificates.committed(head.height, head.size, root, log_note(self._log_signer, self.origin, head.size, root))
+        self.certificates.committed(
+            head.height, head.size, root, log_note(self._log_signer, self.origin, head.size, root)
+        )
         self.certificates.propose()
 
     def _restore_certificate(self) -> None:

@@ -125,7 +125,9 @@ class CertificateBook:
                 self._ahead = verified
                 return
         if own is not None and own[1] != checkpoint.root:
-            raise ForkError("fork", "a peer's checkpoint has another root", size=checkpoint.size, theirs=data, ours=own[1])
+            raise ForkError(
+                "fork", "a peer's checkpoint has another root", size=checkpoint.size, theirs=data, ours=own[1]
+            )
         if own is not None:
             self._offer(verified)
 

@@ -101,4 +101,3 @@ class Cosigner:
         for size, root in ((checkpoint.size, checkpoint.root), (signed.size, signed.root)):
             if size and self._root_at(size) != root:
                 raise FatalError("signer-rule", "our own tree has another root at this size", size=size, signed=root)
-

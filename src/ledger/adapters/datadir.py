@@ -31,7 +31,7 @@ DATABASE = "ledger.sqlite"
 SIGNER_STATE = "signer.state"
 LOG_STATE = "log.state"
 KEYS = "keys"
-TOKEN = "token"
+TOKEN = "token"  # noqa: S105 - a file name
 EVIDENCE = "evidence"
 SETTINGS = "node.toml"
 

@@ -90,7 +90,7 @@ class Engine:
             except FatalError as error:
                 future.set_exception(error)
                 raise
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is the caller's
                 future.set_exception(error)
 
     def sealed(self, sealed: Sealed) -> None:
@@ -111,10 +111,11 @@ class Engine:
                 self.step()
             self.drain()
             self.run_tasks()
-        except BaseException as caught:
+        except BaseException as caught:  # noqa: BLE001 - the reason is kept, nobody else would see it
             error = self.failure = caught
-        for callback in self.on_failure if error is not None else ():
-            callback(error)
+        if error is not None:
+            for callback in self.on_failure:
+                callback(error)
         self.stopped(error)
         while True:
             try:

@@ -11,7 +11,6 @@ import json
 import os
 import queue
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,7 +28,7 @@ from ledger.machine.block import BlockInput, Sealed
 
 FETCH_WAIT_S = 10
 FETCH_LIMIT = 200
-RETRY_S = 0.5
+RETRY_S = 0.2
 QUEUE_BLOCKS = 400
 PAGE_BLOCKS_MAX = 1_000
 
@@ -37,7 +36,9 @@ PAGE_BLOCKS_MAX = 1_000
 class Follower(Engine):
     """See the module. `upstream` is asked in order; `evidence` is the folder for what a lying node signed."""
 
-    def __init__(self, app: Application, upstream: Sequence[Peer], log_keys: Sequence[PublicKey], evidence: Path) -> None:
+    def __init__(
+        self, app: Application, upstream: Sequence[Peer], log_keys: Sequence[PublicKey], evidence: Path
+    ) -> None:
         super().__init__(app, name="follower")
         self._upstream, self._evidence = list(upstream), evidence
         self._verifiers = [NoteVerifier(app.origin, key) for key in log_keys]
@@ -115,18 +116,20 @@ class Follower(Engine):
     def _fetch(self) -> None:
         """Hand blocks over in order; any node will do, for every block is checked."""
         while not self._closing.is_set() and self.failure is None:
-            for peer in self._upstream:
+            first, *others = self._upstream
+            self.upstream_reachable = self._fetch_from(first, FETCH_WAIT_S)
+            if self.upstream_reachable:
+                continue
+            # The ordering node is away: others may have more blocks than we do, but none of them waits for new ones.
+            for peer in others:
                 if self._closing.is_set() or self.failure is not None:
                     return
-                self.upstream_reachable = self._fetch_from(peer)
-                if self.upstream_reachable:
-                    break
-            else:
-                time.sleep(RETRY_S)
+                self._fetch_from(peer, 0)
+            self._closing.wait(RETRY_S)
 
-    def _fetch_from(self, peer: Peer) -> bool:
+    def _fetch_from(self, peer: Peer, wait_s: int) -> bool:
         try:
-            blocks = read_page(peer.blocks(self._next_height, FETCH_WAIT_S, FETCH_LIMIT))
+            blocks = read_page(peer.blocks(self._next_height, wait_s, FETCH_LIMIT))
         except (UnavailableError, MalformedError):
             return False
         for data in blocks:

@@ -17,7 +17,7 @@ from ledger.errors import LedgerError, UnavailableError
 from ledger.limits import HTTP_WAIT_S_MAX, NOTE_BYTES_MAX, PEER_ANSWER_BYTES_MAX
 
 POLL_S = 20
-RETRY_S = 0.5
+RETRY_S = 0.2
 TIMEOUT_S = 10
 
 

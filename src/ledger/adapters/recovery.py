@@ -37,7 +37,7 @@ def recover(
 ) -> None:
     """Execute what peers have and we lack. Raises `FatalError` when the node must not open, `ForkError` with evidence
     when a peer holds another history under our signature."""
-    keys = [key for key in book.log_keys]
+    keys = list(book.log_keys)
     heard: set[str] = set()
     needed = threshold(len(book.cosigners)) - 1 if len(book.cosigners) > 1 else 0
     until = time.monotonic() + wait_s

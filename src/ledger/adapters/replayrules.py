@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ledger.core.genesis import Genesis
 from ledger.core.hashing import Digest
-from ledger.errors import UnavailableError
 from ledger.verify.ledger import LoadNetworkRules
 from ledger.verify.replay import LoadedRules, Runtime
 
@@ -28,7 +27,7 @@ def rules_loader(runtime: str) -> LoadNetworkRules:
     """How `verify_ledger` gets its rules.
 
     `compiled` runs them in a confined worker process, `inline` in this one, `monty` in the second, independent sandbox
-    (`UnavailableError` where it is not installed); with `none` they are compiled, for the config, and not run.
+    (which raises `UnavailableError` where it is not installed); with `none` they are compiled, for the config, and not run.
     """
 
     def load(genesis: Genesis, bundle: Callable[[Digest], bytes]) -> LoadedRules:
@@ -45,10 +44,8 @@ def _runtime(program: Program, runtime: str) -> Runtime:
     from ledger.adapters.worker import Inline, Worker
 
     if runtime == MONTY:
-        try:
-            from ledger.adapters.monty import Monty
-        except ImportError as error:
-            raise UnavailableError("runtime-missing", "pip install 'suyuan[rules-monty]'", runtime=runtime) from error
+        from ledger.adapters.monty import Monty
+
         return Monty(program)
     return _Patient(Worker(program)) if runtime == COMPILED else Inline(program)
 

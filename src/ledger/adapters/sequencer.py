@@ -117,6 +117,7 @@ class Sequencer(Engine):
 
     def stopped(self, error: BaseException | None) -> None:
         """Nobody waits for ever: what is not durable is reported as not acknowledged."""
+        del error
         with self._lock:
             waiting, self._queue = list(self._queue), deque()
         if self._decided is not None:

@@ -10,14 +10,18 @@ import urllib.request
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from ledger.adapters.archive import ArchiveSource
-from ledger.blockcodec import encode_block
+from ledger.blockcodec import encode_block, parse_block
+from ledger.core.checkpoint import parse_checkpoint_text
 from ledger.core.genesis import GENESIS_BYTES_MAX
 from ledger.core.hashing import Digest
+from ledger.core.header import parse_header
+from ledger.core.note import parse_note
 from ledger.errors import MalformedError, NotFoundError, UnavailableError
 from ledger.limits import BLOCK_ENCODED_BYTES_MAX, BUNDLE_BYTES_MAX, NOTE_BYTES_MAX
 from ledger.verify.findings import BYTES, Finding, Gap, from_error
@@ -29,7 +33,7 @@ if TYPE_CHECKING:
 DATABASE: Final = "ledger.sqlite"
 PIECE_LEAVES: Final = 4_096  # leaves that one piece of a data directory holds at least
 ROWS_PAGE: Final = 4_096
-BLOCKS_PAGE: Final = 64
+BLOCKS_PAGE: Final = 1_000
 HTTP_TIMEOUT_S: Final = 60.0
 
 
@@ -169,7 +173,7 @@ class DataDirectorySource:
 
 
 class NodeSource:
-    """A running node, over its public HTTP interface."""
+    """A running node, over its public HTTP interface: its ledger up to the newest certificate it shows."""
 
     is_live = True
 
@@ -178,8 +182,8 @@ class NodeSource:
         if urlsplit(self.name).scheme not in ("http", "https"):
             raise MalformedError("source", "a node's address begins with http:// or https://", got=address)
         self._timeout_s = timeout_s
-        self._opener = urllib.request.build_opener(_NoRedirect())
-        self._head: int | None = None
+        # An auditor reads from the address that he named: no redirect is followed and no proxy is asked.
+        self._opener = urllib.request.build_opener(_NoRedirect(), urllib.request.ProxyHandler({}))
 
     def genesis(self) -> bytes:
         """See `LedgerSource`."""
@@ -190,32 +194,44 @@ class NodeSource:
         return self._get(f"/v1/bundles/{digest.hex()}", 2 * BUNDLE_BYTES_MAX)
 
     def pieces(self) -> Iterator[MemoryPiece]:
-        """See `LedgerSource`: blocks up to the head as it was when asked first, the newest certificate last."""
-        import msgpack
-
-        note = self._certificate()
+        """See `LedgerSource`. Without a certificate: blocks up to the head; the certificate comes last."""
+        note, size = self._certificate()
         height = 0
         while True:
-            data = self._get(f"/v1/blocks?from={height}&limit={BLOCKS_PAGE}", 2 * BLOCK_ENCODED_BYTES_MAX)
-            try:
-                blocks: Any = msgpack.unpackb(data, max_array_len=BLOCKS_PAGE, max_map_len=0, max_ext_len=0)
-            except (ValueError, msgpack.UnpackException) as error:
-                raise MalformedError("node-blocks", "not a list of blocks", reason=str(error)) from None
-            if not isinstance(blocks, list) or not all(isinstance(block, bytes) for block in blocks):
-                raise MalformedError("node-blocks", "not a list of blocks")
-            if not blocks:
-                break
-            place = f"blocks {height}-{height + len(blocks) - 1}"
+            blocks = self._page(height)
+            kept = blocks if size is None else list(_until(blocks, size))
+            if kept:
+                yield MemoryPiece(f"blocks {height}-{height + len(kept) - 1}", PieceData(kept))
             height += len(blocks)
-            yield MemoryPiece(place, PieceData(blocks))
+            if not blocks or len(kept) < len(blocks) or (size is not None and _size_after(blocks[-1]) == size):
+                break
         if note:
             yield MemoryPiece("newest certificate", PieceData([], [note]))
 
-    def _certificate(self) -> bytes:
+    def _page(self, height: int) -> list[bytes]:
+        """Encoded blocks from `height` on, as many as the node gives at a time; empty behind the head."""
+        import msgpack
+
+        data = self._get(f"/v1/blocks?from={height}&limit={BLOCKS_PAGE}", 2 * BLOCK_ENCODED_BYTES_MAX)
         try:
-            return self._get("/v1/checkpoint", NOTE_BYTES_MAX)
-        except NotFoundError:
-            return b""
+            blocks: Any = msgpack.unpackb(data, max_array_len=BLOCKS_PAGE, max_map_len=0, max_ext_len=0)
+        except (ValueError, msgpack.UnpackException) as error:
+            raise MalformedError("node-blocks", "not a list of blocks", reason=str(error)) from None
+        if not isinstance(blocks, list) or not all(isinstance(block, bytes) for block in blocks):
+            raise MalformedError("node-blocks", "not a list of blocks")
+        return blocks
+
+    def _certificate(self) -> tuple[bytes, int | None]:
+        """The newest certified note and its size; nothing is believed of it but how far to read."""
+        try:
+            note = self._get("/checkpoint", NOTE_BYTES_MAX)
+            return note, parse_checkpoint_text(parse_note(note).text).size
+        except (NotFoundError, MalformedError):
+            return b"", None
+        except UnavailableError as error:
+            if error.evidence.get("status") != HTTPStatus.SERVICE_UNAVAILABLE:
+                raise
+            return b"", None  # a node says so as long as nothing is certified
 
     def head(self) -> tuple[int, int] | None:
         """See `LedgerSource`."""
@@ -250,6 +266,22 @@ class NodeSource:
         if len(data) > bytes_max:
             raise MalformedError("node-answer", "the answer is too large", path=path, limit=bytes_max)
         return data
+
+
+def _until(blocks: list[bytes], size: int) -> Iterator[bytes]:
+    """The blocks up to the one that ends at `size` leaves; what cannot be read is left for the audit to name."""
+    for block in blocks:
+        yield block
+        if (_size_after(block) or 0) >= size:
+            return
+
+
+def _size_after(encoded: bytes) -> int | None:
+    try:
+        block = parse_block(encoded)
+        return parse_header(block.leaves[-1]).index + 1 if block.leaves else None
+    except MalformedError:
+        return None
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

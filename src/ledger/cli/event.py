@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -119,7 +120,7 @@ def event_text(console: Console, entry: dict[str, Any], rulebook: Rulebook) -> s
         (console.text("event.height"), leaf.get("height")),
     ]
     pairs += [(f"refs.{name}", _short(value)) for name, value in head.get("refs", {}).items()]
-    pairs += [(name, value) for name, value in body.items() if name != "salt"]
+    pairs += [(name, _short(value)) for name, value in body.items() if name != "salt"]
     lines = [fields(pairs)]
     if not body:
         lines.append(console.text("event.withheld"))
@@ -127,4 +128,7 @@ def event_text(console: Console, entry: dict[str, Any], rulebook: Rulebook) -> s
 
 
 def _short(value: object) -> str:
-    return safe(", ".join(map(str, value)) if isinstance(value, list) else value)
+    """A value on one line: names separated by commas, everything that is no text as JSON."""
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return safe(", ".join(value))
+    return safe(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))

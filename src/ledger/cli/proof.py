@@ -110,7 +110,8 @@ def verify(console: Console, file: str, trust: str | None, genesis: str | None, 
     gaps = list(getattr(result, "not_checked", ()))
     code = Exit.INTEGRITY if fork else Exit.INCOMPLETE if gaps else Exit.OK
     verdict = "fork" if fork else "incomplete" if gaps else "holds"
-    head = f"{console.mark(code == Exit.OK)} {console.text(f'proof.{verdict}')}"
+    mark = "!" if code == Exit.INCOMPLETE else console.mark(code == Exit.OK)
+    head = f"{mark} {console.text(f'proof.{verdict}')}"
     document = {"verdict": verdict, "file": file, "origin": origin, "not_checked": gaps, **document}
     console.result(document, "\n".join([head, *lines, *not_checked_lines(console, gaps)]), code)
 
@@ -122,7 +123,7 @@ def _tell_failure(console: Console, file: str, origin: str, error: VerificationE
     verdict = "stale" if stale else "broken"
     what, advice = sentences(console.texts, error)
     lines = [
-        f"{console.mark(False)} {console.text(f'proof.{verdict}')}",
+        f"{'!' if stale else console.mark(False)} {console.text(f'proof.{verdict}')}",
         f"  {what} [{error.code}]",
         *([f"  {console.text('advice')}: {advice}"] if advice else []),
     ]

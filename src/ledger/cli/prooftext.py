@@ -107,8 +107,9 @@ def _completeness(console: Console, result: CompletenessResult) -> Described:
     levels = {"full": counts.full, "head": counts.head, "record": counts.record, "hash": counts.hash}
     stream = f"{result.stream.kind}/{result.stream.id}" + ("!refused" if result.stream.refused else "")
     span = {"stream": stream, "begin": result.begin, "end": result.end, "size": result.size}
+    ordinals = {"first": result.begin + 1, "last": result.end}  # people count from one
     shown = [
-        "  " + console.text("proof.whole" if result.whole else "proof.range", **span),
+        "  " + console.text("proof.whole" if result.whole else "proof.range", **span, **ordinals),
         "  " + console.text("proof.as-of", height=result.height, time=format_time(result.time)),
         "  " + console.text("proof.counts", **levels, timers=counts.timers),
     ]

@@ -59,7 +59,7 @@ def verdict_lines(
         lines.append("- " + _duty(console, duty))
     for alert in _items(verdict, "alerts"):
         code = str(alert.get("code", "") if isinstance(alert, dict) else alert)
-        lines.append("- " + console.text("verdict.alert", code=safe(code), title=safe(book.title(code)[0])).rstrip())
+        lines.append("- " + safe(console.text("verdict.alert", code=_titled(code, book))))
     return lines
 
 
@@ -93,28 +93,28 @@ def _reason(console: Console, reason: object, book: Rulebook) -> str:
 def _finding(console: Console, finding: object, book: Rulebook) -> str:
     if not isinstance(finding, dict):
         return safe(finding)
-    code = str(finding.get("code", ""))
+    code = _titled(str(finding.get("code", "")), book)
+    return safe(console.text("verdict.finding", code=code, about=finding.get("about", ""), id=finding.get("id", "")))
+
+
+def _titled(code: str, book: Rulebook) -> str:
+    """A code with its title and article, where the rulebook is at hand."""
     title, article = book.title(code)
-    values = {
-        "code": code,
-        "title": title,
-        "article": article,
-        "about": finding.get("about", ""),
-        "id": finding.get("id", ""),
-    }
-    return safe(console.text("verdict.finding", **values)).rstrip()
+    return f"{code} {title}".rstrip() + (f" <{article}>" if article else "")
 
 
 def _duty(console: Console, duty: object) -> str:
     if not isinstance(duty, dict):
         return safe(duty)
-    due = duty.get("due")
+    due, status = duty.get("due"), str(duty.get("status", ""))
     values = {
         "rule": duty.get("rule", ""),
         "by": duty.get("by", ""),
+        "on": duty.get("on", ""),
+        "status": console.texts.find(f"duty.{status}") or status,
         "due": console.text("verdict.no-term") if due is None else format_time(due),
     }
-    return safe(console.text("verdict.duty", **values))
+    return safe(console.text("verdict.late-duty" if duty.get("late") else "verdict.duty", **values))
 
 
 def _items(verdict: Mapping[str, Any], name: str) -> list[Any]:

@@ -124,6 +124,7 @@ class Watcher:
         self._known = self._start(pinned)
         self._after: str | None = None
         self._size = -1
+        self._gathering = False
 
     def step(self, wait_s: int) -> dict[str, Any] | None:
         """A newly certified checkpoint, None when there was none within `wait_s`.
@@ -138,7 +139,9 @@ class Watcher:
         except NotFoundError:
             return None  # the node has not written a block yet
         self._after = sha256(note).hex()
-        return self._take(note) or self._take_certified()
+        self._gathering = False
+        found = self._take(note)
+        return self._take_certified() if self._gathering else found
 
     def _take_certified(self) -> dict[str, Any] | None:
         """The node's newest certified checkpoint, while the one it proposes still gathers lines."""
@@ -160,6 +163,7 @@ class Watcher:
         try:
             certified = certify(verified, self._trust.cosigners)
         except VerificationError:
+            self._gathering = True
             return None  # not yet; the same note with more lines will come
         checkpoint = certified.checkpoint
         self._check(checkpoint, note)

@@ -24,7 +24,9 @@ def encode_bundle(files: Mapping[str, bytes]) -> bytes:
     """The canonical document `{path: text}` of UTF-8 text files. Raises `MalformedError`."""
     _check(files)
     try:
-        return canonical.encode({path: data.decode("utf-8") for path, data in files.items()}, bytes_max=DOCUMENT_BYTES_MAX)
+        return canonical.encode(
+            {path: data.decode("utf-8") for path, data in files.items()}, bytes_max=DOCUMENT_BYTES_MAX
+        )
     except UnicodeDecodeError as error:
         raise MalformedError("bundle-text", "a bundle holds UTF-8 text files only") from error
 

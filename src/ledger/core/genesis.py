@@ -22,6 +22,7 @@ from ledger.core.keys import (
     genesis_registration_message,
     parse_public_key,
 )
+from ledger.core.note import TYPE_ED25519, key_hash_of
 from ledger.errors import MalformedError, VerificationError
 from ledger.limits import COSIGNERS_MAX, INT_MAX
 
@@ -139,7 +140,9 @@ def parse_genesis(data: bytes) -> Genesis:
     if fields["v"] != GENESIS_VERSION or type(fields["v"]) is not int:
         raise MalformedError("genesis-version", "unknown genesis version", got=fields["v"])
     if not isinstance(fields["name"], str) or not NAME.fullmatch(fields["name"]):
-        raise MalformedError("genesis-name", "expected lower-case letters, digits, dots and hyphens", got=fields["name"])
+        raise MalformedError(
+            "genesis-name", "expected lower-case letters, digits, dots and hyphens", got=fields["name"]
+        )
     if fields["clock"] not in CLOCKS or fields["engine"] not in ENGINES:
         raise MalformedError("genesis", "unknown clock or engine", clock=fields["clock"], engine=fields["engine"])
     parameters = fields["parameters"]
@@ -221,7 +224,13 @@ def _check_keys(genesis: Genesis) -> None:
             try:
                 key.public.verify(genesis_registration_message(genesis.name, blank, member.id, key.use), key.proof)
             except VerificationError as error:
-                raise VerificationError("key-proof", "a key does not prove its registration", member=member.id) from error
+                raise VerificationError(
+                    "key-proof", "a key does not prove its registration", member=member.id
+                ) from error
+    # Notes point at a log key by four bytes under one name: two keys that cannot be told apart would stop every verifier.
+    hashes = [key_hash_of(genesis.origin, TYPE_ED25519, key.public.raw) for _, key in genesis.keys(LOG)]
+    if len(set(hashes)) != len(hashes):
+        raise MalformedError("log-key", "two log keys have the same key hash")
     if len(genesis.keys(COSIGN)) > COSIGNERS_MAX:
         raise MalformedError("cosigners", "at most 32 cosigners", got=len(genesis.keys(COSIGN)))
     if not genesis.keys(LOG):

@@ -6,6 +6,7 @@ Untagged by design (SPEC): H(head), H(body), key_id, H(genesis), RFC 6962 leaves
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Final, NewType
 
 from ledger.errors import MalformedError
@@ -40,6 +41,9 @@ TAG_FINDING: Final = TAGS["finding"]
 TAG_PROPOSAL: Final = TAGS["proposal"]
 
 
+_HEX_DIGEST: Final = re.compile(r"[0-9a-f]{64}", re.ASCII).fullmatch
+
+
 def sha256(data: bytes) -> Digest:
     """SHA-256 of `data`."""
     return Digest(hashlib.sha256(data).digest())
@@ -64,6 +68,6 @@ def u64(value: int) -> bytes:
 
 def parse_hex_digest(text: object) -> Digest:
     """A digest from 64 lower-case hex characters; `MalformedError` otherwise."""
-    if not isinstance(text, str) or len(text) != 64 or not set(text) <= set("0123456789abcdef"):
+    if type(text) is not str or _HEX_DIGEST(text) is None:
         raise MalformedError("digest", "expected 64 lower-case hex characters", got=text)
     return Digest(bytes.fromhex(text))

@@ -12,11 +12,12 @@ from typing import Any, Final
 
 from ledger.core.canonical import parse
 from ledger.core.leaf import timer_streams
+from ledger.core.stream import event_streams
 from ledger.errors import RejectedError, RuntimeFault
 from ledger.machine import governance
 from ledger.machine.admit import CONFLICT, DUPLICATE, Admitted, admit
 from ledger.machine.block import REFUSED, BlockInput, Decision, Item
-from ledger.machine.streams import StreamQuota, event_streams
+from ledger.machine.streams import StreamQuota
 from ledger.machine.views import DecideView, RuleRuntime, Rules
 
 CONFLICT_VERDICT: Final = b'{"outcome":"refused","reasons":[["ledger","conflict",{}]]}'
@@ -108,9 +109,7 @@ class Draft:
     `call` is what the rule runtime is asked, `for_rules` the events in it, after the due timers.
     """
 
-    def __init__(
-        self, block: BlockInput, view: DecideView, admitted: list[Admitted], timers: Sequence[Timer]
-    ) -> None:
+    def __init__(self, block: BlockInput, view: DecideView, admitted: list[Admitted], timers: Sequence[Timer]) -> None:
         self.call: dict[str, Any] = {}
         self._block, self._timers = block, timers
         self._entries: list[tuple[Admitted, Item | None, tuple[str, bytes] | None]] = []

@@ -30,7 +30,7 @@ from ledger.core.mapkeys import (
 )
 from ledger.core.maptree import MapTree
 from ledger.core.merkle import EMPTY_RANGE, EMPTY_ROOT, CompactRange
-from ledger.core.registry import Registry, genesis_registry
+from ledger.core.registry import genesis_registry
 from ledger.core.stream import StreamValue, advance, parse_stream_value
 from ledger.errors import MalformedError
 from ledger.machine.block import REFUSED, BlockInput, Decision, Head, Item, Sealed, StateRow
@@ -104,6 +104,7 @@ class _GenesisView:
 
     def read_rows(self, keys: Iterable[bytes]) -> dict[bytes, StateRow]:
         """No rows."""
+        del keys
         return {}
 
     def read_buckets(self, indexes: Iterable[int]) -> list[bytes]:
@@ -176,7 +177,9 @@ class _Streams:
         """Map key of every joined stream."""
         return {_stream_key(*stream): stream for stream in self._joined}
 
-    def rows(self, keys: dict[bytes, tuple[str, str, bool]], old: dict[bytes, StateRow], time: int) -> dict[bytes, StateRow]:
+    def rows(
+        self, keys: dict[bytes, tuple[str, str, bool]], old: dict[bytes, StateRow], time: int
+    ) -> dict[bytes, StateRow]:
         """The advanced stream rows. The blind advances once per block, by the last record that joined (R-S04)."""
         rows: dict[bytes, StateRow] = {}
         for key, stream in keys.items():
@@ -259,4 +262,3 @@ def _close(
         size=log.size,
         root=log.root(),
     )
-

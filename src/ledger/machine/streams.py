@@ -1,40 +1,18 @@
-"""Which streams a leaf joins (SPEC R-S01 to R-S05), and the bound on new ones.
+"""The bound on the streams that a member opens (SPEC R-S05).
 
-A record joins its author's stream, those of its refs and of its data subjects; what a finding is about comes from the
-verdict. Not here: how a stream's root advances (see `core.stream` and `seal`).
+Not here: which streams a record joins (see `core.stream`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from ledger.core.canonical import encode, parse
-from ledger.core.leaf import Stream
 from ledger.limits import NEW_STREAMS_MEMBER_DAY_MAX
 from ledger.machine.admit import NEW, Admitted
 from ledger.machine.views import DecideView
 
 DAY_MS = 86_400_000
-
-
-def event_streams(member: str, fields: dict[str, Any]) -> list[Stream]:
-    """(kind, id) of author, refs and data subjects; `fields` is a parsed head.
-
-    A data subject's tag is keyed by the department, so its stream is named below the member: nobody else can join it.
-    """
-    streams: list[Stream] = [("member", member)]
-    for kind, value in fields["refs"].items():
-        if type(value) is str:
-            streams.append((kind, value))
-        else:
-            streams.extend((kind, item) for item in value)
-    subjects = fields.get("data_subjects")
-    if subjects:
-        streams.extend(("subject", f"{member}/{tag}") for tag in subjects)
-    if ("member", member) in streams[1:]:
-        del streams[0]  # a ref may name the author itself; a record joins a stream once
-    return streams
 
 
 class StreamQuota:
@@ -54,7 +32,7 @@ class StreamQuota:
     def _key(self, member: str) -> str:
         return f"quota/{member}/{self._day}"
 
-    def admits(self, admitted: Admitted) -> tuple[str, bytes] | None | bool:
+    def admits(self, admitted: Admitted) -> tuple[str, bytes] | bool | None:
         """False when over the limit; else the write that counts the event's new streams, or None where it has none."""
         if not self._missing:
             return None

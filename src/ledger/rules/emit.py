@@ -16,7 +16,7 @@ from ledger.rules import grammar
 from ledger.rules.facts import FunctionFacts, RuleFacts
 
 _ORDERED: Final = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
-_LOOPS: Final = (ast.For, ast.ListComp, ast.DictComp)
+_PLAIN: Final = (ast.Attribute, ast.Call, ast.Name, ast.Subscript)
 
 
 def literal(value: Any) -> str:
@@ -242,7 +242,8 @@ class _Emitter:
             ]
             return f"_slice({base}, {bounds[0]}, {bounds[1]})"
         key = self.expression(node.slice)
-        if isinstance(node.slice, ast.Constant) and type(node.slice.value) in (str, int):
+        # Python warns of odd displays with a literal index; a guard says the same at run time.
+        if isinstance(node.slice, ast.Constant) and type(node.slice.value) in (str, int) and isinstance(node.value, _PLAIN):
             return f"{base}[{key}]"
         return f"_at({base}, {key})"
 
@@ -259,7 +260,7 @@ class _Emitter:
         word = grammar.COMPARISONS[type(operator)]
         scalar = isinstance(left, ast.Constant) or isinstance(right, ast.Constant)
         if isinstance(operator, (ast.Is, ast.IsNot)):
-            return f"({a} {word} {b})"
+            return f"({a} {word} {b})" if isinstance(left, _PLAIN) else f"([{a}][0] {word} {b})"
         if isinstance(operator, (ast.Eq, ast.NotEq)):
             if scalar:
                 return f"({a} {word} {b})"
@@ -291,7 +292,8 @@ class _Emitter:
     def method(self, node: ast.Call, function: ast.Attribute) -> str:
         base = self.expression(function.value)
         arguments = [self.expression(value) for value in node.args]
-        if function.attr == "get" and isinstance(node.args[0], ast.Constant) and type(node.args[0].value) is str:
+        literal_key = isinstance(node.args[0], ast.Constant) and type(node.args[0].value) is str if node.args else False
+        if function.attr == "get" and literal_key and isinstance(function.value, _PLAIN):
             return f"{base}.get({', '.join(arguments)})"
         return f"{grammar.METHODS[function.attr][0]}({', '.join([base, *arguments])})"
 

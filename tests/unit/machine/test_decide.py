@@ -157,7 +157,12 @@ def test_unknown_governance_kinds_are_refused_by_the_ledger(network: Network) ->
     from ledger.core.ident import uuid7_at
 
     event = new_event(
-        event_id=uuid7_at(START_MS, bytes(10)), kind="sys.param.set", refs={}, time_ms=START_MS, salt=bytes(16), content={}
+        event_id=uuid7_at(START_MS, bytes(10)),
+        kind="sys.param.set",
+        refs={},
+        time_ms=START_MS,
+        salt=bytes(16),
+        content={},
     )
     sealed = network.block([network.submission("ga", [event])])
     assert b"kind-unknown" in sealed.decision.items[0].verdict

@@ -151,6 +151,14 @@ def test_without_rules(made: RealLedger, exported: Path, tmp_path: Path) -> None
     assert "replay-off" in out
 
 
+def test_second_runtime_decides_the_same(made: RealLedger, exported: Path, tmp_path: Path) -> None:
+    """The independent sandbox replays the ledger to the same bytes."""
+    pytest.importorskip("pydantic_monty")
+    arguments = ("verify", str(exported), "--jobs", "1", "--runtime", "monty", "--origin", made.genesis.origin)
+    code, report = document(*arguments, home=tmp_path)
+    assert (code, report["verdict"], report["runtime"]) == (Exit.OK, "intact", "monty")
+
+
 def test_broken_export(made: RealLedger, exported: Path, tmp_path: Path) -> None:
     """A damaged export exits with 6 in text and JSON, and the finding names file and message."""
     import shutil

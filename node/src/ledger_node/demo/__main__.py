@@ -13,15 +13,17 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
-from ledger.errors import LedgerError, NotFoundError
+from ledger.errors import LedgerError, NotFoundError, UnavailableError
 from ledger_node.demo import faults, scenario
 from ledger_node.demo.permits import ledger, permit_members, record_permits
 from ledger_node.demo.stage import Stage, Told, make_network
 from ledger_node.demo.tell import DemoError, Teller
 
+CERTIFIED_S = 30
 FOLLOWER = 3  # the node whose database is attacked
 
 
@@ -29,7 +31,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the demo; the exit code is 0 only when every check held."""
     parser = argparse.ArgumentParser(prog="./dev demo", description="四个部门的演示 · A demo of four departments.")
     parser.add_argument("--once", action="store_true", help="stop at the end 结束即停止")
-    parser.add_argument("--permits", type=Path, metavar="FILE", help="also record this permit log (CSV or .gz) 并导入许可日志")
+    parser.add_argument(
+        "--permits", type=Path, metavar="FILE", help="also record this permit log (CSV or .gz) 并导入许可日志"
+    )
     parser.add_argument("--dir", type=Path, metavar="DIR", help="keep the network here (new or empty folder) 保存目录")
     given = parser.parse_args(arguments)
     tell = Teller()
@@ -73,7 +77,11 @@ def _play(tell: Teller, stage: Stage) -> Told:
     stage.step_clock(scenario.day(scenario.DAYS))
     for step, outcome in told.surprises[:5]:
         tell.fact(f"意外:{step.event.kind} 为 {outcome}", f"surprise: {step.event.kind} became {outcome}")
-    tell.check(not told.surprises, f"{told.events} 个事件的裁决均符合预期", f"{told.events} events, each decided as it should be")
+    tell.check(
+        not told.surprises,
+        f"{told.events} 个事件的裁决均符合预期",
+        f"{told.events} events, each decided as it should be",
+    )
     for kind in ("catalog.publish", "share.apply", "share.approve", "share.deliver", "use.access", "use.record"):
         counts = {outcome: count for (name, outcome), count in sorted(told.outcomes.items()) if name == kind}
         tell.fact(f"{kind:16} {_counts(tell, counts)}", f"{kind:16} {_counts(tell, counts)}")
@@ -82,7 +90,9 @@ def _play(tell: Teller, stage: Stage) -> Told:
         why = ", ".join(f"{rule} {code}" for rule, code, _ in verdict.get("reasons", []))
         why = why or ", ".join(finding["code"] for finding in verdict.get("findings", []))
         zh, en = step.note or ("", "")
-        tell.fact(f"{zh} [{step.event.kind}{' ' + why if why else ''}]", f"{en} [{step.event.kind}{' ' + why if why else ''}]")
+        tell.fact(
+            f"{zh} [{step.event.kind}{' ' + why if why else ''}]", f"{en} [{step.event.kind}{' ' + why if why else ''}]"
+        )
     page = stage.client.get_json(["v1", "findings"], {"limit": 100})
     found: dict[str, int] = {}
     for finding in (item["finding"] for item in page["items"]):
@@ -107,14 +117,19 @@ def _finding(tell: Teller, finding: dict[str, Any]) -> str:
 def _permits(tell: Teller, stage: Stage, file: Path) -> None:
     tell.chapter(f"导入真实日志 {file.name}", f"Record a real log, {file.name}")
     document = record_permits(stage, file)
-    shown = json.dumps({name: document[name] for name in document if name not in ("ok", "exit_code")}, ensure_ascii=False)
+    shown = json.dumps(
+        {name: document[name] for name in document if name not in ("ok", "exit_code")}, ensure_ascii=False
+    )
     tell.good(f"全部入账: {shown[:300]}", f"all of it is on the ledger: {shown[:300]}")
 
 
 def _verify_offline(tell: Teller, stage: Stage, export: Path) -> None:
     tell.chapter("审计人员离线核验导出的账本", "An auditor verifies an export offline")
     note = stage.client.get_bytes(["v1", "checkpoint"]).decode("utf-8").splitlines()
-    tell.fact(f"检查点: {note[1]} 条, {len(note) - 5} 个联署", f"checkpoint over {note[1]} leaves, {len(note) - 5} cosignatures")
+    tell.fact(
+        f"检查点: {note[1]} 条, {len(note) - 5} 个联署",
+        f"checkpoint over {note[1]} leaves, {len(note) - 5} cosignatures",
+    )
     code, document = ledger("export", "archive", str(export), "--from", str(stage.sequencer.folder))
     if code:
         tell.fail(f"导出失败: {document}", f"export failed: {document}")
@@ -134,12 +149,17 @@ def _ask(tell: Teller, stage: Stage, folder: Path) -> None:
     code, document = ledger("proof", "verify", str(file), "--trust", str(trust))
     if code:
         tell.fail(f"证明不成立: {document}", f"the proof does not hold: {document}")
-    tell.good(f"答案自证完整: {document.get('counts', '')}", f"the answer proves itself and its completeness: {document.get('counts', '')}")
+    tell.good(
+        f"答案自证完整: {document.get('counts', '')}",
+        f"the answer proves itself and its completeness: {document.get('counts', '')}",
+    )
 
 
 def _flip(tell: Teller, stage: Stage) -> None:
     node = stage.network.nodes[FOLLOWER]
-    tell.chapter(f"篡改:在 {node.folder.name} 的数据库中改一个字节", f"Tamper: one byte in the database of {node.folder.name}")
+    tell.chapter(
+        f"篡改:在 {node.folder.name} 的数据库中改一个字节", f"Tamper: one byte in the database of {node.folder.name}"
+    )
     node.stop()
     flip = faults.flip_byte(node.folder)
     code, document = ledger("verify", str(node.folder), "--origin", stage.origin, "--no-remember")
@@ -159,6 +179,7 @@ def _kill(tell: Teller, stage: Stage, told: Told) -> None:
     access = next(step for step in reversed(story) if step.event.kind == "use.access")
     refs, body = access.event.fields["refs"], access.event.content
     load, took = faults.kill_under_load(stage, refs["dataset"], refs["grant"], access.member, body["purpose"], now)
+    _await_certified(stage)
     missing = sum(not _is_recorded(stage, access.member, event_id) for event_id in load.acknowledged)
     tell.fact(
         f"{len(load.acknowledged)} 个已确认事件,重试 {load.retries} 次,{took:.1f} 秒后恢复",
@@ -168,6 +189,18 @@ def _kill(tell: Teller, stage: Stage, told: Told) -> None:
     grant_page = stage.client.get_json(["v1", "streams", "grant", refs["grant"]], {"limit": 1})
     expected = sum(1 for step in story if step.event.fields["refs"].get("grant") == refs["grant"]) + len(load.sent)
     tell.check(grant_page["count"] == expected, "也没有一个重复", "and nothing was doubled")
+
+
+def _await_certified(stage: Stage) -> None:
+    """Answers stand on certified state, and the last blocks are certified a moment after they are recorded."""
+    until = time.monotonic() + CERTIFIED_S
+    while True:
+        status = stage.client.get_json(["v1", "status"])
+        if status["certified_size"] == status["size"]:
+            return
+        if time.monotonic() > until:
+            raise UnavailableError("uncertified", "the head was not certified in time", size=status["size"])
+        time.sleep(0.05)
 
 
 def _is_recorded(stage: Stage, member: str, event_id: str) -> bool:

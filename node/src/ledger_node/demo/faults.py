@@ -75,7 +75,7 @@ def kill_under_load(stage: Stage, dataset: str, grant: str, user: str, purpose: 
     Returns the load and the seconds from the kill to the next acknowledgement. Raises `UnavailableError` when the load
     does not finish.
     """
-    load, generator = Load(), random.Random(7)
+    load, generator = Load(), random.Random(7)  # noqa: S311 - repeatable events, no secrets
     load.sent = [
         new_event(
             event_id=uuid7_at(now, generator.randbytes(10)),

@@ -49,7 +49,7 @@ class _Author:
     """Mints events with ids and salts from one seeded generator."""
 
     def __init__(self) -> None:
-        self._random = random.Random(SEED)
+        self._random = random.Random(SEED)  # noqa: S311 - a repeatable story, no secrets
 
     def choice(self, options: Any) -> Any:
         return self._random.choice(options)
@@ -160,7 +160,13 @@ def _applications(author: _Author, grants: list[_Grant]) -> Iterator[Step]:
                 asked + 2 * HOUR_MS, "share.deny", refs, reason="no-need",
                 explanation="与职责无关 not within the applicant's duties",
             )  # fmt: skip
-            yield Step(asked + 2 * HOUR_MS, provider, "office", denied, note=("一份申请被说明理由后拒绝", "One denial, with reasons"))
+            yield Step(
+                asked + 2 * HOUR_MS,
+                provider,
+                "office",
+                denied,
+                note=("一份申请被说明理由后拒绝", "One denial, with reasons"),
+            )
             continue
         # The tenth application waits until the working-day clock has run out: Mid-Autumn does not count, the 20th does.
         replied = day(34 if number == 10 else (3 + number % 5 if unconditional else 6 + number % 5), 4, number)
@@ -170,7 +176,12 @@ def _applications(author: _Author, grants: list[_Grant]) -> Iterator[Step]:
         grant = _Grant(f"{provider}/{approved.id}", dataset, provider, user, purpose, items, "", 121)
         handed = replied + DAY_MS
         copy = author.event(
-            handed, "share.deliver", {"dataset": dataset, "grant": grant.id}, to=user, method="api", volume=1_000 + number
+            handed,
+            "share.deliver",
+            {"dataset": dataset, "grant": grant.id},
+            to=user,
+            method="api",
+            volume=1_000 + number,
         )
         yield Step(handed, provider, "system", copy)
         grant.copy = f"{provider}/{copy.id}"
@@ -206,11 +217,13 @@ def _use(author: _Author, grants: list[_Grant]) -> Iterator[Step]:
             continue
         for grant in grants:
             delivered = _delivered_day(grant)
-            if number <= delivered or grant is grants[3] and number >= 30:
+            if number <= delivered or (grant is grants[3] and number >= 30):
                 continue
             for _ in range(1 + author.below(2)):
                 time = day(number, 1 + author.below(7), 15 * author.below(4))
-                yield Step(time, grant.user, "system", _access(author, time, grant, grant.purpose, 1 + author.below(20)))
+                yield Step(
+                    time, grant.user, "system", _access(author, time, grant, grant.purpose, 1 + author.below(20))
+                )
             if number % 7 == 3:
                 time = day(number, 9)
                 record = author.event(
@@ -231,7 +244,12 @@ def _breaches(author: _Author, grants: list[_Grant]) -> Iterator[Step]:
     time = day(16, 2)
     third = next(each.id for each in DEPARTMENTS if each.id not in (grants[1].user, grants[1].provider))
     onward = author.event(
-        time, "share.deliver", {"dataset": grants[1].dataset, "copy": grants[1].copy, "grant": grants[1].id}, to=third, method="file", volume=10
+        time,
+        "share.deliver",
+        {"dataset": grants[1].dataset, "copy": grants[1].copy, "grant": grants[1].id},
+        to=third,
+        method="file",
+        volume=10,
     )
     note = ("未经同意转给第三方：如实记录，并形成线索", "Onward supply without consent: recorded, and a finding")
     yield Step(time, grants[1].user, "system", onward, IRREGULAR, note)

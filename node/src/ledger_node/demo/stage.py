@@ -131,4 +131,3 @@ def _note(told: Told, step: Step, outcome: str, verdict: dict[str, Any]) -> None
         told.surprises.append((step, outcome))
     if step.note is not None:
         told.notable.append((step, verdict))
-

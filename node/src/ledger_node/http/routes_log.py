@@ -87,9 +87,7 @@ def routes(context: Context) -> APIRouter:
     def completeness(asked: Annotated[AskCompleteness, Query()]) -> Response:
         """These are all records [begin, end) of the stream; an empty stream is proved empty."""
         with context.standing() as standing:
-            return answer(
-                prove_range_of(standing, asked.kind, asked.id, asked.refused, asked.begin, asked.end).encode()
-            )
+            return answer(prove_range_of(standing, asked.kind, asked.id, asked.refused, asked.begin, asked.end))
 
     @router.get("/v1/proofs/absence", responses=ok(ProofFile, 404, proof=True))
     def absence(asked: Annotated[AskAbsence, Query()]) -> Response:

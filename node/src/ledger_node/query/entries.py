@@ -42,12 +42,16 @@ def encode_entry(stored: StoredLeaf, time: int) -> bytes:
     )
 
 
-def read_entries(snap: Snapshot, times: BlockTimes, seqs: Sequence[int]) -> list[bytes]:
-    """The entries at these log indexes, in the order asked for."""
-    leaves = snap.leaves(seqs, places=False)
+def encode_entries(snap: Snapshot, times: BlockTimes, leaves: Sequence[StoredLeaf]) -> list[bytes]:
+    """The JSON of these leaves."""
     heights = [height_of(stored.leaf) for stored in leaves]
     known: Mapping[int, int] = times.read(snap, heights)
     return [encode_entry(stored, known[height]) for stored, height in zip(leaves, heights, strict=True)]
+
+
+def read_entries(snap: Snapshot, times: BlockTimes, seqs: Sequence[int]) -> list[bytes]:
+    """The entries at these log indexes, in the order asked for."""
+    return encode_entries(snap, times, snap.leaves(seqs, places=False))
 
 
 def join(items: Iterable[bytes]) -> bytes:

@@ -34,8 +34,10 @@ def show_member(standing: Standing, member: str) -> bytes:
 
 
 def _keys_by_member(standing: Standing) -> dict[str, list[Digest]]:
+    """Key ids of each member, the oldest registration first."""
     found: dict[str, list[Digest]] = {}
-    for key_id, entry in standing.node.registry.keys.items():
+    entries = standing.node.registry.keys.items()
+    for key_id, entry in sorted(entries, key=lambda pair: (pair[1].from_height, pair[1].use, pair[1].roles, pair[0])):
         found.setdefault(entry.member, []).append(key_id)
     return found
 
@@ -47,7 +49,7 @@ def _fields(standing: Standing, member: str, keys: dict[str, list[Digest]]) -> b
         return b""
     shown = [
         b'{"entry":%b,"key_id":"%b"}' % (found, key_id.hex().encode())
-        for key_id in sorted(keys.get(member, []))
+        for key_id in keys.get(member, [])
         if (found := standing.object(key_key(key_id))) is not None
     ]
     accepted, refused = member_sizes(standing, member)

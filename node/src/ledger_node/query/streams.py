@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 from ledger.core.ident import check_identifier
 from ledger.core.mapkeys import stream_key
-from ledger.core.proof import Absence, Completeness, StreamName
+from ledger.core.proof import Absence, StreamName
 from ledger.core.stream import StreamValue, parse_stream_value
 from ledger.errors import MalformedError
 from ledger.limits import HTTP_PAGE_MAX
 from ledger_node.query.blocktimes import BlockTimes
-from ledger_node.query.entries import join, read_entries
-from ledger_node.query.proving import prove_absence, prove_completeness
+from ledger_node.query.entries import encode_entries, join
+from ledger_node.query.proving import prove_absence, prove_completeness, read_page
 from ledger_node.query.standing import Standing
 
 
@@ -57,10 +57,10 @@ def timeline(standing: Standing, times: BlockTimes, name: StreamName, *, after: 
     page = page_of(value, after, limit)
     following = b"null" if value is None or page.end >= value.size else b"%d" % page.end
     if proof:
-        content = b'"proof":%b' % prove_completeness(standing, name, key_of(name), value, page.begin, page.end).encode()
+        content = b'"proof":%b' % prove_completeness(standing, name, key_of(name), value, page.begin, page.end)
     else:
-        seqs = standing.snap.stream_seqs(key_of(name), page.begin, page.end) if page.end > page.begin else []
-        content = b'"entries":%b' % join(read_entries(standing.snap, times, seqs))
+        leaves = [] if value is None else read_page(standing.snap, key_of(name), value, page.begin, page.end).leaves
+        content = b'"entries":%b' % join(encode_entries(standing.snap, times, leaves))
     return b'{"begin":%d,"checkpoint":%b,"count":%d,"end":%d,%b,"next":%b,"stream":%b}' % (
         page.begin,
         standing.encode(),
@@ -91,9 +91,7 @@ def encode_stream(standing: Standing, name: StreamName, value: StreamValue | Non
     )
 
 
-def prove_range_of(
-    standing: Standing, kind: str, identifier: str, refused: bool, begin: int, end: int | None
-) -> Completeness:
+def prove_range_of(standing: Standing, kind: str, identifier: str, refused: bool, begin: int, end: int | None) -> bytes:
     """The completeness proof of records [begin, end) of a stream (`end` None: up to its last, at most one page)."""
     name = StreamName(kind, identifier, refused)
     value = stream_value(standing, name)

@@ -1,0 +1,144 @@
+"""`ledger network` and `ledger node init`: from a plan to folders that nodes start from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ledger.adapters.network import read_rulebook
+from ledger.adapters.nodefile import read_settings
+from ledger.cli.exits import Exit
+from ledger.cli.network import find_rulebook
+from ledger.core.genesis import parse_genesis
+from ledger.core.keys import COSIGN, EVENT
+from tests.unit.cli.runner import ledger
+from tests.unit.cli.test_permit_log import LOG
+
+ROOT = Path(__file__).resolve().parents[3]
+RULEBOOK = ("--rulebook", ROOT / "contracts" / "data-sharing")
+PLAN = """
+name = "plan.test"
+sequencer = "ga"
+clock = "scenario"
+time = "2026-09-01T00:30:00.000Z"
+parameters = { skew_ms = 1000 }
+[[member]]
+id = "ga"
+title = { zh = "公安局", en = "Public Security Bureau" }
+roles = ["department"]
+attributes = { level = "city" }
+listen = "127.0.0.1:7401"
+[[member.key]]
+label = "office"
+roles = ["office-head"]
+[[member]]
+id = "rs"
+title = { zh = "人社局", en = "Human Resources Bureau" }
+host = "ga"
+"""
+
+
+def test_a_plan_file_says_everything(tmp_path: Path) -> None:
+    """Titles, roles, attributes, keys, hosts, clock, time and parameters of the plan stand in the genesis."""
+    plan = tmp_path / "plan.toml"
+    plan.write_text(PLAN, "utf-8")
+    ran = ledger("network", "new", tmp_path / "net", "--plan", plan, *RULEBOOK, "--hand-over", "--json")
+    assert ran.code == 0, ran.out
+    genesis = parse_genesis((tmp_path / "net" / "genesis.json").read_bytes())
+    assert genesis.origin == ran.json["origin"] and genesis.clock == "scenario" and genesis.time == 1_788_222_600_000
+    assert genesis.parameters["skew_ms"] == 1000 and genesis.members[0].attributes == {"level": "city"}
+    assert [(member, key.roles) for member, key in genesis.keys(EVENT)] and len(genesis.keys(COSIGN)) == 1
+    assert read_settings(tmp_path / "net" / "ga").url == "http://127.0.0.1:7401" == ran.json["nodes"][0]["url"]
+    made = ledger("node", "init", tmp_path / "data", "--from", tmp_path / "net" / "ga", "--json")
+    assert made.code == 0 and made.json["role"] == "sequencer"
+    again = ledger("node", "init", tmp_path / "data")
+    assert again.code == Exit.CONFLICT and "[node-initialised]" in again.err
+
+
+def test_members_may_be_given_on_the_command_line(tmp_path: Path) -> None:
+    """--member with titles, --port for addresses, and the groups of a permit log as members of the first node."""
+    log = tmp_path / "log.csv"
+    log.write_text(LOG)
+    ran = ledger(
+        "network", "new", tmp_path / "net", "--name", "x.test", "--member", "ga=公安局/Police", "--member", "rs",
+        "--port", "7501", "--permits", log, *RULEBOOK, "--hand-over", "--json",
+    )  # fmt: skip
+    assert ran.code == 0, ran.out
+    assert [node["url"] for node in ran.json["nodes"]] == ["http://127.0.0.1:7501", "http://127.0.0.1:7502"]
+    genesis = parse_genesis((tmp_path / "net" / "genesis.json").read_bytes())
+    assert {member.id for member in genesis.members} == {"ga", "rs", "empty", "group-1", "group-2"}
+    held = {path.name for path in (tmp_path / "net" / "ga" / "keys").iterdir()}
+    assert {"event-group-1.key", "event-empty.key"} <= held
+    title = next(member.title for member in genesis.members if member.id == "ga")
+    assert title == {"zh": "公安局", "en": "Police"}
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("name = 'x'", "plan-missing"),
+        ("nam = 'x'", "setting-unknown"),
+        ("name = 'x'\n[[member]]\nid = 'a'", "plan"),
+        ("name = 'x'\n[[member]]\nid = 'a'\ntitle = {zh='a',en='a'}\nroled = []", "setting-unknown"),
+        ("name = [", "plan"),
+    ],
+)
+def test_a_plan_with_a_mistake_makes_nothing(tmp_path: Path, text: str, code: str) -> None:
+    """Unknown names, missing titles and broken TOML are usage errors before a key is made."""
+    plan = tmp_path / "plan.toml"
+    plan.write_text(text)
+    ran = ledger("network", "new", tmp_path / "net", "--plan", plan, *RULEBOOK, "--json")
+    assert ran.code == Exit.USAGE and ran.json["error"]["code"] == code
+    assert not (tmp_path / "net").exists()
+
+
+def test_the_shipped_rulebook_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """In a checkout the repository's own rulebook is used, wherever the command runs."""
+    pytest.importorskip("ledger_node")
+    monkeypatch.chdir(tmp_path)
+    assert read_rulebook(find_rulebook(None)) == read_rulebook(ROOT / "contracts" / "data-sharing")
+
+
+def test_starting_what_is_no_data_directory_is_exit_3(tmp_path: Path) -> None:
+    """The error names the folder and how one is made."""
+    ran = ledger("node", "start", tmp_path)
+    assert ran.code == Exit.NOT_FOUND and str(tmp_path) in ran.err and "ledger network demo" in ran.err
+
+
+def test_starting_without_the_node_package_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An auditor's install is told which package is missing."""
+    import importlib.util
+
+    (tmp_path / "node.toml").write_text("[http]\nport = 7601\n")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    ran = ledger("node", "start", tmp_path, "--json")
+    assert ran.json["error"]["code"] == "node-package" and "suyuan-node" in ran.json["error"]["advice"]
+
+
+def test_doctor_finds_what_is_wrong(tmp_path: Path) -> None:
+    """Open modes, missing states, unreadable keys and a dead node are each named; exit 1; one document."""
+    assert ledger("network", "new", tmp_path / "net", "--name", "d.test", "--member", "ga", *RULEBOOK).code == 0
+    folder = tmp_path / "net" / "ga"
+    (folder / "token").chmod(0o644)
+    (folder / "signer.state").unlink()
+    (folder / "keys" / "log.key").write_text("nonsense")
+    ran = ledger("doctor", "--data", folder, "--timeout", "2", "--json")
+    states = {}
+    for check in ran.json["checks"]:
+        states.setdefault(check["name"], []).append(check["state"])
+    assert ran.code == Exit.OPERATIONAL and ran.json["healthy"] is False
+    assert states["file-modes"] == ["fault"] and "fault" in states["signer-state"] and "fault" in states["node"]
+    assert states["schema"] == ["ok"] and states["fsync"][0] in ("ok", "warning") and "fault" in states["keys"]
+    plain = ledger("doctor", "--data", folder, "--timeout", "2", "--lang", "zh")
+    assert "chmod 600" in plain.out and "故障" in plain.out
+
+
+def test_the_trust_file_is_what_verify_wants(tmp_path: Path) -> None:
+    """`network new` leaves a trust file that pins its origin."""
+    from ledger.verify.trust import parse_trust
+
+    ran = ledger("network", "new", tmp_path / "net", "--name", "t.test", "--member", "ga", *RULEBOOK, "--hand-over", "--json")
+    assert parse_trust(Path(ran.json["trust"]).read_bytes()).origin == ran.json["origin"]
+    assert json.loads(Path(ran.json["trust"]).read_text())["origin"] == ran.json["origin"]

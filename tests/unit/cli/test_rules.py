@@ -1,0 +1,59 @@
+"""`ledger rules test`: a table of cases in both runtimes; failures are named."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ledger.cli.exits import Exit
+from tests.unit.cli.runner import ledger
+
+ROOT = Path(__file__).resolve().parents[3]
+HAS_MONTY = importlib.util.find_spec("pydantic_monty") is not None
+
+
+def test_the_shipped_rulebook_passes() -> None:
+    """Every case of the rulebook passes in the compiled runtime, and the document lists each."""
+    ran = ledger("rules", "test", ROOT / "contracts" / "data-sharing", "--runtime", "compiled", "--json")
+    assert ran.code == 0, [case for case in ran.json["cases"] if not case["passed"]]
+    assert ran.json["failed"] == 0 and ran.json["passed"] == len(ran.json["cases"]) > 20
+
+
+def test_a_failing_case_is_named(tmp_path: Path) -> None:
+    """A rule that is changed fails its cases: exit 1 with rule, case and what was expected."""
+    folder = tmp_path / "book"
+    shutil.copytree(ROOT / "contracts" / "data-sharing", folder)
+    path = folder / "rules" / "E1.py"
+    path.write_text(path.read_text("utf-8").replace('"dept-head" not in', '"dept-head" in'), "utf-8")
+    ran = ledger("rules", "test", folder, "--runtime", "compiled")
+    assert ran.code == Exit.OPERATIONAL and "E1" in ran.out and "×" in ran.out
+
+
+def test_a_forbidden_construct_is_told_with_its_line(tmp_path: Path) -> None:
+    """What is not in the rule language never runs; the error names file, line and advice."""
+    folder = tmp_path / "book"
+    shutil.copytree(ROOT / "contracts" / "data-sharing", folder)
+    path = folder / "rules" / "E1.py"
+    path.write_text(path.read_text("utf-8") + "\nimport os\n", "utf-8")
+    ran = ledger("rules", "test", folder, "--json")
+    assert ran.code == Exit.OPERATIONAL and ran.json["error"]["code"] == "rule"
+    assert ran.json["error"]["evidence"]["line"] > 1
+
+
+@pytest.mark.skipif(not HAS_MONTY, reason="pydantic-monty is not installed")
+@pytest.mark.slow
+def test_both_runtimes_are_compared() -> None:
+    """With the second runtime installed every case runs twice."""
+    ran = ledger("rules", "test", ROOT / "contracts" / "data-sharing", "--json")
+    assert ran.code == 0 and ran.json["both_runtimes"] is True
+    assert {case["runtime"] for case in ran.json["cases"]} == {"compiled", "monty"}
+
+
+def test_one_runtime_alone_is_not_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the second runtime the answer is 7, for less was checked than asked."""
+    monkeypatch.setattr("ledger.cli.rules.importlib.util.find_spec", lambda name: None)
+    ran = ledger("rules", "test", ROOT / "contracts" / "data-sharing", "--json")
+    assert ran.code == Exit.INCOMPLETE and ran.json["both_runtimes"] is False
