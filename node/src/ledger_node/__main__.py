@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -27,6 +28,9 @@ from ledger_node.http.server import server_config
 from ledger_node.logs import configure_logs
 from ledger_node.settings import Settings, load_settings
 from ledger_node.wiring import Node, NodeOptions
+
+
+GC_THRESHOLDS = (50_000, 20, 50)  # a block makes tens of thousands of objects, hardly any of them in cycles
 
 
 def node_options(data_dir: Path, settings: Settings) -> NodeOptions:
@@ -98,6 +102,10 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     try:
         node.start()
+        # What is loaded now stays; without this every collection of the oldest generation would walk it again.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
         return uvloop.run(serve(node, settings, given.data_dir))
     finally:
         node.close()

@@ -132,7 +132,7 @@ def test_every_salt_gives_another_file() -> None:
     assert len(set(made)) == 4 and encrypt_pkcs8(b"der", b"p", b"a" * 16, b"a" * 16) == made[0]
 
 
-def write_free(seed: bytes):  # noqa: ANN201
+def write_free(seed: bytes):
     """The public key of a seed, without a file."""
     from ledger.core.keys import Ed25519Signer
 

@@ -55,7 +55,9 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> CreatedNetwork:
 def test_keys_lie_where_they_are_used(network: CreatedNetwork) -> None:
     """Each node holds its members' event keys and its cosigning key; only the sequencer holds the log key."""
     ga, rs = network.folders["ga"], network.folders["rs"]
-    names = {member: sorted(path.name for path in (folder / "keys").iterdir()) for member, folder in network.folders.items()}
+    names = {
+        member: sorted(path.name for path in (folder / "keys").iterdir()) for member, folder in network.folders.items()
+    }
     assert names == {
         "ga": ["cosign.key", "event-ga.key", "log.key", "office-ga.key"],
         "rs": ["cosign.key", "event-hosted.key", "event-rs.key"],
@@ -151,7 +153,9 @@ def test_a_changed_bundle_is_refused(network: CreatedNetwork, tmp_path: Path) ->
         ([MemberPlan("ga", TITLE, listen="127.0.0.1:7"), MemberPlan("rs", TITLE, listen="127.0.0.1:7")], "ga"),
     ],
 )
-def test_a_plan_that_no_network_can_follow_is_refused(tmp_path: Path, members: list[MemberPlan], sequencer: str) -> None:
+def test_a_plan_that_no_network_can_follow_is_refused(
+    tmp_path: Path, members: list[MemberPlan], sequencer: str
+) -> None:
     """Unknown sequencers and hosts, bad ids, labels and addresses are errors of the plan."""
     with pytest.raises(LedgerError) as caught:
         create_network(tmp_path / "net", plan(members, sequencer), hand_over=True)

@@ -32,7 +32,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
 
 
 @pytest.fixture
-def call(live: object, tmp_path: Path):  # noqa: ANN201
+def call(live: object, tmp_path: Path):
     """Runs a command against the node, with its data directory's token where `--data` is meant."""
 
     def run(*arguments: object, local: bool = False, **more: object) -> Ran:
@@ -49,7 +49,7 @@ def draft(dataset: str) -> list[str]:
     return ["--kind", "catalog.draft", "--ref", f"dataset={dataset}", *(f"--set={k}={v}" for k, v in DRAFT.items())]
 
 
-def test_an_event_is_signed_here_and_its_receipt_checks_offline(live: object, call, tmp_path: Path) -> None:  # noqa: ANN001
+def test_an_event_is_signed_here_and_its_receipt_checks_offline(live: object, call, tmp_path: Path) -> None:
     """--key signs on this side; the receipt is certified and holds without the node."""
     key = live.folder / "keys" / "event-rs.key"  # type: ignore[attr-defined]
     receipt = tmp_path / "receipt.json"
@@ -66,7 +66,7 @@ def test_an_event_is_signed_here_and_its_receipt_checks_offline(live: object, ca
     assert shown.code == 0 and "土地登记" in shown.out and "[accepted]" in shown.out
 
 
-def test_the_local_node_signs_with_a_token(call) -> None:  # noqa: ANN001
+def test_the_local_node_signs_with_a_token(call) -> None:
     """Without a key the events go as JSON; without a token either, the command says what is missing."""
     ran = call("event", "append", *draft("ga/roads"), "--member", "ga", local=True)
     assert ran.code == 0 and "[accepted]" in ran.out
@@ -76,7 +76,7 @@ def test_the_local_node_signs_with_a_token(call) -> None:  # noqa: ANN001
     assert wrong.code == Exit.OPERATIONAL and "[token]" in wrong.err
 
 
-def test_a_refusal_is_told_with_its_article_and_exit_1(call) -> None:  # noqa: ANN001
+def test_a_refusal_is_told_with_its_article_and_exit_1(call) -> None:
     """A refused request names rule, code, text and article in the reader's language."""
     flags = ["--kind", "share.apply", "--ref", "dataset=ga/ghost", "--member", "rs"]
     ran = call("event", "append", *flags, local=True)
@@ -86,7 +86,7 @@ def test_a_refusal_is_told_with_its_article_and_exit_1(call) -> None:  # noqa: A
     assert published.code == Exit.OPERATIONAL and "D809" in published.out and "拒绝" in published.out
 
 
-def test_an_id_used_twice_is_exit_4_and_the_same_again_is_0(live: object, call, tmp_path: Path) -> None:  # noqa: ANN001
+def test_an_id_used_twice_is_exit_4_and_the_same_again_is_0(live: object, call, tmp_path: Path) -> None:
     """Same id and bytes: the first verdict again. Same id, other content: the recorded conflict."""
     event = live.event("record.note", {"dataset": "ga/hukou"}, x=1)  # type: ignore[attr-defined]
     path = tmp_path / "event.json"
@@ -100,7 +100,7 @@ def test_an_id_used_twice_is_exit_4_and_the_same_again_is_0(live: object, call, 
     assert conflict.code == Exit.CONFLICT and "[ledger conflict]" in conflict.out
 
 
-def test_many_events_from_a_file_are_counted(call, tmp_path: Path) -> None:  # noqa: ANN001
+def test_many_events_from_a_file_are_counted(call, tmp_path: Path) -> None:
     """NDJSON in, one summary out; a bad event names its number and nothing is recorded."""
     path = tmp_path / "events.ndjson"
     lines = [
@@ -117,7 +117,7 @@ def test_many_events_from_a_file_are_counted(call, tmp_path: Path) -> None:  # n
     assert bad.code == Exit.OPERATIONAL and bad.json["error"]["evidence"]["index"] == 7
 
 
-def test_searching_lists_and_pages(call) -> None:  # noqa: ANN001
+def test_searching_lists_and_pages(call) -> None:
     """Lists carry counts and cursors; words find objects and members."""
     page = call("event", "search", "--kind", "use.access", "--limit", "1", "--json").json
     assert len(page["entries"]) == 1 and page["next"] is not None and page["count"] >= 2
@@ -129,17 +129,21 @@ def test_searching_lists_and_pages(call) -> None:  # noqa: ANN001
     assert missing.code == Exit.NOT_FOUND
 
 
-def test_lineage_is_a_table_of_the_same_answer(live: object, call) -> None:  # noqa: ANN001
+def test_lineage_is_a_table_of_the_same_answer(live: object, call) -> None:
     """Every edge of the document is a row of the table."""
     ran, plain = call("lineage", "show", "ga/hukou", "--depth", "5", "--json"), call("lineage", "show", "ga/hukou")
     assert ran.code == plain.code == 0
     assert any(edge["to"] == f"grant/{live.ids['grant']}" for edge in ran.json["edges"])  # type: ignore[attr-defined]
-    assert live.ids["grant"] in plain.out and f"{len(ran.json['nodes'])} nodes" in call(  # type: ignore[attr-defined]
-        "lineage", "show", "ga/hukou", "--depth", "5"
-    ).out
+    assert (
+        live.ids["grant"] in plain.out
+        and f"{len(ran.json['nodes'])} nodes"
+        in call(  # type: ignore[attr-defined]
+            "lineage", "show", "ga/hukou", "--depth", "5"
+        ).out
+    )
 
 
-def test_proofs_fetched_are_proofs_that_hold(live: object, call, tmp_path: Path) -> None:  # noqa: ANN001
+def test_proofs_fetched_are_proofs_that_hold(live: object, call, tmp_path: Path) -> None:
     """Completeness and absence files of a real node verify offline; streams that exist are never absent."""
     for number, names in enumerate((["completeness", "dataset", "ga/hukou"], ["absence", "dataset", "ga/nothing"])):
         path = tmp_path / f"{number}.json"
@@ -150,7 +154,7 @@ def test_proofs_fetched_are_proofs_that_hold(live: object, call, tmp_path: Path)
     assert call("proof", "get", "inclusion", "1", "--json").json["proof"]["seq"] == 1
 
 
-def test_status_watch_and_doctor_are_content(live: object, call) -> None:  # noqa: ANN001
+def test_status_watch_and_doctor_are_content(live: object, call) -> None:
     """A healthy node is healthy by all three, and a scenario network says so."""
     assert call("node", "status", "--json").json["status"]["clock"] == "scenario"
     assert call("watch", "--once", "--trust", live.folder).code == 0  # type: ignore[attr-defined]
@@ -173,7 +177,7 @@ def test_the_sdk_records_through_a_real_node(live: object, tmp_path: Path) -> No
     assert result.outcome in ("accepted", "irregular") and result.seq is not None
 
 
-def test_a_permit_log_needs_its_groups_as_members(call, tmp_path: Path) -> None:  # noqa: ANN001
+def test_a_permit_log_needs_its_groups_as_members(call, tmp_path: Path) -> None:
     """Groups that are no members are named before anything is recorded."""
     path = tmp_path / "log.csv"
     path.write_text(LOG)

@@ -107,7 +107,9 @@ def test_starting_what_is_no_data_directory_is_exit_3(tmp_path: Path) -> None:
     assert ran.code == Exit.NOT_FOUND and str(tmp_path) in ran.err and "ledger network demo" in ran.err
 
 
-def test_starting_without_the_node_package_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_starting_without_the_node_package_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An auditor's install is told which package is missing."""
     import importlib.util
 
@@ -139,6 +141,8 @@ def test_the_trust_file_is_what_verify_wants(tmp_path: Path) -> None:
     """`network new` leaves a trust file that pins its origin."""
     from ledger.verify.trust import parse_trust
 
-    ran = ledger("network", "new", tmp_path / "net", "--name", "t.test", "--member", "ga", *RULEBOOK, "--hand-over", "--json")
+    ran = ledger(
+        "network", "new", tmp_path / "net", "--name", "t.test", "--member", "ga", *RULEBOOK, "--hand-over", "--json"
+    )
     assert parse_trust(Path(ran.json["trust"]).read_bytes()).origin == ran.json["origin"]
     assert json.loads(Path(ran.json["trust"]).read_text())["origin"] == ran.json["origin"]

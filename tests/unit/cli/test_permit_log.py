@@ -27,7 +27,9 @@ def row(case: str, task: str, group: str, person: str, time: str, *, end: str = 
 LOG = "\n".join(
     [
         HEAD,
-        row("case-1", "Receive", "Group 1", "Ann", "2011-10-11 13:45:40.276999+02:00", deadline="2011-12-06 13:00+01:00"),
+        row(
+            "case-1", "Receive", "Group 1", "Ann", "2011-10-11 13:45:40.276999+02:00", deadline="2011-12-06 13:00+01:00"
+        ),
         row("case-1", "Check", "Group 2", "Bob", "2011-10-11 14:00:00+02:00"),
         row("case-1", "Decide", "Group 2", "Bob", "2011-10-12 14:00:00+02:00", end="2011-11-01 00:00:00+01:00"),
         row("case-2", "Receive", "EMPTY", "Ann", "2011-10-13 14:00:00+02:00"),
@@ -88,7 +90,9 @@ def test_a_bad_row_is_named_and_costs_nothing_else(bad: str, reason: str) -> Non
 
 def test_bytes_that_are_not_utf8_are_a_bad_row() -> None:
     """A row in another encoding is named; it does not become question marks."""
-    data = LOG.encode() + b"\n" + row("case-3", "X", "G", "P", "2011-10-11 13:45:40+02:00").encode().replace(b"X", b"\xe9")
+    data = (
+        LOG.encode() + b"\n" + row("case-3", "X", "G", "P", "2011-10-11 13:45:40+02:00").encode().replace(b"X", b"\xe9")
+    )
     log = parse_log(data)
     assert len(log.tasks) == 4 and "not UTF-8" in log.bad[0].reason
 

@@ -84,7 +84,7 @@ def test_ctrl_c_is_clean(tmp_path: Path) -> None:
     small = SmallLedger()
     note = small.note(time_s=int(time.time()))
 
-    def answer(asked):  # noqa: ANN001, ANN202
+    def answer(asked):
         if asked.path == "/v1/genesis":
             return 200, "application/json", small.genesis.data
         if asked.path == "/v1/checkpoint":

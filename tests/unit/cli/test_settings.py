@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ledger.cli.exits import Exit
-from ledger.cli.settings import KNOWN, Settings, SettingError, variable
+from ledger.cli.settings import KNOWN, SettingError, Settings, variable
 from ledger.errors import NotFoundError
 from tests.unit.cli.runner import ledger
 

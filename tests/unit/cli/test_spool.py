@@ -41,7 +41,16 @@ def test_flush_without_a_node_is_5_and_keeps_everything(tmp_path: Path) -> None:
     """What could not be sent stays, with the reason."""
     fill(tmp_path / "spool", 2)
     write_key(tmp_path / "ga.key", digest("ga event"))
-    where = ("--spool", tmp_path / "spool", "--node", "http://127.0.0.1:9", "--member", "ga", "--key", tmp_path / "ga.key")
+    where = (
+        "--spool",
+        tmp_path / "spool",
+        "--node",
+        "http://127.0.0.1:9",
+        "--member",
+        "ga",
+        "--key",
+        tmp_path / "ga.key",
+    )
     ran = ledger("spool", "flush", *where, "--wait", "1", "--json")
     assert ran.code == Exit.UNREACHABLE and ran.json["waiting"] == 2 and "127.0.0.1:9" in ran.json["problem"]
 

@@ -40,9 +40,7 @@ def test_our_reader_agrees_with_a_toml_library(name: str, language: str) -> None
     assert flat(tomllib.loads(path.read_text("utf-8"))) == catalogue(name, language)
 
 
-@pytest.mark.parametrize(
-    "text", ["key", 'key = "a', "key = 3", 'key = "a"\nkey = "b"', "[open", "key = 'a'"]
-)
+@pytest.mark.parametrize("text", ["key", 'key = "a', "key = 3", 'key = "a"\nkey = "b"', "[open", "key = 'a'"])
 def test_other_toml_is_refused(text: str) -> None:
     """Anything but a table head, a comment or a one-line basic string is an error that names the line."""
     with pytest.raises(TextError) as caught:

@@ -152,7 +152,9 @@ def test_a_bad_line_of_a_known_key_is_evidence(network: Network) -> None:
     lines[-2] = lines[-2][:-6] + (b"AAAAA=" if not lines[-2].endswith(b"AAAAA=") else b"BBBBB=")
     network.replace["/v1/checkpoint"] = lambda _: (200, "text/plain", b"\n".join(lines))
     ran = network.watch("--json")
-    assert ran.code == Exit.INTEGRITY and ran.json["error"]["code"] == "checkpoint-invalid" and len(network.evidence) == 1
+    assert (
+        ran.code == Exit.INTEGRITY and ran.json["error"]["code"] == "checkpoint-invalid" and len(network.evidence) == 1
+    )
 
 
 def test_another_network_behind_the_address_is_6(network: Network, tmp_path: Path) -> None:

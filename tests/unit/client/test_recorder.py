@@ -195,7 +195,10 @@ def test_audited_functions_are_recorded_before_they_run(node: tuple[Ledger, str]
         assert asyncio.run(both()) == ("land", "ga/1") and read.__name__ == "read"
         made.flush(20)
         said = [parse_event(head, body) for _, head, body in ledger.events.values()]
-        assert [event.fields["refs"] for event in said] == [{"dataset": "ga/land"}, {"dataset": "ga/hukou", "grant": "ga/1"}]
+        assert [event.fields["refs"] for event in said] == [
+            {"dataset": "ga/land"},
+            {"dataset": "ga/hukou", "grant": "ga/1"},
+        ]
         assert said[0].content["actor"] == said[1].content["actor"] == "p:2" and said[1].content["purpose"] == "check"
         made.close()
         with pytest.raises(UnavailableError):

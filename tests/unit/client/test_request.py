@@ -27,7 +27,14 @@ from ledger.errors import (
     UnavailableError,
 )
 
-EVENT = {"member": "ga", "id": "i", "seq": 3, "outcome": "accepted", "verdict": {"outcome": "accepted"}, "duplicate": False}
+EVENT = {
+    "member": "ga",
+    "id": "i",
+    "seq": 3,
+    "outcome": "accepted",
+    "verdict": {"outcome": "accepted"},
+    "duplicate": False,
+}
 APPENDED = {"height": 1, "time": 2, "size": 3, "certified": True, "checkpoint": "n", "events": [EVENT]}
 
 
@@ -100,7 +107,9 @@ def test_requests_say_what_the_interface_wants() -> None:
     }
 
 
-@pytest.mark.parametrize("url", ["", "localhost:80", "ftp://x", "http://", "http://x:y", "http://x?y=1", "http://x:99999"])
+@pytest.mark.parametrize(
+    "url", ["", "localhost:80", "ftp://x", "http://", "http://x:y", "http://x?y=1", "http://x:99999"]
+)
 def test_only_addresses_of_nodes_are_taken(url: str) -> None:
     """Anything but http(s)://host[:port] is `node-url`."""
     with pytest.raises(MalformedError) as caught:
