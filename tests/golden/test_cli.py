@@ -95,7 +95,8 @@ TEXTS = {
     "texts": {
         "outside-items": {"title": {"zh": "超出授权数据项：{items}", "en": "Items outside the grant: {items}"},
                           "article": "D809 Art. 26"},
-        "D809/40-2": {"title": {"zh": "涉嫌超出授权范围", "en": "Use beyond the scope granted"}, "article": "D809 Art. 40(2)"},
+        "D809/40-2": {"title": {"zh": "涉嫌超出授权范围", "en": "Use beyond the scope granted"},
+                      "article": "D809 Art. 40(2)"},
     }
 }  # fmt: skip
 

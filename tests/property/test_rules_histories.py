@@ -30,6 +30,19 @@ def replay(history: list[Action], run: Any = PROGRAM.run_block) -> tuple[Scratch
     return scratch, outcomes
 
 
+class Watched(dict[str, bytes]):
+    """Objects of a call that notice when something is read that was not planned."""
+
+    def __init__(self, objects: dict[str, bytes], planned: set[str]) -> None:
+        super().__init__(objects)
+        self.planned = planned
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The object, when it was planned."""
+        assert key in self.planned, key
+        return super().get(key, default)
+
+
 def facts(outcomes: list[Outcome]) -> list[Any]:
     """What does not depend on blocks: everything but the step index."""
     return [outcome[1:] for outcome in outcomes]
@@ -72,7 +85,7 @@ def test_writes_are_planned_and_small(history: list[Action]) -> None:
             if key.startswith("timer/") and key in call["objects"]:
                 planned.update(PROGRAM.plan_timer(canonical.parse(call["objects"][key])))
         assert set(call["objects"]) <= planned
-        outcomes = PROGRAM.run_block(call)
+        outcomes = PROGRAM.run_block({**call, "objects": Watched(call["objects"], planned)})
         for outcome in outcomes:
             for key, data in outcome[7]:
                 assert key in planned or key.startswith("finding/f:"), key

@@ -122,7 +122,7 @@ def test_values_stay_within_bounds(group: list[str]) -> None:
 @given(groups)
 def test_plain_python_computes_the_same_where_no_guard_speaks(group: list[str]) -> None:
     """Where the compiled expression has a value, plain Python has the same; guards refuse, they never change a value."""
-    program = program_of(group)
+    program = program_of([text for text in group if "*" not in text])  # plain repetition takes all the memory there is
     first, second = decided(program, [program, Plain(program)])
     compiled = {item["rule"]: item for item in canonical.parse(first[0][3]).get("alerts", [])}  # type: ignore[index]
     plain = {item["rule"]: item for item in json.loads(second[0][3]).get("alerts", [])}  # type: ignore[index]

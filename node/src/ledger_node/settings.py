@@ -65,6 +65,8 @@ class HttpSection(_Section):
     body_timeout_s: Annotated[float, Field(gt=0, le=300)] = 20.0
     certified_wait_s: Annotated[float, Field(gt=0, le=60)] = 10.0
     """How long `ack=certified` waits for a quorum before it answers 503 (the events are recorded all the same)."""
+    check_worker: bool = True
+    """Under load, parse submissions and verify signatures in a process of their own."""
 
     @field_validator("hosts", mode="before")
     @classmethod

@@ -222,7 +222,7 @@ class BlockAudit:
     def _plain_block(self, block: CheckedBlock, *, quiet: bool = False) -> None:
         """Everything that can be said without rules. `quiet` where the replay has named the differences already."""
         chain, report = self._chain, self._report
-        facts = block.facts or read_leaves(block.leaves, block.height)
+        facts = block.facts or read_leaves(block.leaves, block.height, block.submissions)
         hashes: list[Digest] = leaf_hashes(block.leaves)
         first_seq = None if chain.broken else chain.log.size
         findings = list(facts.findings)

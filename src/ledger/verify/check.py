@@ -158,7 +158,7 @@ def check_block(context: CheckContext, block: BlockData, place: str) -> CheckedB
         )
     checked.checkpoint = _check_note(context, checked)
     if context.parse_leaves:
-        checked.facts = read_leaves(checked.leaves, block.height)
+        checked.facts = read_leaves(checked.leaves, block.height, checked.submissions)
     return checked
 
 

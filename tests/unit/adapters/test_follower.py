@@ -90,9 +90,7 @@ def test_a_gap_or_time_going_back_is_refused(leader: Network, follower: Follower
         follower.execute(replace(block_of(leader, 1), time=GENESIS.time - 1))
 
 
-def test_changed_inputs_under_an_honest_note_are_caught(
-    leader: Network, follower: Follower, tmp_path: Path
-) -> None:
+def test_changed_inputs_under_an_honest_note_are_caught(leader: Network, follower: Follower, tmp_path: Path) -> None:
     """A relay that swaps a submission's signature, drops an event or moves time cannot make the follower accept it."""
     block = block_of(leader, 1)
     first = block.submissions[0]
@@ -104,7 +102,9 @@ def test_changed_inputs_under_an_honest_note_are_caught(
         with pytest.raises(LedgerError):
             follower.execute(forged)
         # What was computed for a refused block must not leak into the next one.
-        follower = Follower(Network(MemoryStore()).app, [Peer("http://127.0.0.1:9")], [log_signer().public], tmp_path / "more")
+        follower = Follower(
+            Network(MemoryStore()).app, [Peer("http://127.0.0.1:9")], [log_signer().public], tmp_path / "more"
+        )
 
 
 def test_pages_of_blocks_are_parsed_totally(leader: Network) -> None:

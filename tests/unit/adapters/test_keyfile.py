@@ -75,10 +75,7 @@ def test_a_damaged_encrypted_key_is_refused(encrypted: Path, tmp_path: Path) -> 
         changed[number] = changed[number][:-3] + (b"AAA" if changed[number][-3:] != b"AAA" else b"BBB")
         path = tmp_path / f"{number}.key"
         write_secret(path, b"\n".join(changed))
-        try:
-            assert read_key(path, b"open sesame").public == whole
-        except LedgerError as error:
-            assert error.code in ("key-passphrase", "key-file")
+        assert outcome(path) in (whole, "key-passphrase", "key-file")
 
 
 def test_openssl_opens_both_forms(encrypted: Path, tmp_path: Path) -> None:
@@ -130,6 +127,14 @@ def test_every_salt_gives_another_file() -> None:
     """The encryption depends on salt and iv, and the same ones give the same bytes."""
     made = [encrypt_pkcs8(b"der", b"p", salt, iv) for salt in (b"a" * 16, b"b" * 16) for iv in (b"a" * 16, b"b" * 16)]
     assert len(set(made)) == 4 and encrypt_pkcs8(b"der", b"p", b"a" * 16, b"a" * 16) == made[0]
+
+
+def outcome(path: Path) -> object:
+    """The public key that a file gives, or the code of the error."""
+    try:
+        return read_key(path, b"open sesame").public
+    except LedgerError as error:
+        return error.code
 
 
 def write_free(seed: bytes):

@@ -213,9 +213,13 @@ def test_the_context_ends_with_its_block() -> None:
     """Fields of an `acting` block are gone behind it, also after an exception."""
     from ledger.client.actor import current_fields
 
-    with pytest.raises(LedgerError), acting(actor="p:1", method="api"):
+    @acting(actor="p:1", method="api")
+    def work() -> None:
         assert current_fields() == {"actor": "p:1", "method": "api"}
         raise LedgerError("x")
+
+    with pytest.raises(LedgerError):
+        work()
     assert current_fields() == {}
 
 

@@ -51,10 +51,12 @@ def test_a_line_comes_back_as_it_was(head: str, body: str) -> None:
 @given(st.binary(max_size=60))
 def test_other_lines_are_refused(data: bytes) -> None:
     """Any bytes are an entry or `spool-line`."""
+    codes = []
     try:
         parse_entry(data)
     except MalformedError as error:
-        assert error.code == "spool-line"
+        codes.append(error.code)
+    assert codes in ([], ["spool-line"])
 
 
 def test_entries_come_out_once_and_in_order(tmp_path: Path) -> None:

@@ -191,6 +191,27 @@ def test_labelled_timers_are_separate() -> None:
     ]
 
 
+def test_labelled_timer_is_due_ahead() -> None:
+    """A labelled timer or duty that is past due when set is a fault of the rule: its old state is not read."""
+    for call in ("set_timer('R1', on='thing', due=env.now, label='x')", "duty('R1', by='x', on='thing', due=env.now, label='x')"):
+        body = f"def on_thing_do(event, state, env):\n    return {call}\ndef on_timer_R1(timer, state, env):\n    return None\n"
+        ledger = ledger_with(body)
+        said = ledger.do("thing.do", {"thing": ledger.thing()})[1]
+        assert said["reasons"] == [["R1", "rule-error", {"error": "label"}]]
+
+
+def test_labelled_duty_without_a_term_leaves_its_timer_alone() -> None:
+    """A labelled duty with no term touches no timer."""
+    body = (
+        "def on_thing_do(event, state, env):\n    return duty('R1', by='x', on='thing', due=None, label='x')\n"
+        "def on_timer_R1(timer, state, env):\n    return None\n"
+    )
+    ledger = ledger_with(body)
+    _, said, outcomes = ledger.do("thing.do", {"thing": ledger.thing()})
+    assert "timers" not in said
+    assert not [key for key, _ in outcomes[-1][7] if key.startswith("timer/")]
+
+
 def test_handler_lives_at_its_due() -> None:
     """A handler sees its due as `env.now`, and the parameters of that day, however late the block is."""
     body = (

@@ -394,12 +394,12 @@ def test_rules_see_the_state_before_the_event_and_writes_of_the_one_before() -> 
     assert [outcome[7][0][1] for outcome in outcomes] == [b'{"n":%d}' % n for n in range(1, 6)]
 
 
-def test_unchanged_objects_are_not_written() -> None:
-    """A write that changes nothing touches nothing."""
+def test_write_is_a_write() -> None:
+    """A write that changes nothing is written all the same: whether it is skipped would depend on what was read before."""
     ledger = ledger_with("def on_thing_do(event, state, env):\n    return write('tally', n=1)\n")
     thing = ledger.thing()
-    assert [key for key, _ in ledger.do("thing.do", {"thing": thing})[2][-1][7]] == ["tally/ga"]
-    assert ledger.do("thing.do", {"thing": thing})[2][-1][7] == []
+    for _ in range(2):
+        assert [key for key, _ in ledger.do("thing.do", {"thing": thing})[2][-1][7]] == ["tally/ga"]
 
 
 def test_parameters_of_acts_are_those_of_the_claimed_date() -> None:

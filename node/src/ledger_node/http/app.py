@@ -30,6 +30,7 @@ from ledger_node.http.edge import Answer, Edge, language_of
 from ledger_node.http.openapi import describe
 from ledger_node.http.problems import PROBLEM_JSON, HttpError, problem_of
 from ledger_node.http.watch import Commits, Watcher
+from ledger_node.intake.checker import Checker
 from ledger_node.metrics import Metrics
 from ledger_node.query.blocktimes import BlockTimes
 from ledger_node.query.health import gauges
@@ -55,6 +56,7 @@ def create_app(
     (without it lists and lineage answer 503). The application starts and closes the index, never the node.
     """
     indexer = open_indexer(node) if search else None
+    pool = ThreadPoolExecutor(POOL_THREADS, thread_name_prefix="intake")
     metrics = Metrics() if metrics is None else metrics
     metrics.watch(lambda: gauges(node, indexer))
     context = Context(
@@ -65,7 +67,8 @@ def create_app(
         token=LocalToken(token_file),
         bodies=BodyReader(settings.http.body_timeout_s),
         times=BlockTimes(),
-        pool=ThreadPoolExecutor(POOL_THREADS, thread_name_prefix="intake"),
+        pool=pool,
+        checker=Checker(node, pool, worker=settings.http.check_worker),
     )
     app = FastAPI(
         title="suyuan ledger node 溯源账本节点",
@@ -101,7 +104,7 @@ class _HotAppend:
         """See `Append`."""
         if self._append is None:
             context = self._context
-            self._append = Append(context.node, context.running_recorder, context.bodies, context.pool)
+            self._append = Append(context.node, context.running_recorder, context.checker, context.bodies, context.pool)
         return await self._append(scope, receive)
 
 
@@ -119,12 +122,14 @@ def _lifespan(context: Context):  # type: ignore[no-untyped-def]  # noqa: ANN202
             context.settings.http.certified_wait_s,
         )
         watcher.start()
+        await context.checker.start()
         if context.indexer is not None:
             context.indexer.start()
         try:
             yield
         finally:
             watcher.close()
+            await context.checker.close()
             if context.indexer is not None:
                 await loop.run_in_executor(None, context.indexer.close)
             context.pool.shutdown(wait=False, cancel_futures=True)

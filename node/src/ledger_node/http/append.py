@@ -1,6 +1,6 @@
 """`POST /v1/submissions`: the way in for everything that is recorded, as thin as it can be.
 
-Bytes → `framing.parse` → `node.check` → `node.submit` → what became of it. The route bypasses FastAPI's parameters because
+Bytes → `Checker.check` → `node.submit` → what became of it. The route bypasses FastAPI's parameters because
 its body is msgpack and its rate is the node's rate. A replay gets the first receipt again; an id that was used with other
 content gets the recorded refusal (409). Not here: what a verdict means.
 """
@@ -14,7 +14,6 @@ from concurrent.futures import Executor
 from typing import Final
 from urllib.parse import parse_qsl
 
-from ledger import framing
 from ledger.core.submission import Submission
 from ledger.errors import UnavailableError
 from ledger.limits import SUBMISSION_FRAMED_BYTES_MAX
@@ -22,13 +21,13 @@ from ledger_node.http.body import BodyReader, Receive, Scope, require_media_type
 from ledger_node.http.edge import Answer
 from ledger_node.http.problems import HttpError
 from ledger_node.http.watch import Commits, Watcher
+from ledger_node.intake.checker import Checker
 from ledger_node.metrics import Metrics
 from ledger_node.query.outcome import Outcome, encode_outcome, outcome_of, with_first_records
 from ledger_node.query.ports import Node
 from ledger_node.query.receipts import receipts_of
 
 MSGPACK: Final = "application/msgpack"
-PARSE_INLINE_BYTES_MAX: Final = 16 * 1024  # larger bodies are parsed in a thread, so that others are answered meanwhile
 _CHOICES: Final = {"ack": ("committed", "certified"), "receipt": ("compact", "full"), "lang": ("zh", "en")}
 
 
@@ -90,18 +89,15 @@ class Recorder:
 class Append:
     """The hot route."""
 
-    def __init__(self, node: Node, recorder: Recorder, bodies: BodyReader, pool: Executor) -> None:
-        self._node, self._recorder, self._bodies, self._pool = node, recorder, bodies, pool
+    def __init__(self, node: Node, recorder: Recorder, checker: Checker, bodies: BodyReader, pool: Executor) -> None:
+        self._node, self._recorder, self._checker, self._bodies, self._pool = node, recorder, checker, bodies, pool
 
     async def __call__(self, scope: Scope, receive: Receive) -> Answer:
         """201 with what became of each event; 409 in the same form when an id was used with other content."""
         certified, full = parse_query(scope["query_string"])
         require_media_type(scope, MSGPACK)
         data = await self._bodies.read(scope, receive, SUBMISSION_FRAMED_BYTES_MAX)
-        if len(data) <= PARSE_INLINE_BYTES_MAX:
-            submission = self._parse(data)
-        else:
-            submission = await asyncio.get_running_loop().run_in_executor(self._pool, self._parse, data)
+        submission = await self._checker.check(data)
         outcome = await self._recorder.record(submission, certified=certified or full)
         receipts = None
         if full:
@@ -109,11 +105,6 @@ class Append:
             receipts = await loop.run_in_executor(self._pool, receipts_of, self._node, outcome)
         status = 409 if outcome.has_conflict else 201
         return Answer(status, encode_outcome(outcome, self._node.certificates, receipts))
-
-    def _parse(self, data: bytes) -> Submission:
-        submission = framing.parse(data)
-        self._node.check(submission)
-        return submission
 
 
 def parse_query(query: bytes) -> tuple[bool, bool]:

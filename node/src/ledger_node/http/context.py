@@ -19,6 +19,7 @@ from ledger_node.http.access import LocalToken
 from ledger_node.http.append import Recorder
 from ledger_node.http.body import BodyReader
 from ledger_node.http.watch import Watcher
+from ledger_node.intake.checker import Checker
 from ledger_node.metrics import Metrics
 from ledger_node.query.blocktimes import BlockTimes
 from ledger_node.query.candidates import Candidates, candidates
@@ -43,6 +44,7 @@ class Context:
     bodies: BodyReader
     times: BlockTimes
     pool: Executor
+    checker: Checker
     recorder: Recorder | None = None
     watcher: Watcher | None = None
 

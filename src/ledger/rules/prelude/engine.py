@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ledger.rules.prelude.findings import _TIMERS, _arm, _decode, _mark, _now_of, _read, _suffix
+from ledger.rules.prelude.findings import _TIMERS, _arm, _decode, _mark, _moment, _now_of, _read, _suffix
 from ledger.rules.prelude.guards import _METER
 from ledger.rules.prelude.terms import _day_of, _due
 from ledger.rules.prelude.verdicts import (
@@ -92,8 +92,7 @@ def _tell(c: Any, entry: Any, key: str, value: Any, duty_key: str, owed: Any) ->
     for item in out:
         effect = item[1]
         if effect[0] == "timer" and "timer/" + _suffix(effect[1], item[2], effect[4]) == key:
-            again = effect[5][4] if type(effect[5]) is tuple else effect[5]
-            if again <= due:
+            if _moment(effect[5]) <= due:
                 item[1] = ("error", 0, "rearm")
     moves = _gate(c, False, out, [])
     if owed is not None and owed["status"] == "open":

@@ -3,7 +3,8 @@
 Rules: one open finding per (code, about, object), kept in the object itself under `_open` (at most 16); a repeat counts
 there and cites the first id; a finding dated before its code was law is not raised. A duty is one state object per rule,
 object and label; set again, it is replaced. A timer fires once per due: set again at or before one it fired at, it is
-due one millisecond after that, so that finding ids never repeat.
+due one millisecond after that, so that finding ids never repeat; a labelled one must be due ahead, which does the same.
+Nothing is read that was not planned: else a verdict would depend on what else is in the block.
 Never here: whether an event is refused (see `engine`).
 """
 
@@ -88,8 +89,12 @@ def _raise(c: Any, rule: str, effect: Any, key: Any) -> None:
             c["streams"].append(stream)
 
 
+def _moment(due: Any) -> int:
+    return int(due[4] if type(due) is tuple else due)
+
+
 def _arm(c: Any, key: str, value: Any, due: int) -> None:
-    old = _now_of(c, key)
+    old = _now_of(c, key) if "label" not in value else None
     fired = old.get("fired") if old is not None else None
     if fired is not None:
         value["fired"] = fired
@@ -138,10 +143,10 @@ def _oblige(c: Any, effect: Any, key: str) -> None:
         if timer.get("provisional"):
             value["provisional"] = True
             shown["provisional"] = True
-        _arm(c, "timer/" + suffix, timer, due[4] if type(due) is tuple else due)
+        _arm(c, "timer/" + suffix, timer, _moment(due))
         value["due"] = timer["due"]
         shown["due"] = timer["due"]
-    else:
+    elif effect[5] is None:
         _disarm(c, "timer/" + suffix)
     c["staged"]["duty/" + suffix] = value
     c["duties"].append(shown)
@@ -173,9 +178,11 @@ def _discharge(c: Any, rule: str, key: Any, label: Any, only: Any) -> None:
 
 def _cure(c: Any, raised: Any) -> list[str]:
     # Flags the open findings that this duty's deadline raised; the finding stays for a human to judge.
+    # Only objects of this event are looked at: others were not planned.
     cured = []
+    own = [key for key in c["keys"].values() if type(key) is str]
     for pair in raised:
-        value = _now_of(c, pair[1]) if pair[1] is not None else None
+        value = _now_of(c, pair[1]) if pair[1] in own else None
         if value is None:
             continue
         entry = value.get("_open", {}).get(pair[0])

@@ -15,6 +15,7 @@ from ledger.rules.prelude.findings import (
     _close,
     _disarm,
     _discharge,
+    _moment,
     _now_of,
     _oblige,
     _raise,
@@ -71,6 +72,9 @@ def _take(c: Any, out: Any, rule: str, result: Any) -> None:
         op = effect[0]
         key = None
         place = _WITH_TARGET.get(op)
+        if op in ("duty", "timer") and not _is_ahead(c, effect):
+            what = "label"
+            break
         if place is not None:
             name = effect[place]
             if name is not None or (op not in ("breach", "finding")):
@@ -92,6 +96,12 @@ def _take(c: Any, out: Any, rule: str, result: Any) -> None:
         taken = [[rule, ("error", 0, what), None]]
     for item in taken:
         out.append(item)
+
+
+def _is_ahead(c: Any, effect: Any) -> bool:
+    # The state of a labelled duty or timer is not read, because its key may not follow from bytes; so its due lies ahead.
+    label, due = (effect[5], effect[6]) if effect[0] == "duty" else (effect[4], effect[5])
+    return label is None or due is None or _moment(due) > c["now"]
 
 
 def _is_party(c: Any, effect: Any) -> bool:
@@ -214,7 +224,7 @@ def _start_timer(c: Any, effect: Any, key: str) -> None:
     value = _timer_value(c, effect[1], key, effect[4], due)
     if effect[6]:
         value["data"] = effect[6]
-    _arm(c, "timer/" + _suffix(effect[1], key, effect[4]), value, due[4] if type(due) is tuple else due)
+    _arm(c, "timer/" + _suffix(effect[1], key, effect[4]), value, _moment(due))
 
 
 def _verdict(c: Any) -> Any:
@@ -235,8 +245,6 @@ def _seal(c: Any) -> Any:
     writes = []
     for key in staged:
         value = staged[key]
-        if value == block["work"].get(key):
-            continue
         raw = _encode(value) if value is not None else _encode(None)
         if _size(raw) > 4096:
             c["large"] = key
