@@ -30,6 +30,7 @@ from ledger_node.settings import Settings, load_settings
 from ledger_node.wiring import Node, NodeOptions
 
 
+SWITCH_S = 0.0005  # the engine gives up the interpreter at each database call and must not wait long to get it back
 GC_THRESHOLDS = (50_000, 20, 50)  # a block makes tens of thousands of objects, hardly any of them in cycles
 
 
@@ -106,6 +107,7 @@ def main(arguments: list[str] | None = None) -> int:
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
+        sys.setswitchinterval(SWITCH_S)
         return uvloop.run(serve(node, settings, given.data_dir))
     finally:
         node.close()

@@ -113,7 +113,7 @@ def prove_completeness(
 
 
 def splice_entries(proof: bytes, leaves: Sequence[StoredLeaf]) -> bytes:
-    """The proof file with its entries put in as bytes: the same file as `Completeness.encode` makes, without parsing them."""
+    """The proof file with its entries put in as bytes: what `Completeness.encode` makes of them, without parsing."""
     # Inside strings every quote is escaped, so this text stands where the empty list stands, and nowhere else.
     before, _, after = proof.partition(b'"entries":[]')
     return b'%b"entries":[%b]%b' % (before, b",".join(map(_encode_entry, leaves)), after)
