@@ -47,7 +47,8 @@ def sentences(texts: Texts, error: LedgerError) -> tuple[str, str]:
     known = [line for line in fill(advice, evidence).split("\n") if not _PLACEHOLDER.search(line)]
     told = pattern + advice
     rest = [f"{name}={value}" for name, value in evidence.items() if value and f"{{{name}}}" not in told]
-    what = fill(pattern, evidence) + (f" ({', '.join(rest)})" if rest else "")
+    # One code may be raised with other evidence than its text speaks of.
+    what = _PLACEHOLDER.sub("…", fill(pattern, evidence)) + (f" ({', '.join(rest)})" if rest else "")
     return what, " ".join(known)
 
 

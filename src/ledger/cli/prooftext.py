@@ -22,8 +22,6 @@ from ledger.core.proof import (
 Described = tuple[dict[str, Any], list[str], bool]
 """(document, lines, whether it proves a fork)."""
 
-ENTRIES_SHOWN_MAX = 50
-
 
 def describe(console: Console, result: Result) -> Described:
     """A verified proof for programs and for people."""

@@ -7,7 +7,7 @@ column gives way to its width; into a pipe nothing is cut. Not here: colours.
 
 from __future__ import annotations
 
-import shutil
+import os
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, TextIO
@@ -16,6 +16,7 @@ from ledger.cli.output import is_terminal
 
 GAP: Final = "  "
 COLUMN_MIN: Final = 8
+COLUMNS_DEFAULT: Final = 80
 _INVISIBLE: Final = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
 
 
@@ -98,7 +99,12 @@ def screen_columns(stream: TextIO, environment: Mapping[str, str]) -> int | None
     wanted = environment.get("COLUMNS", "")
     if wanted.isdecimal() and int(wanted) > 0:
         return int(wanted)
-    return shutil.get_terminal_size((80, 24)).columns if is_terminal(stream) else None
+    if not is_terminal(stream):
+        return None
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or COLUMNS_DEFAULT
+    except (OSError, ValueError):
+        return COLUMNS_DEFAULT  # a terminal that does not know its size
 
 
 def _pieces(text: str) -> list[str]:

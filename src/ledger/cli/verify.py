@@ -168,7 +168,9 @@ def _run(console: Console, source: LedgerSource, trust: Trust, runtime: str, job
     relax_collector()
     total = getattr(source, "events_hint", lambda: None)()
     # A short ledger is verified before other processes would have started.
-    workers = jobs or (1 if total is not None and total < PARALLEL_FROM_LEAVES else cores())
+    processes = jobs or (1 if total is not None and total < PARALLEL_FROM_LEAVES else cores())
+    # Replaying keeps this process busy, so that one of several only checks where there is no replay.
+    workers = processes - 1 if runtime != NONE else processes
     options = Options(trust, time.time_ns() // 1_000_000, replay=runtime != NONE, runtime=runtime)
     label = console.texts.text("label.progress", catalogue_name="verify")
     with ScratchState() as scratch, Progress(console, label, total) as bar:
@@ -177,7 +179,7 @@ def _run(console: Console, source: LedgerSource, trust: Trust, runtime: str, job
             options,
             scratch,
             rules_loader(runtime),
-            parallel=ProcessPool(workers) if workers > 1 else Serial(),
+            parallel=ProcessPool(workers) if processes > 1 else Serial(),
             progress=lambda _height, leaves: bar.at(leaves),
         )
 

@@ -154,7 +154,7 @@ def _timer(fields: dict[str, Any]) -> TimerLeaf:
 
 
 def check_timer_key(key: object) -> str:
-    """`timer/<rule>/<object kind>/<object id>[/label]`; raises `MalformedError`."""
+    """`timer/<rule>/<object kind>/<object id>[#label]`; raises `MalformedError`. No id holds a `#`."""
     if not isinstance(key, str) or not key.startswith("timer/") or len(key) > 400 or not key.isascii():
         raise MalformedError("timer-key", "not a timer key", got=key)
     return key
@@ -162,7 +162,7 @@ def check_timer_key(key: object) -> str:
 
 def timer_streams(key: str) -> tuple[Stream, Stream]:
     """The streams a timer leaf joins: `rule/<id>` and its object's stream (SPEC R-S03)."""
-    parts = check_timer_key(key).split("/", 3)
+    parts = check_timer_key(key).partition("#")[0].split("/", 3)
     if len(parts) != 4:
         raise MalformedError("timer-key", "expected timer/<rule>/<object kind>/<object id>", got=key)
     return ("rule", parts[1].lower()), (parts[2], parts[3])

@@ -204,11 +204,11 @@ class _Answers:
 
 
 def _item(outcome: Sequence[Any]) -> Item:
-    _, timer_key, due, verdict, accepted, refused_streams, extra, writes, timers = outcome
+    _, timer_key, due, verdict, accepted, _refused_streams, extra, writes, timers = outcome
     item = Item(
         verdict=verdict,
         outcome=accepted,
-        refused_streams=bool(refused_streams),
+        refused_streams=accepted == REFUSED,  # R-S03: the outcome alone decides, so that every reader can tell
         extra_streams=tuple((kind, name) for kind, name in extra) if extra else (),
         writes=[(key, value) for key, value in writes],
         timers=[(key, when) for key, when in timers] if timers else [],

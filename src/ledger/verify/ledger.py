@@ -223,7 +223,10 @@ class _Audit:
         for finding in result.findings:
             report.findings.add(finding)
         if not audit.replayed_all:
-            report.gaps.append(gap("objects-not-recomputed", STATE, rows=result.rows - result.streams))
+            objects = result.rows - result.streams - result.unexplained
+            report.gaps.append(gap("objects-not-recomputed", STATE, rows=objects))
+            if result.unexplained:
+                report.gaps.append(gap("streams-unexplained", STATE, count=result.unexplained))
 
 
 def _context(genesis: Genesis, *, parse_leaves: bool, rules: Rules | None = None) -> CheckContext:

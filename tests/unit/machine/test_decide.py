@@ -203,3 +203,11 @@ def test_a_record_too_long_for_a_leaf_is_refused_without_effect(
     sealed = network.block([network.submission("ga", [event])])
     assert b"leaf-size" in sealed.leaves[0]
     assert not network.store.read_objects(["grant/ga/1"])
+
+
+def test_a_labelled_timer_joins_its_objects_stream() -> None:
+    """SPEC R-S03, R-T01: a label is no part of the object's id."""
+    from ledger.core.leaf import timer_streams
+
+    assert timer_streams("timer/C2/grant/ga/0192#holder") == (("rule", "c2"), ("grant", "ga/0192"))
+    assert timer_streams("timer/A3/application/ga/0192") == (("rule", "a3"), ("application", "ga/0192"))

@@ -94,6 +94,13 @@ class Append:
 
     async def __call__(self, scope: Scope, receive: Receive) -> Answer:
         """201 with what became of each event; 409 in the same form when an id was used with other content."""
+        self._checker.active += 1
+        try:
+            return await self._answer(scope, receive)
+        finally:
+            self._checker.active -= 1
+
+    async def _answer(self, scope: Scope, receive: Receive) -> Answer:
         certified, full = parse_query(scope["query_string"])
         require_media_type(scope, MSGPACK)
         data = await self._bodies.read(scope, receive, SUBMISSION_FRAMED_BYTES_MAX)

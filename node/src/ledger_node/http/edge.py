@@ -27,7 +27,8 @@ Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 Hot = Callable[[Scope, Receive], Awaitable["Answer"]]
 
 # A random beginning for each process and a count: unique among nodes, and cheaper than chance for each request.
-_IDS: Final = (f"{secrets.token_hex(5)}-{number:x}" for number in itertools.count(1))
+_ID_BEGINNING: Final = secrets.token_hex(5)
+_ID_NUMBERS: Final = itertools.count(1)
 REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}").fullmatch
 SECURITY_HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
@@ -193,4 +194,4 @@ def _request_id(scope: Scope) -> str:
     given = header(scope, b"x-request-id")
     if given and REQUEST_ID(given):
         return given.decode("ascii")
-    return next(_IDS)
+    return f"{_ID_BEGINNING}-{next(_ID_NUMBERS):x}"

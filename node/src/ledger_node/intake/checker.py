@@ -36,7 +36,8 @@ class Checker:
 
     def __init__(self, node: Node, pool: Executor, *, worker: bool = True) -> None:
         self._node, self._pool, self._wanted = node, pool, worker
-        self._active = 0
+        self.active = 0
+        """Requests under way, which whoever serves them counts: how many wait decides whether a worker helps."""
         self._pending: list[tuple[bytes, bytes, asyncio.Future[list[object] | None]]] = []
         self._waiting: deque[asyncio.Future[list[object] | None]] = deque()
         self._process: subprocess.Popen[bytes] | None = None
@@ -49,20 +50,16 @@ class Checker:
 
         Raises `MalformedError`, `RejectedError` or `VerificationError`.
         """
-        self._active += 1
-        try:
-            if self._writer is not None and self._active >= WORKER_FROM:
-                parts = await self._ask(self._writer, data)
-                if parts is not None:
-                    submission = rebuild(parts)
-                    node = self._node
-                    check_submission(submission, node.origin, node.registry, node.head.height + 1, signature=False)
-                    return submission
-            if len(data) <= INLINE_BYTES_MAX:
-                return self._check_here(data)
-            return await asyncio.get_running_loop().run_in_executor(self._pool, self._check_here, data)
-        finally:
-            self._active -= 1
+        if self._writer is not None and self.active >= WORKER_FROM:
+            parts = await self._ask(self._writer, data)
+            if parts is not None:
+                submission = rebuild(parts)
+                node = self._node
+                check_submission(submission, node.origin, node.registry, node.head.height + 1, signature=False)
+                return submission
+        if len(data) <= INLINE_BYTES_MAX:
+            return self._check_here(data)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._check_here, data)
 
     async def start(self) -> None:
         """Start the worker, where one is wanted."""
