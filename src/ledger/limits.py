@@ -27,6 +27,7 @@ EVENT_PAST_MAX_MS: Final = 400 * 86_400_000  # older ids leave the duplicate ind
 EVENT_AHEAD_MAX_MS: Final = 10 * 60_000  # tolerated clock skew of a member
 
 # Log (sections 4 to 6).
+VERDICT_BYTES_MAX: Final = 64_000  # of a verdict with its extra streams; the rest of a leaf is below 1,500 bytes
 LEAF_BYTES_MAX: Final = 65_535  # a tlog-tiles entry is length-prefixed by u16
 TIMERS_BLOCK_MAX: Final = 1_000  # the rest goes into timer-only blocks
 BLOCK_EVENTS_MAX: Final = 20_000  # bounds memory and latency of one transition

@@ -29,11 +29,11 @@ def make_ledger(folder: Path) -> Network:
     for n in range(4):
         events = [
             network.event(
-                refs={"dataset": f"ga/d{k % 3}"},
+                refs={"dataset": f"ga/d{k % 2}"},
                 writes={f"use/ga/{k % 7}": {"n": n} if k % 5 else None},
                 refuse=k % 9 == 0,
             )
-            for k in range(70)
+            for k in range(140)
         ]
         network.block([network.submission("ga", [*events, *earlier]), network.submission("gx", [network.event()])])
         earlier = events[:2]
@@ -237,9 +237,12 @@ def test_a_flipped_value_never_reaches_the_rules(tmp_path):
     network.store.close()
     for statement, read in (
         (
-            "UPDATE state SET value = CAST(replace(value, '{', '[') AS BLOB) WHERE hex(substr(value, 1, 1)) = '02'",
+            "UPDATE state SET value = CAST(replace(value, '}', '{') AS BLOB)",
             "objects",
         ),
+        ("DELETE FROM state", "objects"),
+        ("DELETE FROM names", "objects"),
+        ("DELETE FROM buckets", "buckets"),
         ("UPDATE buckets SET pairs = zeroblob(length(pairs))", "objects"),
         ("UPDATE buckets SET pairs = substr(pairs, 65)", "buckets"),
     ):
@@ -270,7 +273,10 @@ def test_a_missing_stream_is_named(tmp_path):
         "UPDATE timers SET due = due + 1",
         "INSERT INTO timers VALUES ('timer/t/use/ga/9', 5)",
         "DELETE FROM stream_seqs WHERE stream = (SELECT max(stream) FROM stream_seqs)",
+        "UPDATE stream_seqs SET seqs = X'01'",
         "INSERT INTO stream_seqs VALUES (1, 9, X'01')",
+        "INSERT INTO tiles VALUES (999, 1, 0, X'01')",
+        "UPDATE tiles SET hashes = zeroblob(length(hashes)) WHERE tree <> 0",
         "DELETE FROM tiles",
         "INSERT INTO tiles VALUES (0, 1, 5, X'00')",
         "UPDATE signers SET member = 'xx'",
@@ -283,9 +289,11 @@ def test_a_missing_stream_is_named(tmp_path):
         "DELETE FROM records WHERE seq = (SELECT min(seq) FROM records)",
         "DELETE FROM bodies WHERE seq = (SELECT min(seq) FROM bodies)",
         "DELETE FROM extras",
-        "DELETE FROM names WHERE id = 1",
-        "DELETE FROM state WHERE id = 1",
+        "DELETE FROM names WHERE key = (SELECT max(key) FROM names)",
+        "UPDATE names SET key = X'01' WHERE key = (SELECT max(key) FROM names)",
         "DELETE FROM buckets WHERE i = 0",
+        "DELETE FROM state WHERE id = 3",
+        "UPDATE buckets SET pairs = zeroblob(length(pairs)) WHERE i = 1",
     ):
         path.write_bytes(original)
         _execute(path, statement)

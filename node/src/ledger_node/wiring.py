@@ -8,6 +8,7 @@ Not here: HTTP (see `http`).
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from ledger.adapters.certificates import CertificateBook, Certified
 from ledger.adapters.clock import ScenarioClock, WallClock
 from ledger.adapters.cosigner import Cosigner
 from ledger.adapters.engine import Engine, log_note
+from ledger.adapters.evidence import keep_evidence
 from ledger.adapters.follower import Follower
 from ledger.adapters.forward import Forwarder
 from ledger.adapters.layers import Layers, StateAt
@@ -31,6 +33,7 @@ from ledger.adapters.signerstate import SignerState
 from ledger.adapters.sqlite.reader import SqliteReader
 from ledger.adapters.sqlite.store import SqliteStore
 from ledger.app import Application
+from ledger.blockcodec import BlockData, from_submission
 from ledger.core import merkle
 from ledger.core.config import Config
 from ledger.core.genesis import Genesis
@@ -39,11 +42,12 @@ from ledger.core.keys import Signer
 from ledger.core.quorum import verify_certificate
 from ledger.core.registry import Registry
 from ledger.core.submission import Submission
-from ledger.errors import FatalError, LedgerError, NotFoundError, RejectedError, UnavailableError
+from ledger.errors import FatalError, ForkError, LedgerError, NotFoundError, RejectedError, UnavailableError
 from ledger.machine.block import Head, Sealed
 from ledger.rules.program import Program
 
 SEQUENCER, FOLLOWER, OBSERVER = "sequencer", "follower", "observer"
+RECENT_BLOCKS = 16  # kept for followers, which ask for the newest blocks only
 PROPOSE_S = 0.05  # how often an ordering node looks whether it may propose a newer checkpoint
 
 
@@ -92,6 +96,8 @@ class Node:
         self.cosigner = self._make_cosigner()
         self.pollers = [NotePoller(peer, self._peer_note, self._peer_error) for peer in self.peers]
         self.alarms: dict[str, str] = {}
+        self.published = self.app.head.height
+        self._recent: OrderedDict[int, tuple[Sealed, bytes]] = OrderedDict()
         self._forward = Forwarder(self.peers[0]) if self.role != SEQUENCER and self.peers else None
         self._closing = Flag()
         self._writable = Flag()
@@ -133,6 +139,7 @@ class Node:
                     self.options.recover_wait_s,
                     self._closing,
                 )
+                self.published = self.app.head.height
                 self._propose_head()
             if self._closing.is_set():
                 return
@@ -249,7 +256,22 @@ class Node:
 
     # --- certificates ------------------------------------------------------------------------------------------------
 
+    def recent_block(self, height: int) -> BlockData | None:
+        """One of the newest blocks without reading the database, as followers ask for it; None for an older one."""
+        found = self._recent.get(height)
+        if found is None:
+            return None
+        sealed, note = found
+        block = sealed.decision.block
+        submissions = tuple(from_submission(each) for each in block.submissions)
+        return BlockData(height, block.time, submissions, block.attachments, tuple(sealed.leaves), note)
+
     def _committed(self, sealed: Sealed, note: bytes) -> None:
+        # `published` follows the fsync of the signer state: a signature is not served before it (SPEC R-Q11).
+        self._recent[sealed.height] = (sealed, note)
+        while len(self._recent) > RECENT_BLOCKS:
+            self._recent.popitem(last=False)
+        self.published = sealed.height
         self.certificates.committed(sealed.height, sealed.size, sealed.root, note)
 
     def _certified(self, certified: Certified) -> None:
@@ -300,6 +322,9 @@ class Node:
 
     def _peer_error(self, peer: Peer, error: LedgerError) -> None:
         self.alarms[peer.url] = str(error)
+        theirs = error.evidence.get("theirs")
+        if isinstance(error, ForkError) and isinstance(theirs, bytes):
+            keep_evidence(self.evidence, "fork-note", theirs, {"message": str(error), "peer": peer.url})
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
@@ -325,6 +350,8 @@ class Node:
              self.observing or (self.cosigner.alarm if self.cosigner else "")),
             ("peers", len(unreachable) * 3 < max(1, len(self.pollers)) * 2 or not self.pollers, ", ".join(unreachable)),
         ]  # fmt: skip
+        containment = getattr(self.app.runtime, "containment", ())
+        checks.append(("rules", True, f"{self.options.runtime}: {', '.join(containment) or 'not contained'}"))
         if isinstance(self.engine, Follower):
             checks.append(("upstream", self.engine.upstream_reachable, ""))
         return checks

@@ -7,8 +7,6 @@ differs. Not here: cosigning (see `cosigner`).
 
 from __future__ import annotations
 
-import json
-import os
 import queue
 import threading
 from collections.abc import Sequence
@@ -17,6 +15,7 @@ from pathlib import Path
 import msgpack
 
 from ledger.adapters.engine import Engine
+from ledger.adapters.evidence import keep_evidence
 from ledger.adapters.peers import Peer
 from ledger.app import Application
 from ledger.blockcodec import BlockData, parse_block, to_submission
@@ -89,20 +88,13 @@ class Follower(Engine):
         )
         ours = sealed.leaves[first] if first < len(sealed.leaves) else b""
         theirs = data.leaves[first] if first < len(data.leaves) else b""
-        self._evidence.mkdir(mode=0o700, exist_ok=True)
-        path = self._evidence / f"diverged-{data.height}-{checkpoint.root.hex()[:16]}.json"
-        document = {
-            "kind": "diverged",
+        facts = {
             "height": data.height,
             "first_different_leaf": sealed.header.first_seq + first,
             "ours": {"size": sealed.size, "root": sealed.root.hex(), "leaf": ours.hex()},
-            "signed": {"note": data.note.decode("utf-8"), "leaf": theirs.hex()},
+            "theirs": {"size": checkpoint.size, "root": checkpoint.root.hex(), "leaf": theirs.hex()},
         }
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(fd, "w", encoding="utf-8") as file:
-            json.dump(document, file, ensure_ascii=False, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
+        path = keep_evidence(self._evidence, "diverged", data.note, facts)
         return ForkError(
             "diverged",
             "this node computed another block than the sequencer signed",

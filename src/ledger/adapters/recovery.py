@@ -40,12 +40,19 @@ def recover(
     keys = list(book.log_keys)
     heard: set[str] = set()
     needed = threshold(len(book.cosigners)) - 1 if len(book.cosigners) > 1 else 0
+    if len(peers) < needed:
+        raise FatalError(
+            "peers-configured",
+            "name the addresses of more cosigners: a node opens after more than two thirds of them answered",
+            configured=len(peers),
+            needed=needed,
+        )
     until = time.monotonic() + wait_s
     while not closing.is_set():
         for peer in peers:
             if peer.url not in heard and _catch_up(app, peer, keys):
                 heard.add(peer.url)
-        if len(heard) >= min(needed, len(peers)):
+        if len(heard) >= needed:
             break
         if time.monotonic() > until:
             raise FatalError(

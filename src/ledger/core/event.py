@@ -9,7 +9,7 @@ Not here: whether the kind exists and its refs are right (the rules decide that,
 from __future__ import annotations
 
 import re
-from base64 import urlsafe_b64encode
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256 as _sha256
@@ -198,6 +198,13 @@ def new_event(
 def encode_salt(salt: bytes) -> str:
     """Base64url without padding (RFC 4648, section 5)."""
     return urlsafe_b64encode(salt).rstrip(b"=").decode("ascii")
+
+
+def decode_salt(text: object) -> bytes:
+    """The 16 bytes of `encode_salt`; `MalformedError` (code `salt`) for anything else."""
+    if type(text) is not str or not _SALT(text):
+        raise MalformedError("salt", "expected 16 bytes as base64url without padding", got=text)
+    return urlsafe_b64decode(text + "==")
 
 
 def commitment(salt32: bytes, origin: str, member: str, event_id: str, field: str, payload: bytes) -> Digest:

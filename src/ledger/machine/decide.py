@@ -14,6 +14,7 @@ from ledger.core.canonical import parse
 from ledger.core.leaf import timer_streams
 from ledger.core.stream import event_streams
 from ledger.errors import RejectedError, RuntimeFault
+from ledger.limits import VERDICT_BYTES_MAX
 from ledger.machine import governance
 from ledger.machine.admit import CONFLICT, DUPLICATE, Admitted, admit
 from ledger.machine.block import REFUSED, BlockInput, Decision, Item
@@ -22,6 +23,8 @@ from ledger.machine.views import DecideView, RuleRuntime, Rules
 
 CONFLICT_VERDICT: Final = b'{"outcome":"refused","reasons":[["ledger","conflict",{}]]}'
 STREAM_LIMIT_VERDICT: Final = b'{"outcome":"refused","reasons":[["ledger","stream-limit",{}]]}'
+
+LEAF_SIZE_VERDICT: Final = b'{"outcome":"refused","reasons":[["ledger","leaf-size",{}]]}'
 
 Timer = tuple[int, str]
 """(due, timer key)."""
@@ -205,6 +208,9 @@ class _Answers:
 
 def _item(outcome: Sequence[Any]) -> Item:
     _, timer_key, due, verdict, accepted, _refused_streams, extra, writes, timers = outcome
+    if len(verdict) + sum(len(kind) + len(name) + 6 for kind, name in extra or ()) > VERDICT_BYTES_MAX:
+        # R-L14: decided here and not when sealing, for the next block may already build on what this event writes.
+        verdict, accepted, extra, writes, timers = LEAF_SIZE_VERDICT, REFUSED, (), (), ()
     item = Item(
         verdict=verdict,
         outcome=accepted,

@@ -1,7 +1,7 @@
 """Governance on the ledger: the `sys.*` kinds, decided by the ledger itself and effective from the next block.
 
-In this protocol version a member may revoke its own keys (`sys.key.revoke`); every other `sys.*` kind is refused with
-reason `kind-unknown`. Not here: proposals and votes.
+In this protocol version a member may revoke its own keys (`sys.key.revoke`); every other `sys.*` kind is refused
+with reason `shape`, as an unknown kind of a rulebook is. Not here: proposals and votes.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Governance:
         if entry.event.fields["kind"] == "sys.key.revoke":
             code = self._revoke(entry)
         else:
-            code = "kind-unknown"
+            code = "shape"
         verdict = b'{"outcome":"accepted"}' if code is None else _refusal(code)
         return Item(
             verdict=verdict,

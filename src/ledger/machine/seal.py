@@ -32,16 +32,13 @@ from ledger.core.maptree import MapTree
 from ledger.core.merkle import EMPTY_RANGE, EMPTY_ROOT, CompactRange
 from ledger.core.registry import genesis_registry
 from ledger.core.stream import StreamValue, advance, parse_stream_value
-from ledger.errors import MalformedError
-from ledger.machine.block import REFUSED, BlockInput, Decision, Head, Item, Sealed, StateRow
+from ledger.machine.block import BlockInput, Decision, Head, Item, Sealed, StateRow
 from ledger.machine.views import SealView
 
 # Pure functions of names that come again in every block; the bound is some megabytes.
 _stream_key = lru_cache(maxsize=32_768)(stream_key)
 _object_key = lru_cache(maxsize=32_768)(object_key)
 _key_hash = lru_cache(maxsize=65_536)(key_hash)
-
-LEAF_SIZE_VERDICT = b'{"outcome":"refused","reasons":[["ledger","leaf-size",{}]]}'
 
 
 def seal(decision: Decision, view: SealView) -> Sealed:
@@ -113,18 +110,13 @@ class _GenesisView:
 
 
 def _leaves(decision: Decision) -> tuple[list[bytes], list[Digest]]:
-    """Leaf bytes and RFC 6962 leaf hashes of the items. A leaf that would be too long is refused without effect."""
+    """Leaf bytes and RFC 6962 leaf hashes of the items."""
     height = decision.block.height
     submissions = decision.block.submissions
     leaves: list[bytes] = []
     hashes: list[Digest] = []
     for item in decision.items:
-        try:
-            leaf = _leaf(item, height, submissions)
-        except MalformedError:
-            item.verdict, item.outcome, item.refused_streams = LEAF_SIZE_VERDICT, REFUSED, True
-            item.writes, item.timers, item.extra_streams = [], [], ()
-            leaf = _leaf(item, height, submissions)
+        leaf = _leaf(item, height, submissions)
         leaves.append(leaf)
         hashes.append(Digest(sha256(b"\x00" + leaf).digest()))
     return leaves, hashes

@@ -223,10 +223,7 @@ class _Audit:
         for finding in result.findings:
             report.findings.add(finding)
         if not audit.replayed_all:
-            objects = result.rows - result.streams - result.unexplained
-            report.gaps.append(gap("objects-not-recomputed", STATE, rows=objects))
-            if result.unexplained:
-                report.gaps.append(gap("streams-unexplained", STATE, count=result.unexplained))
+            report.gaps.append(gap("objects-not-recomputed", STATE, rows=result.rows - result.streams))
 
 
 def _context(genesis: Genesis, *, parse_leaves: bool, rules: Rules | None = None) -> CheckContext:

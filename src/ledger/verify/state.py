@@ -1,9 +1,9 @@
 """Checks the state map where rules are not replayed, as far as leaves and heads determine it: the streams.
 
-Rules: a stream's value follows from its records, but for one thing that no leaf says: whether an accepted record has a ref
-that resolves to nothing and joined the refused twins. Objects follow from verdicts' effects, which only rules know. With a
-copy of the state's rows the map's root is recomputed from all of them and must be the last header's; streams are compared
-with those recomputed, and where they differ only the rules could tell. Objects are vouched for by the root alone.
+Rules: a stream's value follows from its records alone, for the outcome decides which twin a record joins (SPEC R-S03);
+objects follow from verdicts' effects, which only rules know. With a copy of the state's rows the map's root is recomputed
+from all of them and must be the last header's, and each stream's row must be the one recomputed; objects are then vouched
+for by the root, not recomputed.
 Not here: the state during a replay (there every header's state root is compared).
 """
 
@@ -74,12 +74,10 @@ class StreamBook:
 
 @dataclass(slots=True)
 class StateResult:
-    """What `check_rows` found: the number of rows, how many streams among them were recomputed and equal, and how many
-    were not equal although the root vouches for them."""
+    """What `check_rows` found: the number of rows, and how many streams among them were recomputed."""
 
     rows: int = 0
     streams: int = 0
-    unexplained: int = 0
     findings: list[Finding] = field(default_factory=list)
 
 
@@ -128,13 +126,10 @@ def _check_batch(
         is_stream = key[:1] == bytes((NS_STREAM,))
         if builder is not None and not (streams and is_stream):
             continue
+        result.streams += is_stream
         row = known.get(key)
-        if row is not None and row.value == value:
-            result.streams += is_stream
-        elif builder is None:
+        if row is None or row.value != value:
             result.findings.append(_row(key, row, value))
-        else:
-            result.unexplained += 1
     if builder is not None:
         builder.add(batch)
 

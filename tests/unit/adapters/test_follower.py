@@ -61,7 +61,7 @@ def test_a_signed_lie_stops_the_follower_with_evidence(leader: Network, follower
     assert caught.value.code == "diverged" and follower.app.store.load_head().height == 0  # type: ignore[union-attr]
     (path,) = (tmp_path / "evidence").iterdir()
     kept = json.loads(path.read_text("utf-8"))
-    assert kept["signed"]["note"].encode() == forged.note and kept["height"] == 1
+    assert kept["signed"].encode() == forged.note and kept["height"] == 1
     assert (path.stat().st_mode & 0o777) == 0o600
 
 

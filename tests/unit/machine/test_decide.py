@@ -165,7 +165,7 @@ def test_unknown_governance_kinds_are_refused_by_the_ledger(network: Network) ->
         content={},
     )
     sealed = network.block([network.submission("ga", [event])])
-    assert b"kind-unknown" in sealed.decision.items[0].verdict
+    assert b"shape" in sealed.decision.items[0].verdict
 
 
 def test_stream_limit_counts_across_blocks(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,7 +197,7 @@ def test_a_record_too_long_for_a_leaf_is_refused_without_effect(
     network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SPEC R-L14: the verdict is replaced, writes and extra streams are dropped."""
-    monkeypatch.setattr("ledger.core.leaf.LEAF_BYTES_MAX", 2_000)
+    monkeypatch.setattr("ledger.machine.decide.VERDICT_BYTES_MAX", 2_000)
     wide = [[f"finding{number}", "x" * 120] for number in range(20)]
     event = network.event(writes={"grant/ga/1": {"n": 1}}, streams=wide)
     sealed = network.block([network.submission("ga", [event])])

@@ -65,7 +65,7 @@ def routes(context: Context) -> APIRouter:
         """Inputs, leaves and log-signed notes of blocks, for followers and auditors; waits for the first one."""
 
         def there() -> bool | None:
-            return True if node.head.height >= asked.first else None
+            return True if node.published >= asked.first else None
 
         await context.running_watcher.wait_for(there, asked.wait)
         loop = asyncio.get_running_loop()

@@ -34,7 +34,7 @@ def encode_message(items: Sequence[Any]) -> bytes:
 
 def parse_message(data: bytes) -> list[Any]:
     """The items of a message without its length."""
-    items: list[Any] = msgpack.unpackb(data, max_buffer_size=len(data) + 1)
+    items: list[Any] = msgpack.unpackb(data)
     return items
 
 

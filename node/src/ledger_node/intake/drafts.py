@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from ledger.core.event import Event, new_event
+from ledger.core.event import Event, decode_salt, new_event
 from ledger.core.ident import check_identifier, parse_time, uuid7_at
 from ledger.errors import LedgerError, MalformedError
 from ledger.limits import SALT_BYTES, SUBMISSION_EVENTS_MAX
@@ -107,16 +107,23 @@ def make_events(drafts: Sequence[Draft], source: Source) -> list[Event]:
 
 
 def make_event(draft: Draft, now_ms: int, source: Source) -> Event:
-    """One event; a draft without a time happened now."""
-    if "salt" in draft.body:
-        raise MalformedError("salt", "the node adds the salt")
+    """One event; a draft without a time happened now.
+
+    A salt is accepted with an id only: who names the event itself may send it again, and it must be the same event then.
+    """
+    content = dict(draft.body)
+    salt = source.random(SALT_BYTES)
+    if "salt" in content:
+        if draft.id is None:
+            raise MalformedError("salt", "a salt is given together with an id")
+        salt = decode_salt(content.pop("salt"))
     return new_event(
         event_id=uuid7_at(now_ms, source.random(10)) if draft.id is None else draft.id,
         kind=draft.kind,
         refs=draft.refs,
         time_ms=now_ms if draft.time is None else parse_time(draft.time),
-        salt=source.random(SALT_BYTES),
-        content=draft.body,
+        salt=salt,
+        content=content,
         commitments=draft.commitments,
         data_subjects=draft.data_subjects,
         intent=draft.intent is not None,

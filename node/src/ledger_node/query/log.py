@@ -34,8 +34,8 @@ def read_blocks(node: Node, first: int, limit: int) -> bytes:
     pages: list[bytes] = []
     size = 0
     with node.reader.snapshot() as snap:
-        for height in range(first, min(first + limit, snap.head_height + 1)):
-            encoded = encode_block(read_block(snap, height))
+        for height in range(first, min(first + limit, node.published + 1, snap.head_height + 1)):
+            encoded = encode_block(node.recent_block(height) or read_block(snap, height))
             pages.append(encoded)
             size += len(encoded)
             if size >= BLOCKS_BYTES_MAX:

@@ -15,6 +15,7 @@ from ledger.adapters.certificates import CertificateBook
 from ledger.adapters.layers import StateAt
 from ledger.adapters.sequencer import Committed
 from ledger.adapters.sqlite.reader import SqliteReader
+from ledger.blockcodec import BlockData
 from ledger.core.config import Config
 from ledger.core.genesis import Genesis
 from ledger.core.keys import Signer
@@ -54,6 +55,11 @@ class Node(Protocol):
     role: str
     reader: SqliteReader
     certificates: CertificateBook
+    published: int
+    """Height of the newest block that may be shown: its signature is in the fsynced signer state."""
+
+    def recent_block(self, height: int) -> BlockData | None:
+        """One of the newest blocks without reading the database, None for an older one."""
 
     @property
     def head(self) -> Head:

@@ -13,7 +13,7 @@ from typing import Final
 from ledger.adapters.sqlite import query
 from ledger.adapters.sqlite.blocks import BlockReader
 from ledger.adapters.sqlite.faults import damaged
-from ledger.adapters.sqlite.packing import unpack_row
+from ledger.adapters.sqlite.packing import unpack_entry
 from ledger.adapters.sqlite.tiles import LOG_TREE, read_nodes, tile_reader
 from ledger.core import merkle
 from ledger.core.buckets import bucket_count, bucket_index, bucket_leaf_hash, lookup
@@ -142,7 +142,7 @@ def _load_documents(connection: sqlite3.Connection, n: int) -> tuple[Config, Reg
     for key, packed in list(rows):
         if type(packed) is not bytes:
             raise damaged("state", reason="a name without a value", key=key)
-        value = unpack_row(packed).value
+        value = unpack_entry(packed).row.value
         _check_in_bucket(connection, n, key, value)
         document = parse_object_value(value)[1]
         if key == config_key():
@@ -168,7 +168,7 @@ def read_bucket(connection: sqlite3.Connection, index: int) -> bytes:
     return query.value(connection, "SELECT pairs FROM buckets WHERE i=?", (index,), bytes) or b""
 
 
-def check_row(key: bytes, value: bytes, index: int, bucket: bytes) -> None:
-    """Raise `FatalError` unless the bucket, whose number is `index`, holds the pair of this key and value."""
-    if lookup(bucket, key_hash(key)) != value_hash(value):
+def check_row(key: bytes, value: bytes | None, index: int, bucket: bytes) -> None:
+    """Raise `FatalError` unless the bucket, whose number is `index`, holds just this value (None: none) under the key."""
+    if lookup(bucket, key_hash(key)) != (value_hash(value) if value is not None else None):
         raise damaged("state", reason="a row is not what its bucket says", key=key, bucket=index)

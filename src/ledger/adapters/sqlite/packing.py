@@ -1,4 +1,4 @@
-"""Small codecs of stored values: packed state rows, delta lists of log indexes, keys of the event index.
+"""Small codecs of stored values: values of the state map, delta lists of log indexes, keys of the event index.
 
 Rules: packing is lossless for any bytes (what has not the expected form is kept as it is), and unpacking raises
 `FatalError` for bytes that packing cannot have made. Nothing here is ever hashed. Not here: compression (`frames`).
@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from binascii import hexlify, unhexlify
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
@@ -27,7 +28,7 @@ _STREAM: Final = re.compile(
     rb'\{"blind":"([0-9a-f]{64})","first":%b,"last":%b,"root":"([0-9a-f]{64})","size":%b,"time":%b\}' % ((_NUMBER,) * 4)
 ).fullmatch
 _OBJECT: Final = re.compile(rb'\{"blind":"([0-9a-f]{64})","object":(.*)\}', re.DOTALL).fullmatch
-# Forms of a packed state row: as it is; stream; object; stream of one record.
+# Forms of a packed entry: as it is; stream; object; stream of one record.
 _RAW: Final = b"\x00"
 _PACKED_STREAM: Final = b"\x01"
 _PACKED_OBJECT: Final = b"\x02"
@@ -76,9 +77,14 @@ def decode_varints(data: bytes, at: int = 0, count: int = -1) -> tuple[list[int]
 
 def encode_deltas(seqs: Sequence[int], after: int = 0) -> bytes:
     """Ascending log indexes as differences; the first one from `after`."""
+    if not seqs:
+        return b""
+    first = encode_varint(seqs[0] - after)
     if len(seqs) == 1:
-        return encode_varint(seqs[0] - after)
-    return encode_varint(seqs[0] - after) + b"".join([encode_varint(b - a) for a, b in pairwise(seqs)]) if seqs else b""
+        return first
+    if seqs[-1] - seqs[0] < len(_SMALL):
+        return first + b"".join([_SMALL[b - a] for a, b in pairwise(seqs)])
+    return first + b"".join([encode_varint(b - a) for a, b in pairwise(seqs)])
 
 
 def decode_deltas(data: bytes) -> list[int]:
@@ -91,11 +97,26 @@ def decode_deltas(data: bytes) -> list[int]:
     return seqs
 
 
-# --- state rows ------------------------------------------------------------------------------------------------------
+# --- values of the state map -----------------------------------------------------------------------------------------
 
 
-def pack_row(row: StateRow) -> bytes:
-    """The stored form of a state row: digests as bytes, numbers in a few, and a root left out where it is the range."""
+@dataclass(slots=True)  # not frozen, which would triple the cost of making one for each touched key
+class Entry:
+    """What is stored of a key of the state map: its row, and for a stream the log indexes behind its last full chunk.
+
+    A stream of one record has no tail: its first log index stands in the value. `size` and `last` are a stream's, as its
+    value says too.
+    """
+
+    row: StateRow
+    tail: bytes = b""
+    size: int = 0
+    last: int = 0
+
+
+def pack_entry(entry: Entry) -> bytes:
+    """The stored form: digests as bytes, numbers in a few, and a root left out where it is the range."""
+    row, tail = entry.row, entry.tail
     value, tree = row.value, row.range
     if tree:
         match = _STREAM(value)
@@ -105,37 +126,42 @@ def pack_row(row: StateRow) -> bytes:
             span -= start
             if span >= 0 and max(start, span, when) < _NUMBER_END and count < _SIZE_END:
                 root_bytes = unhexlify(root)
-                if count == 1 and span == 0 and tree == root_bytes:
-                    return _PACKED_SINGLE + unhexlify(blind) + (start << 48 | when).to_bytes(12, "big") + tree
-                numbers = ((start << 48 | span) << 48 | when) << 32 | count
-                return _PACKED_STREAM + unhexlify(blind) + root_bytes + numbers.to_bytes(22, "big") + tree
-    else:
+                if count == 1 and span == 0 and tree == root_bytes and not tail:
+                    return b"\x03%b%b%b" % (unhexlify(blind), (start << 48 | when).to_bytes(12, "big"), tree)
+                if len(tree) == count.bit_count() * DIGEST_BYTES:
+                    numbers = (((start << 48 | span) << 48 | when) << 32 | count).to_bytes(22, "big")
+                    return b"\x01%b%b%b%b%b" % (unhexlify(blind), root_bytes, numbers, tree, tail)
+    elif not tail:
         match = _OBJECT(value)
         if match is not None:
-            return _PACKED_OBJECT + unhexlify(match[1]) + match[2]
-    packed: bytes = msgpack.packb([value, tree])
-    return _RAW + packed
+            return b"\x02%b%b" % (unhexlify(match[1]), match[2])
+    packed: bytes = msgpack.packb([value, tree, tail])
+    return b"\x00" + packed
 
 
-def unpack_row(data: bytes) -> StateRow:
-    """The state row that `pack_row` packed."""
-    form = data[:1]
-    if form == _PACKED_OBJECT and len(data) > DIGEST_BYTES:
-        return StateRow(b'{"blind":"%b","object":%b}' % (hexlify(data[1:33]), data[33:]))
-    if form == _PACKED_STREAM and len(data) > 87:
-        numbers = int.from_bytes(data[65:87], "big")
+def unpack_entry(data: bytes) -> Entry:
+    """The entry that `pack_entry` packed."""
+    form, rest = data[:1], data[1:]
+    if form == _PACKED_OBJECT and len(rest) >= DIGEST_BYTES:
+        return Entry(StateRow(b'{"blind":"%b","object":%b}' % (hexlify(rest[:32]), rest[32:])))
+    if form == _PACKED_STREAM and len(rest) > 86:
+        numbers = int.from_bytes(rest[64:86], "big")
         size, time = numbers & (_SIZE_END - 1), numbers >> 32 & (_NUMBER_END - 1)
         first, span = numbers >> 128, numbers >> 80 & (_NUMBER_END - 1)
-        return _stream_row(data[1:33], first, first + span, data[33:65], size, time, data[87:])
-    if form == _PACKED_SINGLE and len(data) == 77:
-        numbers = int.from_bytes(data[33:45], "big")
+        end = 86 + size.bit_count() * DIGEST_BYTES
+        if end <= len(rest):
+            row = _stream_row(rest[:32], first, first + span, rest[32:64], size, time, rest[86:end])
+            return Entry(row, rest[end:], size, first + span)
+    if form == _PACKED_SINGLE and len(rest) == 76:
+        numbers = int.from_bytes(rest[32:44], "big")
         first = numbers >> 48
-        return _stream_row(data[1:33], first, first, data[45:], 1, numbers & (_NUMBER_END - 1), data[45:])
+        row = _stream_row(rest[:32], first, first, rest[44:], 1, numbers & (_NUMBER_END - 1), rest[44:])
+        return Entry(row, b"", 1, first)
     if form == _RAW:
-        parts = unpack(data[1:])
-        if isinstance(parts, list) and [type(part) for part in parts] == [bytes, bytes]:
-            return StateRow(*parts)
-    raise damaged("state row", form=form, size=len(data))
+        parts = unpack(rest)
+        if isinstance(parts, list) and [type(part) for part in parts] == [bytes] * 3:
+            return Entry(StateRow(parts[0], parts[1]), parts[2])
+    raise damaged("value of the state", form=form, size=len(data))
 
 
 def _stream_row(blind: bytes, first: int, last: int, root: bytes, size: int, time: int, tree: bytes) -> StateRow:

@@ -59,7 +59,7 @@ CREATE TABLE names (key BLOB PRIMARY KEY, id INTEGER NOT NULL) STRICT, WITHOUT R
 CREATE TABLE state (id INTEGER PRIMARY KEY, value BLOB NOT NULL) STRICT;
 CREATE TABLE buckets (i INTEGER PRIMARY KEY, pairs BLOB NOT NULL) STRICT;
 
--- Log indexes of a stream's records, 256 positions a row.
+-- Log indexes of long streams, 256 positions a row; what does not fill a row stands beside the stream's value.
 CREATE TABLE stream_seqs (
     stream INTEGER NOT NULL, chunk INTEGER NOT NULL, seqs BLOB NOT NULL, PRIMARY KEY (stream, chunk)
 ) STRICT, WITHOUT ROWID;

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import pairwise
 from typing import Final
 
 from ledger.adapters.sqlite.events import index_secret, parse_seqs
 from ledger.adapters.sqlite.faults import damaged, storage_error
 from ledger.adapters.sqlite.load import check_row, load_tree
-from ledger.adapters.sqlite.packing import CHUNK, event_key, id_time, unpack_row
+from ledger.adapters.sqlite.packing import CHUNK, encode_deltas, event_key, id_time, unpack_entry
 from ledger.adapters.sqlite.query import rows, select_in
 from ledger.adapters.sqlite.snapshot import Snapshot
 from ledger.adapters.sqlite.tiles import LOG_TREE, TILE_LEVELS, split_hashes, tile_reader
@@ -33,7 +34,6 @@ from ledger.core.mapkeys import NS_STREAM, NS_TIMER, key_hash, key_key, object_k
 from ledger.core.merkle import EMPTY_RANGE, CompactRange
 from ledger.core.note import parse_note
 from ledger.core.registry import parse_key_entry
-from ledger.core.stream import parse_stream_value
 from ledger.core.submission import signed_message
 from ledger.errors import FatalError, LedgerError, MalformedError
 
@@ -102,7 +102,7 @@ class _Scrub:
         if total != self._snapshot.head_height + 1:
             yield damaged("blocks", expected=self._snapshot.head_height + 1, got=total)
         for height in range(self._snapshot.head_height + 1):
-            yield from _guarded(lambda height=height: self._block(height), height=height)  # type: ignore[misc]
+            yield from _guarded(partial(self._block, height), height=height)
 
     def _block(self, height: int) -> Findings:
         snapshot = self._snapshot
@@ -242,11 +242,11 @@ class _Scrub:
                 yield damaged("state", key=key, reason="its value is missing")
                 continue
             numbers.add(number)
-            yield from _guarded(lambda key=key, packed=packed: self._row(key, packed, n), key=key)  # type: ignore[misc]
+            yield from _guarded(partial(self._row, key, packed, n), key=key)
 
     def _row(self, key: bytes, packed: bytes, n: int) -> Findings:
         index = bucket_index(key_hash(key), n)
-        check_row(key, unpack_row(packed).value, index, self._snapshot.bucket(index))
+        check_row(key, unpack_entry(packed).row.value, index, self._snapshot.bucket(index))
         yield from ()
 
     def _rows(self, first: bytes, behind: bytes | None) -> Iterator[tuple[bytes, int, bytes | None]]:
@@ -268,32 +268,26 @@ class _Scrub:
 
     def _streams(self) -> Findings:
         tiles = chunks = 0
-        for key, number, packed in self._rows(bytes((NS_STREAM,)), bytes((NS_STREAM + 1,))):
-            if packed is None:
-                continue
+        for key, _, _ in self._rows(bytes((NS_STREAM,)), bytes((NS_STREAM + 1,))):
             counted = [0, 0]
-            yield from _guarded(
-                lambda key=key, number=number, packed=packed, counted=counted: self._stream(  # type: ignore[misc]
-                    key, number, packed, counted
-                ),
-                key=key,
-            )
+            yield from _guarded(partial(self._stream, key, counted), key=key)
             chunks, tiles = chunks + counted[0], tiles + counted[1]
         for table, expected in (("stream_seqs", chunks), ("tiles WHERE tree<>0", tiles)):
             total = self._connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608
             if total != expected:
                 yield damaged(table, expected=expected, got=total)
 
-    def _stream(self, key: bytes, number: int, packed: bytes, counted: list[int]) -> Findings:
+    def _stream(self, key: bytes, counted: list[int]) -> Findings:
         """One stream: its log indexes give its root, its local range and its tiles."""
-        row = unpack_row(packed)
-        value = parse_stream_value(row.value)
+        stream, row = self._snapshot.stream(key), self._snapshot.row(key)
+        if stream is None or row is None:
+            return  # `_state` has named it
+        value = stream.value
         tree: CompactRange = EMPTY_RANGE
         nodes: dict[int, list[Digest]] = {}
         last = -1
         for begin in range(0, value.size, CHUNK):
-            seqs = self._snapshot.stream_seqs(key, begin, min(begin + CHUNK, value.size))
-            counted[0] += 1
+            seqs = stream.read_seqs(self._connection, begin, min(begin + CHUNK, value.size))
             if begin == 0 and seqs[0] != value.first:
                 yield damaged("stream", key=key, reason="first record differs")
             if seqs[0] <= last or any(a >= b for a, b in pairwise(seqs)):
@@ -302,14 +296,12 @@ class _Scrub:
             tree, levels = tree.grow(self._snapshot.leaf_hashes(seqs))
             for level in range(TILE_LEVELS, len(levels), TILE_LEVELS):
                 nodes.setdefault(level, []).extend(levels[level][1])
+        counted[0] += value.size // CHUNK
         if last != value.last or tree.root() != value.root or tree.encode() != row.range:
             yield damaged("stream", key=key, reason="its records do not give its root")
-        stored = self._connection.execute(
-            "SELECT seqs FROM stream_seqs WHERE stream=? AND chunk=?", (number, counted[0])
-        )
-        if stored.fetchone() is not None:
-            yield damaged("stream", key=key, reason="records beyond its end")
-        read = tile_reader(self._connection, number)
+        if value.size > 1 and stream.tail != encode_deltas(stream.last_chunk()):
+            yield damaged("stream", key=key, reason="its tail has another spelling")
+        read = tile_reader(self._connection, stream.number)
         for level, hashes in nodes.items():
             for index in range(-(-len(hashes) // CHUNK)):
                 counted[1] += 1
@@ -328,7 +320,7 @@ class _Scrub:
             yield damaged("timers", reason="index and table differ")
         live = 0
         for key, _, packed in self._rows(bytes((NS_TIMER,)), bytes((NS_TIMER + 1,))):
-            value = unpack_row(packed).value if packed is not None else b""
+            value = unpack_entry(packed).row.value if packed is not None else b""
             if value:
                 live += 1
                 name = "timer/" + key[3:].decode("ascii")

@@ -19,9 +19,9 @@ from ledger.adapters.sqlite.cache import Cache
 from ledger.adapters.sqlite.events import find_records, index_secret
 from ledger.adapters.sqlite.faults import damaged
 from ledger.adapters.sqlite.leaves import LeafReader
-from ledger.adapters.sqlite.packing import unpack_row
-from ledger.adapters.sqlite.streams import read_seqs, split_nodes
-from ledger.adapters.sqlite.tiles import LOG_TREE, TILE_LEVELS, read_nodes, tile_reader
+from ledger.adapters.sqlite.packing import CHUNK, unpack_entry
+from ledger.adapters.sqlite.streams import StoredStream, split_nodes
+from ledger.adapters.sqlite.tiles import LOG_TREE, read_nodes, tile_reader
 from ledger.core import canonical, merkle
 from ledger.core.buckets import bucket_index
 from ledger.core.event import Event, event_hash
@@ -317,46 +317,51 @@ class Snapshot:
 
     def stream_seqs(self, map_key: bytes, begin: int, end: int) -> list[int]:
         """Log indexes at positions [begin, end) of a stream."""
-        return read_seqs(self.connection, self._number(map_key), begin, end)
+        return self._stream(map_key).read_seqs(self.connection, begin, end)
 
     def stream_nodes(self, map_key: bytes, nodes: Collection[Node]) -> dict[Node, Digest]:
         """Hashes of complete subtrees of a stream's tree, whose level 0 are log leaves."""
-        number = self._number(map_key)
+        stream = self._stream(map_key)
         low, high = split_nodes(nodes)
-        found = read_nodes(high, tile_reader(self.connection, number))
+        found = read_nodes(high, tile_reader(self.connection, stream.number))
+        size = stream.value.size
         chunks: dict[int, list[Digest]] = {}
-        size = self._stream_size(map_key) if low else 0
         for level, index in low:
-            first = index << level
-            chunk = first >> TILE_LEVELS
-            if first + (1 << level) > size:
+            chunk, offset = divmod(index << level, CHUNK)
+            if index < 0 or (index + 1) << level > size:
                 raise NotFoundError("node", "the stream has no such complete node", level=level, index=index)
             if chunk not in chunks:
-                begin = chunk << TILE_LEVELS
-                chunks[chunk] = self.leaf_hashes(
-                    read_seqs(self.connection, number, begin, min(begin + (1 << TILE_LEVELS), size))
-                )
-            start = first - (chunk << TILE_LEVELS)
-            found[level, index] = merkle.root(chunks[chunk][start : start + (1 << level)])
+                seqs = stream.read_seqs(self.connection, chunk * CHUNK, min((chunk + 1) * CHUNK, size))
+                chunks[chunk] = self.leaf_hashes(seqs)
+            found[level, index] = merkle.root(chunks[chunk][offset : offset + (1 << level)])
         return found
 
-    def _stream_size(self, map_key: bytes) -> int:
-        row = self.row(map_key)
-        return parse_stream_value(row.value).size if row is not None else 0
+    def stream(self, map_key: bytes) -> StoredStream | None:
+        """A stream's number, value and tail; None where no record joined it."""
+        sql = "SELECT n.id, s.value FROM names n JOIN state s ON s.id = n.id WHERE n.key=?"
+        found = query.row(self.connection, sql, (map_key,), (int, bytes))
+        if found is None:
+            self._check(map_key, None)
+            return None
+        entry = unpack_entry(found[1])
+        self._check(map_key, entry.row.value)
+        return StoredStream(found[0], parse_stream_value(entry.row.value), entry.tail)
 
-    def _number(self, map_key: bytes) -> int:
-        number: int | None = query.value(self.connection, "SELECT id FROM names WHERE key=?", (map_key,), int)
-        if number is None:
+    def _stream(self, map_key: bytes) -> StoredStream:
+        stream = self.stream(map_key)
+        if stream is None:
             raise NotFoundError("stream", "no such stream", key=map_key)
-        return number
+        return stream
 
     # --- state -------------------------------------------------------------------------------------------------------
 
     def row(self, map_key: bytes) -> StateRow | None:
-        """The state row of a key, None where it was never written; checked against its bucket."""
+        """The state row of a key, None where it was never written; checked against its bucket, absence too."""
         sql = "SELECT s.value FROM names n JOIN state s ON s.id = n.id WHERE n.key=?"
         packed = query.value(self.connection, sql, (map_key,), bytes)
-        return self._checked(map_key, packed) if packed is not None else None
+        row = unpack_entry(packed).row if packed is not None else None
+        self._check(map_key, row.value if row is not None else None)
+        return row
 
     def rows_with_prefix(self, prefix: bytes, after: bytes | None, limit: int) -> list[tuple[bytes, StateRow]]:
         """At most `limit` rows whose key starts with `prefix` and is greater than `after`, by key; each checked."""
@@ -373,7 +378,10 @@ class Snapshot:
             [*bounds, limit],
             (bytes, bytes),
         )
-        return [(key, self._checked(key, value)) for key, value in list(rows)]
+        found = [(key, unpack_entry(packed).row) for key, packed in rows]
+        for key, row in found:
+            self._check(key, row.value)
+        return found
 
     def bucket(self, index: int) -> bytes:
         """Packed pairs of a bucket of the state map; b"" beyond the map's end."""
@@ -389,11 +397,10 @@ class Snapshot:
         )
         return [(due, key) for due, key in rows]
 
-    def _checked(self, map_key: bytes, packed: bytes) -> StateRow:
-        row = unpack_row(packed)
-        index = bucket_index(key_hash(map_key), self._block(self.head_height)[0].state_buckets)
-        load.check_row(map_key, row.value, index, self.bucket(index))
-        return row
+    def _check(self, map_key: bytes, value: bytes | None) -> None:
+        if self.head_height >= 0:
+            index = bucket_index(key_hash(map_key), self._block(self.head_height)[0].state_buckets)
+            load.check_row(map_key, value, index, self.bucket(index))
 
     # --- certificates ------------------------------------------------------------------------------------------------
 

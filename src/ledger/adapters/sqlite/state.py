@@ -1,28 +1,31 @@
-"""State rows and buckets on disk, behind bounded caches that are written through.
+"""The state map on disk behind bounded caches that are written through.
 
 Rules: a key gets a number when it is first written and keeps it; a key stands once, in `names`, its packed value under the
-number in `state`. A row read from disk is checked against its bucket, and a bucket, when it is sealed, against the tree in
-memory. Caches hold what the last committed block left; after a failed write nobody asks them again. Not here: sealing.
+number in `state`. A value read from disk is checked against its bucket, and the bucket against its leaf hash, which was
+checked at the start and is kept in memory since. Caches hold what the last committed block left; after a failed write
+nobody asks them again. Not here: sealing, and the rows of long streams (`streams`).
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 from ledger.adapters.sqlite.cache import Cache
 from ledger.adapters.sqlite.faults import damaged
 from ledger.adapters.sqlite.load import check_row
-from ledger.adapters.sqlite.packing import pack_row, unpack_row
+from ledger.adapters.sqlite.packing import Entry, pack_entry, unpack_entry
 from ledger.adapters.sqlite.query import select_in
+from ledger.adapters.sqlite.streams import StreamTables
 from ledger.core.buckets import bucket_index, bucket_leaf_hash
+from ledger.core.hashing import DIGEST_BYTES
 from ledger.core.leaf import Stream
 from ledger.core.mapkeys import key_hash, object_key, parse_object_value, stream_key
 from ledger.core.maptree import MapTree
 from ledger.machine.block import Sealed, StateRow
 
-ROWS_CACHED: Final = 20_000  # about 25 MB
+ENTRIES_CACHED: Final = 20_000  # about 30 MB
 BUCKETS_CACHED: Final = 8_000  # about 10 MB
 STREAMS_CACHED: Final = 50_000
 
@@ -36,50 +39,36 @@ class StateTables:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self._rows: Cache[bytes, StateRow] = Cache(ROWS_CACHED)
-        self._ids: Cache[bytes, int] = Cache(ROWS_CACHED)
+        self._streams = StreamTables(connection)
+        self._entries: Cache[bytes, Entry] = Cache(ENTRIES_CACHED)
+        self._numbers: Cache[bytes, int] = Cache(ENTRIES_CACHED)
         self._buckets: Cache[int, bytes] = Cache(BUCKETS_CACHED)
-        self._peeked: Cache[int, bytes] = Cache(BUCKETS_CACHED // 4)
-        self._streams: Cache[Stream, bool] = Cache(STREAMS_CACHED)
-        self._buckets_count = 0  # 0 until the state was loaded: then nothing is compared
+        self._known: Cache[Stream, bool] = Cache(STREAMS_CACHED)
         self._tree: MapTree | None = None
-        self._next_id = int(connection.execute("SELECT coalesce(max(id), 0) + 1 FROM state").fetchone()[0])
-
-    # --- reading -----------------------------------------------------------------------------------------------------
+        self._leaves: bytearray | None = None  # leaf hashes of the buckets on disk, once the tree was loaded
+        self._next = int(connection.execute("SELECT coalesce(max(id), 0) + 1 FROM state").fetchone()[0])
 
     def check_against(self, tree: MapTree) -> None:
-        """From now on compare what is read from disk with `tree`, which follows the sealed blocks."""
-        self._tree, self._buckets_count = tree, tree.size
+        """From now on check each bucket read from disk: `tree` is checked, and follows the blocks that are written."""
+        self._tree, self._leaves = tree, bytearray(tree.leaves())
+
+    # --- reading -----------------------------------------------------------------------------------------------------
 
     def read_rows(self, keys: Sequence[bytes]) -> dict[bytes, StateRow]:
         """Rows of the keys that were ever written."""
         found: dict[bytes, StateRow] = {}
         missing: list[bytes] = []
-        get = self._rows.get
+        get = self._entries.get
         for key in keys:
-            row = get(key)
-            if row is None:
+            entry = get(key)
+            if entry is None:
                 missing.append(key)
             else:
-                found[key] = row
+                found[key] = entry.row
         if missing:
-            found.update(self._load_rows(missing))
+            for key, entry in self._load_entries(missing).items():
+                found[key] = entry.row
         return found
-
-    def _load_rows(self, keys: Sequence[bytes]) -> dict[bytes, StateRow]:
-        rows: dict[bytes, StateRow] = {}
-        for key, number, value in select_in(self._connection, _ROWS, keys, (bytes, int, bytes)):
-            rows[key] = unpack_row(value)
-            self._ids.put(key, number)
-        if self._buckets_count:
-            # A flipped byte in a value must not reach the rules; a row from the cache was checked before.
-            places = {key: bucket_index(key_hash(key), self._buckets_count) for key in rows}
-            buckets = self._peek(sorted(set(places.values())))
-            for key, index in places.items():
-                check_row(key, rows[key].value, index, buckets.get(index, b""))
-        for key, row in rows.items():
-            self._rows.put(key, row)
-        return rows
 
     def read_objects(self, keys: Collection[str]) -> dict[str, bytes]:
         """Object bytes of the state keys that exist and are not deleted."""
@@ -92,7 +81,7 @@ class StateTables:
 
     def missing_streams(self, streams: Collection[Stream]) -> set[Stream]:
         """Those streams that no accepted record has joined."""
-        known = self._streams
+        known = self._known
         unsure = {stream_key(*stream, False): stream for stream in streams if known.get(stream) is None}
         if not unsure:
             return set()
@@ -102,75 +91,104 @@ class StateTables:
 
     def read_buckets(self, indexes: Sequence[int]) -> list[bytes]:
         """Packed buckets in the order asked for; b"" for one that was never written."""
+        found = self._load_buckets(indexes)
+        return [found.get(index, b"") for index in indexes]
+
+    def _load_entries(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
+        entries: dict[bytes, Entry] = {}
+        for key, number, value in select_in(self._connection, _ROWS, keys, (bytes, int, bytes)):
+            entries[key] = unpack_entry(value)
+            self._numbers.put(key, number)
+        if self._leaves is not None:
+            # A changed byte in a value must not reach the rules, and neither must the absence of a row that was lost.
+            n = len(self._leaves) // DIGEST_BYTES
+            places = {key: bucket_index(key_hash(key), n) for key in keys}
+            buckets = self._load_buckets(places.values())
+            for key, index in places.items():
+                entry = entries.get(key)
+                check_row(key, entry.row.value if entry is not None else None, index, buckets.get(index, b""))
+        for key, entry in entries.items():
+            self._entries.put(key, entry)
+        return entries
+
+    def _load_buckets(self, indexes: Iterable[int]) -> dict[int, bytes]:
         found: dict[int, bytes] = {}
-        missing: list[int] = []
+        missing: set[int] = set()
         for index in indexes:
             packed = self._buckets.get(index)
             if packed is None:
-                missing.append(index)
+                missing.add(index)
             else:
                 found[index] = packed
-        for index, packed in self._peek(missing).items():
-            # Sealing reads when the tree in memory is exactly what is on disk.
-            if self._tree is not None and bucket_leaf_hash(packed) != self._tree.node(0, index):
-                raise damaged("state map", reason="a bucket is not what the tree says", bucket=index)
-            found[index] = packed
-            self._buckets.put(index, packed)
-        return [found.get(index, b"") for index in indexes]
-
-    def _peek(self, indexes: Sequence[int]) -> dict[int, bytes]:
-        """Buckets that need not have been compared with the tree yet."""
-        found: dict[int, bytes] = {}
-        missing: list[int] = []
-        for index in indexes:
-            packed = self._buckets.get(index) or self._peeked.get(index)
-            if packed is None:
-                missing.append(index)
-            else:
+        if missing:
+            loaded = dict(select_in(self._connection, _BUCKETS, sorted(missing), (int, bytes)))
+            for index in missing:
+                packed = loaded.get(index, b"")
+                self._check_bucket(index, packed)
                 found[index] = packed
-        for index, packed in select_in(self._connection, _BUCKETS, missing, (int, bytes)):
-            found[index] = packed
-            self._peeked.put(index, packed)
+                self._buckets.put(index, packed)
         return found
+
+    def _check_bucket(self, index: int, packed: bytes) -> None:
+        """A bucket from disk must have the leaf hash that was checked at the start or written since."""
+        if self._leaves is None or index * DIGEST_BYTES >= len(self._leaves):
+            return
+        expected = bytes(self._leaves[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES])
+        if bucket_leaf_hash(packed) != expected:
+            raise damaged("state map", reason="a bucket is not what it was", bucket=index)
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
-    def write(self, sealed: Sealed) -> dict[bytes, int]:
-        """Write the block's rows and buckets in the open transaction; the number of every written key."""
+    def write(self, sealed: Sealed) -> None:
+        """Write the block's rows, buckets and streams in the open transaction."""
         numbers = self._number(sealed)
-        self._connection.executemany(
-            "INSERT OR REPLACE INTO state (id, value) VALUES (?, ?)",
-            [(numbers[key], pack_row(row)) for key, row in sealed.rows.items()],
-        )
-        self._connection.executemany(
-            "INSERT OR REPLACE INTO buckets (i, pairs) VALUES (?, ?)", sorted(sealed.buckets.items())
-        )
+        streams = {key: self._entries.get(key) for key in sealed.stream_seqs if sealed.old_rows[key] is not None}
+        streams.update(self._load_entries([key for key, entry in streams.items() if entry is None]))
+        rows: list[tuple[int, bytes]] = []
         for key, row in sealed.rows.items():
-            self._rows.put(key, row)
-        for index, packed in sealed.buckets.items():
+            seqs = sealed.stream_seqs.get(key)
+            number = numbers[key]
+            if seqs is None:
+                entry = Entry(row)
+            else:
+                entry = self._streams.append(sealed, number, row, seqs, streams.get(key))
+            rows.append((number, pack_entry(entry)))
+            self._entries.put(key, entry)
+        rows.sort()  # neighbours share pages
+        self._connection.executemany("INSERT OR REPLACE INTO state (id, value) VALUES (?, ?)", rows)
+        self._streams.flush()
+        self._write_buckets(sealed)
+
+    def _write_buckets(self, sealed: Sealed) -> None:
+        buckets = sorted(sealed.buckets.items())
+        self._connection.executemany("INSERT OR REPLACE INTO buckets (i, pairs) VALUES (?, ?)", buckets)
+        for index, packed in buckets:
             self._buckets.put(index, packed)
-            self._peeked.drop(index)
-        self._buckets_count = sealed.header.state_buckets
-        return numbers
+        if self._tree is not None and self._leaves is not None:
+            # The tree has these hashes already, unless it has moved on.
+            current = self._tree.root() == sealed.header.state_root
+            for index, packed in buckets:
+                leaf = self._tree.node(0, index) if current else bucket_leaf_hash(packed)
+                self._leaves[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES] = leaf
 
     def _number(self, sealed: Sealed) -> dict[bytes, int]:
         numbers: dict[bytes, int] = {}
         unknown: list[bytes] = []
         new: list[tuple[bytes, int]] = []
         for key in sealed.rows:
-            number = self._ids.get(key)
+            number = self._numbers.get(key)
             if number is None:
                 if sealed.old_rows[key] is not None:
                     unknown.append(key)
                     continue
-                number = self._next_id
-                self._next_id += 1
+                number = self._next
+                self._next += 1
                 new.append((key, number))
-                self._ids.put(key, number)
+                self._numbers.put(key, number)
             numbers[key] = number
         for key, number in select_in(self._connection, _NUMBERS, unknown, (bytes, int)):
             numbers[key] = number
-            self._ids.put(key, number)
+            self._numbers.put(key, number)
         new.sort()
         self._connection.executemany("INSERT INTO names (key, id) VALUES (?, ?)", new)
         return numbers

@@ -2,7 +2,7 @@
 
 Rules: WAL with synchronous=FULL, so what `write` returned for survives power loss; one process writes (an OS lock); after
 any failed write the store is unusable until it is opened again, because what is on disk is then unknown.
-Not here: answers to readers (see `reader`), and whether the blocks are right (see `load` for the head, the verifier for all).
+Not here: answers to readers (`reader`), and whether the blocks are right (`load` for the head, the verifier for all).
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from ledger.adapters.sqlite.frames import Compressor
 from ledger.adapters.sqlite.leaves import LeafReader
 from ledger.adapters.sqlite.lock import DataDirLock
 from ledger.adapters.sqlite.state import StateTables
-from ledger.adapters.sqlite.streams import StreamTables
 from ledger.adapters.sqlite.tiles import TileWriter
 from ledger.core.hashing import Digest
 from ledger.core.leaf import Stream
@@ -78,7 +77,6 @@ class SqliteStore:
             self._blocks = BlockWriter(connection)
             self._events = EventIndex(connection, self._leaf_reader.read_leaves)
             self._state = StateTables(connection)
-            self._streams = StreamTables(connection)
             self._tiles = TileWriter(connection)
             row = connection.execute("SELECT max(height) FROM blocks").fetchone()
             self._height = -1 if row[0] is None else int(row[0])
@@ -202,8 +200,7 @@ class SqliteStore:
         self._blocks.write(sealed, note)
         self._tiles.append_log(sealed.header.first_seq, sealed.leaf_hashes)
         self._events.write(sealed)
-        numbers = self._state.write(sealed)
-        self._streams.write(sealed, numbers)
+        self._state.write(sealed)
         self._write_timers(sealed)
 
     def _write_timers(self, sealed: Sealed) -> None:

@@ -1,0 +1,27 @@
+"""Keeps what a lying node signed: one file a finding in the evidence folder, 0600, fsynced, never overwritten with less.
+
+Rule: evidence is bytes as they were received, named by their hash, so that the same lie is kept once. Not here: judging it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ledger.core.hashing import sha256
+
+
+def keep_evidence(folder: Path, kind: str, signed: bytes, facts: Mapping[str, Any]) -> Path:
+    """Write `signed` (a note) with `facts` as `<kind>-<hash>.json`; the path. Raises `OSError`."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    path = folder / f"{kind}-{sha256(signed).hex()[:16]}.json"
+    document = {"kind": kind, "signed": signed.decode("utf-8", "replace"), **facts}
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "w", encoding="utf-8") as file:
+        json.dump(document, file, ensure_ascii=False, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    return path
