@@ -185,7 +185,7 @@ def test_an_interrupted_write_makes_the_store_unusable(network):
     def fail(*_arguments):
         raise KeyboardInterrupt
 
-    network.store._streams.write = fail
+    network.store._events.write = fail
     with pytest.raises(KeyboardInterrupt):
         network.store.write(sealed, note)
     with pytest.raises(UnavailableError):

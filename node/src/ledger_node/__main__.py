@@ -29,7 +29,6 @@ from ledger_node.logs import configure_logs
 from ledger_node.settings import Settings, load_settings
 from ledger_node.wiring import Node, NodeOptions
 
-
 SWITCH_S = 0.0005  # the engine gives up the interpreter at each database call and must not wait long to get it back
 GC_THRESHOLDS = (50_000, 20, 50)  # a block makes tens of thousands of objects, hardly any of them in cycles
 

@@ -7,6 +7,7 @@ Never here: a node's decisions.
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -48,16 +49,19 @@ class Plain:
         exec(compile(source, path, "exec"), module)  # noqa: S102 - the author's own file, checked before
         for name in rule.functions:
             if name.startswith("on_"):
-                self._namespace[function_name(rule.id, name)] = self._handler(module[name], path)
+                self._namespace[function_name(rule.id, name)] = self._handler(module[name], path, _marks(rule))
 
-    def _handler(self, function: Callable[..., Any], path: str) -> Callable[[Any, Any, Any], Any]:
+    def _handler(
+        self, function: Callable[..., Any], path: str, marks: Mapping[int, int]
+    ) -> Callable[[Any, Any, Any], Any]:
         fault = self._namespace["_fault"]
 
         def handle(event: Any, state: Any, env: Any) -> Any:
             try:
                 return function(_Record(event), state, _Record(env))
             except Exception as error:  # noqa: BLE001 - a rule that raises is a verdict, as in the compiled program
-                return fault(_line(error, path), error)
+                line = _line(error, path)
+                return fault(marks.get(line, line), error)
 
         return handle
 
@@ -70,3 +74,30 @@ def _line(error: Exception, path: str) -> int:
             line = trace.tb_lineno
         trace = trace.tb_next
     return line
+
+
+def _marks(rule: RuleFacts) -> dict[int, int]:
+    """Line of a rule file → the line that the compiled program names for it: where the statement begins."""
+    marks: dict[int, int] = {}
+
+    def note(body: list[ast.stmt]) -> None:
+        for node in body:
+            marks.update(dict.fromkeys(range(node.lineno, (node.end_lineno or node.lineno) + 1), node.lineno))
+            descend(node)
+
+    def descend(node: ast.stmt) -> None:
+        if isinstance(node, ast.For):
+            note(node.body)
+        elif isinstance(node, ast.Match):
+            for case in node.cases:
+                note(case.body)
+        elif isinstance(node, ast.If):
+            note(node.body)
+            if len(node.orelse) == 1 and isinstance(node.orelse[0], ast.If):
+                descend(node.orelse[0])  # the test of an `elif` belongs to the statement it continues
+            else:
+                note(node.orelse)
+
+    for facts in rule.functions.values():
+        note(facts.node.body)
+    return marks

@@ -34,3 +34,39 @@ def test_plain_failure_names_the_same_line() -> None:
         said.append(ledger.do("thing.do", {"thing": ledger.thing()}, {"n": 7})[1])
     assert said[0] == said[1]
     assert said[0]["reasons"] == [["R1", "rule-error", {"error": "index", "line": 9}]]
+
+
+LINES = """def on_thing_do(event, state, env):
+    n = event.body["n"]
+    if n == 1:
+        return alert(
+            "look",
+            x={}["a"],
+        )
+    elif n == 2:
+        for x in [
+            1,
+            {}["b"],
+        ]:
+            n += 1
+    elif {}["c"]:
+        return None
+    else:
+        match n:
+            case 4:
+                n = [
+                    {}["d"],
+                ]
+    return {}["e"]
+"""
+
+
+def test_line_is_where_the_statement_begins() -> None:
+    """Compiled and plain name the line on which the failing statement begins, also inside `elif`, loops and cases."""
+    program = tiny(rule(LINES))
+    for n in range(1, 6):
+        said = []
+        for run in (program.run_block, Plain(program).run_block):
+            ledger = Ledger(program, run)
+            said.append(ledger.do("thing.do", {"thing": ledger.thing()}, {"n": n})[1]["reasons"])
+        assert said[0] == said[1], n

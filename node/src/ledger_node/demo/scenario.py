@@ -220,7 +220,7 @@ def _use(author: _Author, grants: list[_Grant]) -> Iterator[Step]:
             if number <= delivered or (grant is grants[3] and number >= 30):
                 continue
             for _ in range(1 + author.below(2)):
-                time = day(number, 1 + author.below(7), 15 * author.below(4))
+                time = day(number, 1 + author.below(7))
                 yield Step(
                     time, grant.user, "system", _access(author, time, grant, grant.purpose, 1 + author.below(20))
                 )
