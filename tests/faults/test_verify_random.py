@@ -16,7 +16,7 @@ from tests.models import tiny_ledger as tiny
 from tests.models.tiny_ledger import MEMBERS, START_MS, TinyLedger
 
 NAMES = ("a", "b", "c")
-QUICK = settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 events = st.fixed_dictionaries(
     {},

@@ -47,6 +47,7 @@ from ledger.machine.block import Head, Sealed
 from ledger.rules.program import Program
 
 SEQUENCER, FOLLOWER, OBSERVER = "sequencer", "follower", "observer"
+WATCH_S = 3.0  # how often a follower looks at another follower's note
 RECENT_BLOCKS = 16  # kept for followers, which ask for the newest blocks only
 PROPOSE_S = 0.05  # how often an ordering node looks whether it may propose a newer checkpoint
 
@@ -87,14 +88,24 @@ class Node:
         self.clock = self._make_clock()
         registry = self.registry
         self.certificates = CertificateBook(
-            self.origin, registry.log_keys(), registry.cosigner_keys(self.config.cosigners)
+            self.origin,
+            registry.log_keys(),
+            registry.cosigner_keys(self.config.cosigners),
+            None if self.role == SEQUENCER or options.cosign_signer is None else options.cosign_signer.public.key_id,
         )
         self.certificates.on_certified.append(self._certified)
         self.engine: Engine = self._make_engine()
         self.engine.on_sealed.append(self.layers.sealed)
         self.engine.on_commit.append(self._committed)
         self.cosigner = self._make_cosigner()
-        self.pollers = [NotePoller(peer, self._peer_note, self._peer_error) for peer in self.peers]
+        if self.cosigner is None:
+            self.certificates.observe()
+        # What is proposed comes from the ordering node; other peers are watched for a second history.
+        pauses = [0.0 if self.role == SEQUENCER or number == 0 else WATCH_S for number in range(len(self.peers))]
+        self.pollers = [
+            NotePoller(peer, self._peer_note, self._peer_error, pause)
+            for peer, pause in zip(self.peers, pauses, strict=True)
+        ]
         self.alarms: dict[str, str] = {}
         self.published = self.app.head.height
         self._recent: OrderedDict[int, tuple[Sealed, bytes]] = OrderedDict()

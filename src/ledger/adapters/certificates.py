@@ -28,6 +28,7 @@ from ledger.core.quorum import (
 )
 from ledger.errors import ForkError, VerificationError
 
+SERVE_AGAIN_S = 1.0  # lines beyond a quorum and fresher times are shown at most this often
 PROPOSE_AGAIN_S = 2.0  # a proposal that nobody certifies gives way to a newer one
 KNOWN_ROOTS_MAX = 4_096  # recent (size, root) pairs of our own tree, to match peers' notes without the database
 
@@ -45,11 +46,23 @@ class CertificateBook:
     """See the module.
 
     `origin`, `log_keys` and `cosigners` fix what may be verified; `on_certified` is called (without the lock) once for
-    each newly certified size, with the note to keep.
+    each newly certified size, with the note to keep. `own_key` is the key id of this node's cosigner, where it has one
+    and does not order: peers wait for its line, so a note is shown to them with it, and again when it is certified.
     """
 
-    def __init__(self, origin: str, log_keys: Sequence[PublicKey], cosigners: Sequence[Cosigner]) -> None:
+    def __init__(
+        self,
+        origin: str,
+        log_keys: Sequence[PublicKey],
+        cosigners: Sequence[Cosigner],
+        own_key: Digest | None = None,
+    ) -> None:
         self.origin, self.log_keys, self.cosigners = origin, tuple(log_keys), tuple(cosigners)
+        self._own_key = own_key
+        self._shown = b""
+        self._shown_size = -1
+        self._shown_certified = False
+        self._shown_at = 0.0
         self.on_certified: list[Callable[[Certified], None]] = []
         self._changed = threading.Condition()
         self._own: OrderedDict[int, tuple[int, Digest]] = OrderedDict()
@@ -94,6 +107,11 @@ class CertificateBook:
                     return
         self._offer(verify_note(note, self.origin, self.log_keys, self.cosigners))
 
+    def observe(self) -> None:
+        """This node does not cosign after all: its note is shown as it comes."""
+        with self._changed:
+            self._own_key = None
+
     # --- lines -------------------------------------------------------------------------------------------------------
 
     def add_line(self, checkpoint: Checkpoint, line: NoteLine) -> None:
@@ -117,7 +135,10 @@ class CertificateBook:
                 return
             if data == self._note:
                 return
-        verified = verify_note(data, self.origin, self.log_keys, self.cosigners)
+        fresh = self._without_known(data)
+        if fresh is None:
+            return
+        verified = verify_note(fresh, self.origin, self.log_keys, self.cosigners)
         with self._changed:
             own = self._own.get(checkpoint.size)
             newest = self._newest[0] if self._newest else 0
@@ -130,6 +151,18 @@ class CertificateBook:
             )
         if own is not None:
             self._offer(verified)
+
+    def _without_known(self, data: bytes) -> bytes | None:
+        """The note without cosignatures that were verified before; None where nothing new is left."""
+        parsed = parse_note(data)
+        with self._changed:
+            proposed = self._proposed
+        if proposed is None or proposed.text != parsed.text:
+            return data
+        known = {each.line for each in proposed.cosignatures}
+        logs = [each.line for each in proposed.log_lines]
+        new = [line for line in parsed.lines if line not in known and line not in logs]
+        return encode_note(parsed.text, [*logs, *new]) if new else None
 
     def _offer(self, verified: VerifiedNote) -> None:
         """Make `verified` (of our own tree) the proposal, or merge it into the one that stands."""
@@ -154,6 +187,7 @@ class CertificateBook:
                 return
             self._proposed, self._note = merged, note
             certified = self._certify(own[0], merged, note)
+            self._show(merged, note)
             self._changed.notify_all()
         if certified is not None:
             for listener in self.on_certified:
@@ -170,6 +204,20 @@ class CertificateBook:
         self._certified = certified
         return None if known else certified
 
+    def _show(self, merged: VerifiedNote, note: bytes) -> None:
+        """Show peers the note at the moments that matter to them, not at each line."""
+        size, now = merged.checkpoint.size, time.monotonic()
+        is_certified = self._certified is not None and self._certified.result.checkpoint.size == size
+        lacks_own = self._own_key is not None and all(each.key_id != self._own_key for each in merged.cosignatures)
+        if lacks_own and not is_certified:
+            return
+        if (
+            size > self._shown_size
+            or (is_certified and not self._shown_certified)
+            or now - self._shown_at >= SERVE_AGAIN_S
+        ):
+            self._shown, self._shown_size, self._shown_certified, self._shown_at = note, size, is_certified, now
+
     # --- what others ask ---------------------------------------------------------------------------------------------
 
     def restore(self, certified: Certified) -> None:
@@ -183,9 +231,9 @@ class CertificateBook:
             return self._proposed
 
     def note(self) -> bytes:
-        """The proposed note with every line that we have verified; empty before the first."""
+        """The note to show peers: the proposed checkpoint with lines that we have verified; empty before the first."""
         with self._changed:
-            return self._note
+            return self._shown
 
     def certified(self) -> Certified | None:
         """The latest certified checkpoint, its note with the freshest lines."""
@@ -193,10 +241,10 @@ class CertificateBook:
             return self._certified
 
     def wait(self, after: str | None, timeout_s: float) -> bytes:
-        """The note, as soon as its SHA-256 (hex) is not `after`, or after `timeout_s`."""
+        """The note to show, as soon as its SHA-256 (hex) is not `after`, or after `timeout_s`."""
         with self._changed:
-            self._changed.wait_for(lambda: sha256(self._note).hex() != after, timeout_s)
-            return self._note
+            self._changed.wait_for(lambda: sha256(self._shown).hex() != after, timeout_s)
+            return self._shown
 
     def wait_certified(self, size: int, timeout_s: float) -> Certified | None:
         """The latest certificate once it covers `size`, None after `timeout_s`."""

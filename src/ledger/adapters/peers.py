@@ -96,12 +96,16 @@ class Peer:
 
 
 class NotePoller:
-    """One thread that long-polls one peer's note and hands every new one to `on_note`."""
+    """One thread that polls one peer's note and hands every new one to `on_note`: long polls, or one each `pause_s`."""
 
     def __init__(
-        self, peer: Peer, on_note: Callable[[bytes], None], on_error: Callable[[Peer, LedgerError], None]
+        self,
+        peer: Peer,
+        on_note: Callable[[bytes], None],
+        on_error: Callable[[Peer, LedgerError], None],
+        pause_s: float = 0.0,
     ) -> None:
-        self.peer, self._on_note, self._on_error = peer, on_note, on_error
+        self.peer, self._on_note, self._on_error, self._pause_s = peer, on_note, on_error, pause_s
         self.reachable = False
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"poll {peer.url}", daemon=True)
@@ -118,7 +122,7 @@ class NotePoller:
         after: str | None = None
         while not self._closing.is_set():
             try:
-                note = self.peer.note(after, POLL_S)
+                note = self.peer.note(after, 0 if self._pause_s else POLL_S)
                 self.reachable = True
             except UnavailableError:
                 self.reachable = False
@@ -134,3 +138,5 @@ class NotePoller:
                     self._on_error(self.peer, error)
                     self._closing.wait(RETRY_S)
             after = digest
+            if self._pause_s:
+                self._closing.wait(self._pause_s)

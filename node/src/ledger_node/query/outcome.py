@@ -27,7 +27,7 @@ from ledger_node.query.ports import Node
 _BOOL: Final = (b"false", b"true")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: a thousand are made for one answer, and freezing doubles what that costs
 class EventOutcome:
     """Where one event stands: its leaf, how it was decided, and whether it stood there before."""
 

@@ -12,18 +12,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import msgpack
-
 from ledger.adapters.sqlite import query
+from ledger.adapters.sqlite.dictionaries import BLOCKS, BODIES, RECORDS, Dictionaries, read_dictionary
 from ledger.adapters.sqlite.faults import damaged
-from ledger.adapters.sqlite.frames import Compressor, Decompressor, train, unpack
+from ledger.adapters.sqlite.frames import Compressor, Decompressor, pack, unpack
 from ledger.core.hashing import Digest
 from ledger.machine.block import Sealed
-
-RECORDS_DICTIONARY, BODIES_DICTIONARY, BLOCKS_DICTIONARY = 1, 2, 3
-TRAIN_AFTER_EVENTS: Final = 2_000
-DICTIONARY_BYTES: Final = 64 * 1024
-_SAMPLES_MAX: Final = 4_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,17 +69,7 @@ class BlockWriter:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._signers = Signers(connection)
-        self._compressors = {
-            number: Compressor() for number in (RECORDS_DICTIONARY, BODIES_DICTIONARY, BLOCKS_DICTIONARY)
-        }
-        self._samples: dict[int, list[bytes]] | None = {
-            RECORDS_DICTIONARY: [],
-            BODIES_DICTIONARY: [],
-            BLOCKS_DICTIONARY: [],
-        }
-        for number, data in query.rows(connection, "SELECT id, data FROM dictionaries", (), (int, bytes)):
-            self._compressors[number] = Compressor(number, data)
-            self._samples = None
+        self._dictionaries = Dictionaries(connection)
 
     def write(self, sealed: Sealed, note: bytes) -> None:
         """Write one block."""
@@ -103,9 +87,9 @@ class BlockWriter:
             else:
                 records.append((sealed.leaves[position], event.head))
                 bodies.append(event.body)
-        self._segments("records", RECORDS_DICTIONARY, header.first_seq, records)
+        self._segments("records", RECORDS, header.first_seq, records)
         if block.submissions:
-            self._segments("bodies", BODIES_DICTIONARY, header.first_seq, bodies)
+            self._segments("bodies", BODIES, header.first_seq, bodies)
         numbers: list[int] = []
         if sealed.decision.duplicates:
             numbers = self._extras(sealed)
@@ -116,15 +100,18 @@ class BlockWriter:
             numbers,
             timers,
         ]
-        row = self._compressors[BLOCKS_DICTIONARY].single(data)
+        row = self._dictionaries.compressor(BLOCKS).single(data)
         self._connection.execute("INSERT INTO blocks VALUES (?, ?, ?)", (header.height, header.first_seq, row))
         if block.attachments:
             attached = Compressor().single(list(block.attachments))
             self._connection.execute("INSERT INTO attachments VALUES (?, ?)", (header.height, attached))
-        self._learn(records, bodies, data)
+        self._dictionaries.learn(RECORDS, lambda: records)
+        self._dictionaries.learn(BODIES, lambda: [body for body in bodies if body is not None])
+        self._dictionaries.learn(BLOCKS, lambda: [data])
 
-    def _segments(self, table: str, dictionary: int, first_seq: int, entries: Sequence[Any]) -> None:
-        rows = [(first_seq + at, data) for at, data in self._compressors[dictionary].segments(entries)]
+    def _segments(self, table: str, kind: int, first_seq: int, entries: Sequence[Any]) -> None:
+        segments = self._dictionaries.compressor(kind).segments(entries)
+        rows = [(first_seq + at, data) for at, data in segments]
         self._connection.executemany(f"INSERT INTO {table} VALUES (?, ?)", rows)  # noqa: S608 - one of two names
 
     def _extras(self, sealed: Sealed) -> list[int]:
@@ -135,27 +122,10 @@ class BlockWriter:
             starts.append(starts[-1] + len(submission.events))
         places = sorted(sealed.decision.duplicates)
         pairs = [(submissions[s].events[e].head, submissions[s].events[e].body) for s, e in places]
-        rows = self._compressors[BODIES_DICTIONARY].segments(pairs)
-        packed = msgpack.packb([data for _, data in rows])
+        rows = self._dictionaries.compressor(BODIES).segments(pairs)
+        packed = pack([data for _, data in rows])
         self._connection.execute("INSERT INTO extras VALUES (?, ?)", (sealed.height, packed))
         return [starts[s] + e for s, e in places]
-
-    def _learn(self, records: Sequence[Any], bodies: Sequence[Any], data: Any) -> None:
-        """Collect samples until there are enough for dictionaries, which are then used from the next block on."""
-        samples = self._samples
-        if samples is None:
-            return
-        samples[RECORDS_DICTIONARY].extend(msgpack.packb(entry) for entry in records)
-        samples[BODIES_DICTIONARY].extend(body for body in bodies if body is not None)
-        samples[BLOCKS_DICTIONARY].append(msgpack.packb(data))
-        if len(samples[BODIES_DICTIONARY]) < TRAIN_AFTER_EVENTS:
-            return
-        self._samples = None
-        for number, found in samples.items():
-            dictionary = train(found[-_SAMPLES_MAX:], DICTIONARY_BYTES)
-            if dictionary:
-                self._connection.execute("INSERT INTO dictionaries VALUES (?, ?)", (number, dictionary))
-                self._compressors[number] = Compressor(number, dictionary)
 
 
 class BlockReader:
@@ -163,13 +133,7 @@ class BlockReader:
 
     def __init__(self, connection: sqlite3.Connection, decompressor: Decompressor | None = None) -> None:
         self._connection = connection
-        self.decompressor = Decompressor(self._dictionary) if decompressor is None else decompressor
-
-    def _dictionary(self, number: int) -> bytes:
-        data: bytes | None = query.value(self._connection, "SELECT data FROM dictionaries WHERE id=?", (number,), bytes)
-        if data is None:
-            raise damaged("segment", reason="its dictionary is missing", dictionary=number)
-        return data
+        self.decompressor = decompressor or Decompressor(lambda number: read_dictionary(connection, number))
 
     def data(self, packed: bytes) -> BlockData:
         """The contents of a block's row."""

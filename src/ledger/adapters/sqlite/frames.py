@@ -46,7 +46,7 @@ class Compressor:
 
     def frame(self, entries: Sequence[Any]) -> bytes:
         """One frame over `entries`."""
-        return self._zstd.compress(msgpack.packb(entries))
+        return self._zstd.compress(pack(entries))
 
     def segments(self, entries: Sequence[Any]) -> list[tuple[int, bytes]]:
         """(offset of the first entry, segment) for all `entries`."""
@@ -54,13 +54,12 @@ class Compressor:
         for start in range(0, len(entries), SEGMENT_ENTRIES):
             end = min(start + SEGMENT_ENTRIES, len(entries))
             frames = [self.frame(entries[at : min(at + FRAME_ENTRIES, end)]) for at in range(start, end, FRAME_ENTRIES)]
-            found.append((start, msgpack.packb([self.dictionary_id, *frames])))
+            found.append((start, pack([self.dictionary_id, *frames])))
         return found
 
     def single(self, value: Any) -> bytes:
         """A segment of one frame over one value."""
-        packed: bytes = msgpack.packb([self.dictionary_id, self.frame(value)])
-        return packed
+        return pack([self.dictionary_id, self.frame(value)])
 
 
 class Decompressor:
@@ -112,12 +111,22 @@ class Decompressor:
             raise damaged("segment", reason="not one frame", frames=len(frames))
         return self.open(dictionary_id, frames[0])
 
+    def samples(self, segment: bytes, *, whole: bool) -> list[Any]:
+        """What a segment gives to train from: its one value, or its entries that are there."""
+        return [self.single(segment)] if whole else [entry for entry in self.entries(segment) if entry is not None]
+
     def _zstd(self, dictionary_id: int) -> zstandard.ZstdDecompressor:
         found = self._cache.get(dictionary_id)
         if found is None:
             data = zstandard.ZstdCompressionDict(self._dictionaries(dictionary_id)) if dictionary_id else None
             found = self._cache[dictionary_id] = zstandard.ZstdDecompressor(dict_data=data)
         return found
+
+
+def pack(value: Any) -> bytes:
+    """The msgpack form of a value."""
+    packed: bytes = msgpack.packb(value)
+    return packed
 
 
 def unpack(data: bytes) -> Any:

@@ -7,9 +7,11 @@ not exist `NotFoundError`. A body that was archived or erased reads as None. Not
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from typing import Final
 
 from ledger import framing
@@ -256,13 +258,14 @@ class Snapshot:
         records = self._leaf_reader.read_records(seqs)
         content = self._leaf_reader.read_bodies(seqs) if bodies else {}
         found: dict[int, StoredLeaf] = {}
+        place: dict[int, tuple[int, int]] = {}
+        if places:
+            place = self._places(seq for seq, entry in records.items() if entry is not None and entry[1] is not None)
         for seq, entry in records.items():
             if entry is None:  # no segment holds it
                 found[seq] = StoredLeaf(seq, self._leaf_reader.header_leaf(seq))
-                continue
-            leaf, head = entry
-            place = self._place(seq) if places and head is not None else None
-            found[seq] = StoredLeaf(seq, leaf, head, content.get(seq), place)
+            else:
+                found[seq] = StoredLeaf(seq, entry[0], entry[1], content.get(seq), place.get(seq))
         if checked:
             self._check_leaves(found)
         return [found[seq] for seq in seqs]
@@ -289,19 +292,26 @@ class Snapshot:
                 if not stored.leaf.startswith(claimed):
                     raise damaged("event", seq=seq, reason="not the event of its record")
 
-    def _place(self, seq: int) -> tuple[int, int]:
-        header, data = self._block(self._height_of(seq))
-        position = seq - header.first_seq
-        at = position - sum(1 for timer in data.timers if timer < position)
-        for duplicate in data.duplicates:
-            if duplicate > at:
-                break
-            at += 1
-        for number, stored in enumerate(data.submissions):
-            if at < stored.count:
-                return number, at
-            at -= stored.count
-        raise damaged("submissions", height=header.height, reason="a record has no place")
+    def _places(self, seqs: Iterable[int]) -> dict[int, tuple[int, int]]:
+        """(submission, position) of the events at `seqs`, which are records in ascending order."""
+        places: dict[int, tuple[int, int]] = {}
+        end = -1
+        for seq in seqs:
+            if seq > end:
+                header, data = self._block(self._height_of(seq))
+                end = header.index
+                starts = [0, *accumulate(stored.count for stored in data.submissions)]
+            position = seq - header.first_seq
+            at = position - bisect_left(data.timers, position)
+            for duplicate in data.duplicates:
+                if duplicate > at:
+                    break
+                at += 1
+            number = bisect_right(starts, at) - 1
+            if number >= len(data.submissions):
+                raise damaged("submissions", height=header.height, reason="a record has no place")
+            places[seq] = number, at - starts[number]
+        return places
 
     # --- log and streams ---------------------------------------------------------------------------------------------
 
