@@ -13,7 +13,7 @@ from tests.architecture import tidy
 from tests.architecture.tree import Module, modules, parse, project, report
 
 # Used from outside the packages: by ./dev; as the second store of the conformance suite.
-ENTRY_POINTS = frozenset({"ledger_node.demo", "ledger.adapters.memory"}) | {
+ENTRY_POINTS = frozenset({"ledger_node.demo", "ledger.adapters.memory", "ledger.rules.plain"}) | {
     target.partition(":")[0]
     for path in ("pyproject.toml", "node/pyproject.toml")
     for target in project(path)["project"].get("scripts", {}).values()

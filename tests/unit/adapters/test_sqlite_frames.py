@@ -14,7 +14,11 @@ from ledger.adapters.sqlite import frames
 from ledger.adapters.sqlite.blocks import check_body, check_record
 from ledger.adapters.sqlite.cache import Cache
 from ledger.adapters.sqlite.frames import Compressor, Decompressor, train
+from ledger.adapters.sqlite.reader import SqliteReader
+from ledger.adapters.sqlite.scrub import scrub
+from ledger.adapters.sqlite.store import SqliteStore
 from ledger.errors import FatalError
+from tests.models.accept_all import Network
 
 
 def no_dictionary(number: int) -> bytes:
@@ -152,3 +156,22 @@ def test_a_cache_keeps_what_is_used():
         assert [cache.get(k) for k in range(max(0, n - 5), n + 1)] == list(range(max(0, n - 5), n + 1))
     cache.clear()
     assert (cache.get(99), len(cache)) == (None, 0)
+
+
+def test_a_quiet_ledger_learns_too(tmp_path):
+    """Samples of what was written before a restart count, and a kind learns when it has enough of its own."""
+    path = tmp_path / "ledger.sqlite"
+    network = Network(SqliteStore.create(path))
+    learned = []
+    for count in (900, 600, 600, 1):
+        network.block([network.submission("ga", [network.event(text="依申请核验", n=n) for n in range(count)])])
+        network.store.close()
+        network.reopen(lambda: SqliteStore.open(path))
+        found = network.store._connection.execute("SELECT id FROM dictionaries ORDER BY id").fetchall()
+        learned.append([number for (number,) in found])
+    assert learned == [[], [], [1, 2], [1, 2]]
+    reader = SqliteReader(path)
+    with reader.snapshot() as snap:
+        assert list(scrub(snap)) == []
+    reader.close()
+    network.store.close()

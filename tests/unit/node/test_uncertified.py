@@ -1,4 +1,4 @@
-"""When the quorum is missing: events are recorded and said to be uncertified, and every answer stays with what is certified."""
+"""When the quorum is missing: events are recorded, said to be uncertified, and no answer shows them."""
 
 from __future__ import annotations
 
@@ -104,8 +104,8 @@ def test_readiness_says_why(stuck: tuple[LiveNode, dict[str, Any]]) -> None:
     assert float(waiting.split()[1]) == live.node.head.height - live.node.certificates.certified().height
 
 
-def test_before_the_first_certificate(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A node that writes no more still answers readers; writers get 503 and keep their events."""
+def test_a_node_that_writes_no_more(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """It still answers readers; writers get 503 and keep their events."""
     with live_node(tmp_path_factory.mktemp("stopped") / "net") as live:
         tell_story(live)
         submission = live.sign(

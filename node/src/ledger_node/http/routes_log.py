@@ -33,6 +33,13 @@ IMMUTABLE: Final = {"cache-control": "public, max-age=31536000, immutable"}
 def routes(context: Context) -> APIRouter:
     """The router."""
     router = APIRouter(tags=["log"])
+    _notes_and_blocks(router, context)
+    _proofs(router, context)
+    _files(router, context)
+    return router
+
+
+def _notes_and_blocks(router: APIRouter, context: Context) -> None:
     node = context.node
 
     @router.get(
@@ -71,6 +78,8 @@ def routes(context: Context) -> APIRouter:
         loop = asyncio.get_running_loop()
         return answer(await loop.run_in_executor(None, log.read_blocks, node, asked.first, asked.limit), MSGPACK)
 
+
+def _proofs(router: APIRouter, context: Context) -> None:
     @router.get("/v1/proofs/inclusion", responses=ok(InclusionBody, 404))
     def inclusion(asked: Annotated[AskInclusion, Query()]) -> Response:
         """RFC 6962: leaf `seq` stands in the tree of `size` leaves."""
@@ -95,6 +104,10 @@ def routes(context: Context) -> APIRouter:
         with context.standing() as standing:
             return answer(prove_no_stream(standing, asked.kind, asked.id).encode())
 
+
+def _files(router: APIRouter, context: Context) -> None:
+    node = context.node
+
     @router.get("/tile/{path:path}", responses=raw(BINARY, "SHA-256 hashes, one behind the other.", 404))
     def tile(path: str, asked: Annotated[Asked, Query()]) -> Response:
         """A hash tile of C2SP tlog-tiles: `<L>/<N>` or `<L>/<N>.p/<W>`, of the certified tree."""
@@ -114,5 +127,3 @@ def routes(context: Context) -> APIRouter:
         """A bundle by its hash."""
         del asked
         return Response(log.read_bundle(node, parse_hex_digest(digest)), media_type=BINARY, headers=IMMUTABLE)
-
-    return router

@@ -1,7 +1,9 @@
 """What a regulator watches: findings, duties and deadlines, open and overdue.
 
 Rule: lists come from the search index, every item is read from the certified state, and `now` is the certified block time,
-so that "overdue" means the same to everybody. A finding is a candidate for a human. Not here: texts of codes.
+so that "overdue" means the same to everybody. The index knows present statuses only: while newer blocks wait for their
+certificate, an item whose certified status is another is left out of a page. A finding is a candidate for a human.
+Not here: texts of codes.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ def list_findings(
     items: list[bytes] = []
     for name, seq in rows:
         found = candidates.standing.object(object_key(f"finding/{name}"))
-        if found is not None:
+        if found is not None and _has_status(found, status):
             items.append(b'{"finding":%b,"id":%b,"seq":%d}' % (found, canonical.quote(name), seq))
     return page(candidates.standing, join(items), count, after, len(rows))
 
@@ -36,7 +38,7 @@ def list_duties(candidates: Candidates, *, by: str | None, status: str | None, a
     items: list[bytes] = []
     for key, seq in rows:
         found = candidates.standing.object(object_key(key))
-        if found is not None:
+        if found is not None and _has_status(found, status):
             items.append(b'{"duty":%b,"key":%b,"seq":%d}' % (found, canonical.quote(key), seq))
     return page(candidates.standing, join(items), count, after, len(rows))
 
@@ -49,8 +51,9 @@ def list_overdue(candidates: Candidates, *, after: int, limit: int) -> bytes:
     items: list[bytes] = []
     for key, seq in rows:
         found = candidates.standing.object(object_key(key))
-        if found is not None:
-            due = canonical.parse(found).get("due")
+        fields = {} if found is None else canonical.parse(found)
+        if found is not None and fields.get("status") in {"open", "overdue"}:
+            due = fields.get("due")
             shown = b"%d" % due if isinstance(due, int) else b"null"
             items.append(b'{"due":%b,"duty":%b,"key":%b,"seq":%d}' % (shown, found, canonical.quote(key), seq))
     return _deadlines(candidates, items, count, after, len(rows))
@@ -74,6 +77,10 @@ def _deadlines(candidates: Candidates, items: list[bytes], count: int, after: in
     """A page of deadlines, with the certified block time that they are held against."""
     shown = page(candidates.standing, join(items), count, after, taken)
     return b'%b,"now":%d}' % (shown[:-1], candidates.standing.state.time)
+
+
+def _has_status(found: bytes, status: str | None) -> bool:
+    return status is None or canonical.parse(found).get("status") == status
 
 
 def _where(candidates: Candidates, wanted: dict[str, str | None]) -> tuple[str, list[Any]]:

@@ -295,12 +295,13 @@ class Snapshot:
     def _places(self, seqs: Iterable[int]) -> dict[int, tuple[int, int]]:
         """(submission, position) of the events at `seqs`, which are records in ascending order."""
         places: dict[int, tuple[int, int]] = {}
-        end = -1
+        block: tuple[Header, BlockData] | None = None
+        starts: list[int] = []
         for seq in seqs:
-            if seq > end:
-                header, data = self._block(self._height_of(seq))
-                end = header.index
-                starts = [0, *accumulate(stored.count for stored in data.submissions)]
+            if block is None or seq > block[0].index:
+                block = self._block(self._height_of(seq))
+                starts = [0, *accumulate(stored.count for stored in block[1].submissions)]
+            header, data = block
             position = seq - header.first_seq
             at = position - bisect_left(data.timers, position)
             for duplicate in data.duplicates:
