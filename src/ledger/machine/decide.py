@@ -208,7 +208,7 @@ class _Answers:
 
 def _item(outcome: Sequence[Any]) -> Item:
     _, timer_key, due, verdict, accepted, _refused_streams, extra, writes, timers = outcome
-    if len(verdict) + sum(len(kind) + len(name) + 6 for kind, name in extra or ()) > VERDICT_BYTES_MAX:
+    if (extra or len(verdict) > VERDICT_BYTES_MAX) and _leaf_bytes(verdict, extra) > VERDICT_BYTES_MAX:
         # R-L14: decided here and not when sealing, for the next block may already build on what this event writes.
         verdict, accepted, extra, writes, timers = LEAF_SIZE_VERDICT, REFUSED, (), (), ()
     item = Item(
@@ -223,6 +223,11 @@ def _item(outcome: Sequence[Any]) -> Item:
         item.timer_key, item.timer_due = timer_key, due
         item.streams = list(timer_streams(timer_key))
     return item
+
+
+def _leaf_bytes(verdict: bytes, extra: Sequence[Sequence[str]]) -> int:
+    """What verdict and extra streams take in a leaf."""
+    return len(verdict) + sum(len(kind) + len(name) + 6 for kind, name in extra)
 
 
 def _ledger_item(entry: Admitted, verdict: bytes, *, author_only: bool) -> Item:

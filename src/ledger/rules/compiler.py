@@ -216,6 +216,16 @@ class Compiler:
         for facts in handler.rule.reachable(handler.function):
             self._check_facts(handler.rule, facts, {read: objects[read] for read in handler.names})
 
+    def duties(self) -> set[str]:
+        """Names of the timers that are the deadline of a duty."""
+        return {
+            touch.rule
+            for rule in self.book.rules.values()
+            for facts in rule.functions.values()
+            for touch in facts.touches
+            if touch.op == "duty"
+        }
+
     def _find_discharges(self) -> None:
         for rule in self.book.rules.values():
             for facts in rule.functions.values():
@@ -256,7 +266,7 @@ class Compiler:
             parts.append(emit_kind(self._plan(book.kinds[name])))
         timers = [
             f"    {literal(name)}: [{literal(found.names)}, {function_name(found.rule.id, found.function)}, "
-            f"{literal(found.rule.id)}],"
+            f"{literal(found.rule.id)}, {literal(name in self.duties())}],"
             for name, found in sorted(self.handlers.items())
         ]
         parts.append("_TIMERS = {\n" + "\n".join(timers) + "\n}\n")
@@ -322,6 +332,7 @@ class Compiler:
             tables=tables,
             discharges=self.discharges[kind.name],
             touches=self._closure(touches),
+            duties=self.duties(),
             implicit={
                 name
                 for name in objects

@@ -26,6 +26,7 @@ class KindPlan:
     discharges: list[tuple[str, str, bool]]
     touches: list[Touch]
     implicit: set[str]
+    duties: set[str]  # timers that are the deadline of a duty
 
 
 def emit_kind(plan: KindPlan) -> str:
@@ -126,7 +127,8 @@ class _Planner:
             label = self.label(touch.label)
             if label is None:
                 continue
-            prefixes = ("duty", "timer") if touch.op in ("duty", "discharge") else ("timer",)
+            owed = touch.op in ("duty", "discharge") or (touch.op == "timer" and touch.rule in self.plan.duties)
+            prefixes = ("duty", "timer") if owed else ("timer",)
             for prefix in prefixes:
                 found.append(f"{indent}keys.append({literal(f'{prefix}/{touch.rule}/')} + {key}{label})")
         for rule, state, own in self.plan.discharges:

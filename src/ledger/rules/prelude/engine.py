@@ -53,7 +53,7 @@ def _fire(block: Any, due: int, key: str) -> Any:
     c["due"] = due
     c["staged"][key] = {"fired": due}
     duty_key = "duty/" + key[6:]
-    owed = _read(block, duty_key)
+    owed = _read(block, duty_key) if entry is not None and entry[3] else None
     if "term" in value:
         term = value["term"]
         found = _due(term[0], term[1], term[2])

@@ -16,7 +16,7 @@ from ledger.rules.prelude.terms import _day_of
 
 _DEFAULTS: dict[str, Any] = {}  # object kind -> values of its fields when it springs into being
 _CODES: dict[str, int] = {}  # finding code -> first day (number) on which it is law
-_TIMERS: dict[str, Any] = {}  # timer -> [names of the objects its handler reads, handler, rule]
+_TIMERS: dict[str, Any] = {}  # timer -> [names of the objects its handler reads, handler, rule, whether a duty]
 _decode: Any = None  # stored form -> value
 _mark: Any = None  # (timer key, due) -> 32 hex characters that name the findings of this firing
 
