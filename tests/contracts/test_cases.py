@@ -120,9 +120,16 @@ def other_pythons() -> list[str]:
     for minor in (11, 12, 13):
         if sys.version_info[:2] == (3, minor):
             continue
-        folders = [*os.environ.get("PATH", "").split(":"), *map(str, Path.home().glob(f".pyenv/versions/3.{minor}.*/bin"))]
+        folders = [
+            *os.environ.get("PATH", "").split(":"),
+            *map(str, Path.home().glob(f".pyenv/versions/3.{minor}.*/bin")),
+        ]
         paths = [Path(folder) / f"python3.{minor}" for folder in folders]
-        works = [p for p in paths if p.is_file() and subprocess.run([p, "-c", ""], capture_output=True, check=False).returncode == 0]
+        works = [
+            p
+            for p in paths
+            if p.is_file() and subprocess.run([p, "-c", ""], capture_output=True, check=False).returncode == 0
+        ]
         found += [str(works[0])] if works else []
     return found
 
@@ -135,7 +142,9 @@ def test_every_python_gives_the_same_program_and_verdicts(program: Program) -> N
         pytest.skip("no other CPython of 3.11 to 3.13 on this machine")
     code = PROBE.format(path=[str(ROOT / "src"), str(ROOT)], name=program.book.id)
     answers = [
-        json.loads(subprocess.run([python, "-S", "-c", code], capture_output=True, check=True, text=True, cwd=ROOT).stdout)
+        json.loads(
+            subprocess.run([python, "-S", "-c", code], capture_output=True, check=True, text=True, cwd=ROOT).stdout
+        )
         for python in [sys.executable, *others]
     ]
     assert answers[0][0] == program.source_hash.hex()

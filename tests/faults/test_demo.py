@@ -28,7 +28,14 @@ def test_demo_with_a_real_log(tmp_path: Path, permit_log: Path) -> None:
     """With a real permit log: every chapter's check holds, in Chinese, and the process ends by itself with 0."""
     done = run_demo(tmp_path, "--permits", str(permit_log), language="zh")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    for line in ("埋设的违规全部发现", "全部层级核验通过", "答案自证完整", "被发现并指名", "已确认的事件一个不少", "也没有一个重复"):
+    for line in (
+        "埋设的违规全部发现",
+        "全部层级核验通过",
+        "答案自证完整",
+        "被发现并指名",
+        "已确认的事件一个不少",
+        "也没有一个重复",
+    ):
         assert line in done.stdout
 
 

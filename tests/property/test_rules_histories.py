@@ -118,7 +118,9 @@ def test_states_stay_lawful(history: list[Action]) -> None:
         if key.startswith("grant/"):
             assert value["copies"] == live.get(key.removeprefix("grant/"), 0)
     assert not [o[3] for o in outcomes if b'"rule-error"' in o[3]]
-    ids = [f["id"] for outcome in outcomes for f in canonical.parse(outcome[3]).get("findings", []) if "repeats" not in f]
+    ids = [
+        f["id"] for outcome in outcomes for f in canonical.parse(outcome[3]).get("findings", []) if "repeats" not in f
+    ]
     assert len(set(ids)) == len(ids)
 
 

@@ -60,7 +60,9 @@ class Compiler:
         for table in self.book.tables.values():
             for code in table.otherwise.values():
                 if code not in self.book.texts or self.book.texts[code].type != "finding":
-                    refuse("tables.toml", table.object, f"no text of type finding for {code!r}", "declare it in texts.toml")
+                    refuse(
+                        "tables.toml", table.object, f"no text of type finding for {code!r}", "declare it in texts.toml"
+                    )
             self.writers[(table.object, table.field)] = ("table " + table.object, "tables.toml")
         for kind in self.book.kinds.values():
             self._check_kind(kind)

@@ -243,7 +243,11 @@ class _Emitter:
             return f"_slice({base}, {bounds[0]}, {bounds[1]})"
         key = self.expression(node.slice)
         # Python warns of odd displays with a literal index; a guard says the same at run time.
-        if isinstance(node.slice, ast.Constant) and type(node.slice.value) in (str, int) and isinstance(node.value, _PLAIN):
+        if (
+            isinstance(node.slice, ast.Constant)
+            and type(node.slice.value) in (str, int)
+            and isinstance(node.value, _PLAIN)
+        ):
             return f"{base}[{key}]"
         return f"_at({base}, {key})"
 

@@ -17,7 +17,16 @@ from ledger.rules.execute import load_program
 from ledger.rules.facts import RuleFacts
 from ledger.rules.program import Outcome, Program
 
-_BUILTINS: Final = {"all": all, "any": any, "len": len, "max": max, "min": min, "range": range, "sorted": sorted, "sum": sum}
+_BUILTINS: Final = {
+    "all": all,
+    "any": any,
+    "len": len,
+    "max": max,
+    "min": min,
+    "range": range,
+    "sorted": sorted,
+    "sum": sum,
+}
 
 
 class _Record(dict[str, Any]):

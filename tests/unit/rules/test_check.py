@@ -56,7 +56,11 @@ def test_rule_language_holds_what_rules_need(body: str) -> None:
 
 def test_functions_and_constants() -> None:
     """A rule may have constants and own functions, in any order, and pass its arguments on under their names."""
-    check("LIMIT = {'a': [1, -2, True, None]}\n" + handler("return other(env, 3)") + "def other(env, n):\n    return LIMIT['a']\n")
+    check(
+        "LIMIT = {'a': [1, -2, True, None]}\n"
+        + handler("return other(env, 3)")
+        + "def other(env, n):\n    return LIMIT['a']\n"
+    )
 
 
 REFUSED = [
@@ -295,7 +299,10 @@ def test_text_that_python_versions_read_differently_is_refused(data: bytes, mess
 def test_functions_call_each_other_at_most_so_deep() -> None:
     """A chain of own functions is bounded, however it is ordered, because the stack is not the rule's."""
     depth = grammar.CALL_DEPTH_MAX
-    chain = "".join(f"def f{n}():\n    return f{n + 1}()\n" for n in range(depth - 1)) + f"def f{depth - 1}():\n    return 1\n"
+    chain = (
+        "".join(f"def f{n}():\n    return f{n + 1}()\n" for n in range(depth - 1))
+        + f"def f{depth - 1}():\n    return 1\n"
+    )
     check(chain)
     with pytest.raises(MalformedError) as caught:
         check(f"def g():\n    return f0()\n{chain}")

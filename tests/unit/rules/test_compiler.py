@@ -99,7 +99,9 @@ def test_handler_with_more_objects_than_a_timer_carries() -> None:
     states = "".join(f's{n} = "tally/{{member}}/{n}", ' for n in range(9)).rstrip(", ")
     kinds = KINDS.replace('state = { tally = "tally/{member}" }', f'state = {{ tally = "tally/{{member}}", {states} }}')
     reads = "".join(f"    x = state['s{n}']\n" for n in range(9))
-    body = DO + f"set_timer('R1', on='thing', due=env.now)\ndef on_timer_R1(timer, state, env):\n{reads}    return None\n"
+    body = (
+        DO + f"set_timer('R1', on='thing', due=env.now)\ndef on_timer_R1(timer, state, env):\n{reads}    return None\n"
+    )
     with pytest.raises(MalformedError) as caught:
         tiny(rule(body), kinds=kinds)
     assert "at most 8 objects" in caught.value.message
@@ -114,7 +116,7 @@ def test_rule_that_listens_to_everything() -> None:
 
 
 BROKEN = [
-    ("rulebook.toml", b'language = 1', b"language = 2", "speaks language 1"),
+    ("rulebook.toml", b"language = 1", b"language = 2", "speaks language 1"),
     ("rulebook.toml", b'id = "tiny"', b"", "id is missing"),
     ("rulebook.toml", b'id = "tiny"', b"id = 3", "id must be str"),
     ("rulebook.toml", b'zone = "+08:00"', b'zone = "Asia/Shanghai"', "not a zone"),
@@ -222,7 +224,8 @@ def test_program_is_pickled_as_its_files() -> None:
 def test_plan_follows_from_bytes() -> None:
     """The plan lists objects, templates, what is created, and every duty and timer that the kind may touch."""
     books = rule(
-        DO + "[duty('R1', by='jy', on='thing', due=env.now, kinds=['thing.stop']), discharge('R1', on='thing', label='x'),\n"
+        DO
+        + "[duty('R1', by='jy', on='thing', due=env.now, kinds=['thing.stop']), discharge('R1', on='thing', label='x'),\n"
         "            clear_timer('R1', on='thing', label=event.member)]\n" + ON_TIMER
     )
     program = tiny(books)
@@ -237,7 +240,10 @@ def test_plan_follows_from_bytes() -> None:
     assert "ticket/t" in program.plan("ga", {**head, "refs": {"thing": "ga/1", "ticket": "t"}}, {})
     timer = {"due": 5, "keys": ["thing/ga/1"], "names": ["thing"], "on": "thing/ga/1", "rule": "R1"}
     assert program.plan_timer(timer) == ("timer/R1/thing/ga/1", "duty/R1/thing/ga/1", "thing/ga/1")
-    assert program.plan_timer({**timer, "label": "jy", "keys": [""]})[:2] == ("timer/R1/thing/ga/1#jy", "duty/R1/thing/ga/1#jy")
+    assert program.plan_timer({**timer, "label": "jy", "keys": [""]})[:2] == (
+        "timer/R1/thing/ga/1#jy",
+        "duty/R1/thing/ga/1#jy",
+    )
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,18 @@ def test_program_sees_no_more_of_python_than_it_needs() -> None:
     """The namespace of a program has no import, no file, no attribute access and no evaluation."""
     namespace = load_program(contract_program().text)
     names = set(namespace["__builtins__"])
-    assert not names & {"__import__", "open", "eval", "exec", "compile", "getattr", "setattr", "vars", "globals", "print"}
+    assert not names & {
+        "__import__",
+        "open",
+        "eval",
+        "exec",
+        "compile",
+        "getattr",
+        "setattr",
+        "vars",
+        "globals",
+        "print",
+    }
     text = contract_program().text
     assert "import " not in text.replace("# prelude", "")
     assert "__" not in text
@@ -165,7 +176,9 @@ def test_attack_on_resources_is_a_rule_error(name: str) -> None:
 
 def test_request_with_a_failing_rule_is_refused() -> None:
     """On a request a failing rule means refused, with rule and line."""
-    ledger = Ledger(tiny(rule("def on_thing_ask(event, state, env):\n    return write('thing', note=event.body['n'] + 'x')\n")))
+    ledger = Ledger(
+        tiny(rule("def on_thing_ask(event, state, env):\n    return write('thing', note=event.body['n'] + 'x')\n"))
+    )
     thing = ledger.thing()
     _, said, _ = ledger.do("thing.ask", {"thing": thing}, {"n": 1})
     assert said == {"outcome": "refused", "reasons": [["R1", "rule-error", {"error": "type", "line": 5}]]}

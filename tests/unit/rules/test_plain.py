@@ -26,7 +26,9 @@ def test_plain_rules_give_the_verdicts_of_the_program() -> None:
 
 def test_plain_failure_names_the_same_line() -> None:
     """A rule that raises is a verdict with the same rule and line, own functions included."""
-    source = "def on_thing_do(event, state, env):\n    return deep(event.body['n'])\n\n\ndef deep(x):\n    return [1][x]\n"
+    source = (
+        "def on_thing_do(event, state, env):\n    return deep(event.body['n'])\n\n\ndef deep(x):\n    return [1][x]\n"
+    )
     program = tiny(rule(source))
     said = []
     for run in (program.run_block, Plain(program, "/somewhere").run_block):

@@ -9,8 +9,7 @@ import pytest
 from tests.unit.rules.books import KINDS, NOW, OBJECTS, TABLES, Ledger, tiny
 
 FORMS = (
-    KINDS
-    + """
+    KINDS + """
 ["form.fill"]
 type = "act"
 title = { zh = "填", en = "Fill" }
@@ -66,7 +65,14 @@ def filled(body: dict[str, Any] | None = None, refs: dict[str, Any] | None = Non
 
 GOOD: list[dict[str, Any]] = [
     {},
-    {"one": "a", "text": "五个字的文", "int": -1, "bool": False, "time": "2026-02-28T23:59:59.999Z", "date": "2024-02-29"},
+    {
+        "one": "a",
+        "text": "五个字的文",
+        "int": -1,
+        "bool": False,
+        "time": "2026-02-28T23:59:59.999Z",
+        "date": "2024-02-29",
+    },
     {"digest": "0" * 64, "list": [], "group": {"a": "x"}},
     {"list": [1, 9], "group": {"a": "x", "b": ["x", "x"]}, "int": 5},
 ]

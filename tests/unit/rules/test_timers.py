@@ -55,7 +55,10 @@ def test_timer_past_due_fires_right_after_its_event() -> None:
     """One already due when set fires before the next event of the block, as an outcome of its own (SPEC R-T03)."""
     ledger = ledger_with(SOON)
     first, second = ledger.thing(), ledger.thing()
-    steps = [ledger.event("thing.do", {"thing": thing}, {"n": n})[1] for thing, n in ((first, -5), (second, HOUR), (second, -7))]
+    steps = [
+        ledger.event("thing.do", {"thing": thing}, {"n": n})[1]
+        for thing, n in ((first, -5), (second, HOUR), (second, -7))
+    ]
     outcomes = ledger.scratch.block(NOW, steps)
     assert [(outcome[0], outcome[1], outcome[2]) for outcome in outcomes] == [
         (0, None, None),
@@ -92,7 +95,9 @@ def test_setting_a_timer_again_replaces_it() -> None:
 
 def test_same_due_never_names_two_findings() -> None:
     """A timer set at or before a due it fired at is due a millisecond later, so finding ids differ."""
-    ledger = ledger_with(SOON + "def on_thing_stop(event, state, env):\n    return settle_finding('LAW/2', about='ga', on='thing')\n")
+    ledger = ledger_with(
+        SOON + "def on_thing_stop(event, state, env):\n    return settle_finding('LAW/2', about='ga', on='thing')\n"
+    )
     thing = ledger.thing()
     ids = []
     for offset in range(3):
@@ -193,7 +198,10 @@ def test_labelled_timers_are_separate() -> None:
 
 def test_labelled_timer_is_due_ahead() -> None:
     """A labelled timer or duty that is past due when set is a fault of the rule: its old state is not read."""
-    for call in ("set_timer('R1', on='thing', due=env.now, label='x')", "duty('R1', by='x', on='thing', due=env.now, label='x')"):
+    for call in (
+        "set_timer('R1', on='thing', due=env.now, label='x')",
+        "duty('R1', by='x', on='thing', due=env.now, label='x')",
+    ):
         body = f"def on_thing_do(event, state, env):\n    return {call}\ndef on_timer_R1(timer, state, env):\n    return None\n"
         ledger = ledger_with(body)
         said = ledger.do("thing.do", {"thing": ledger.thing()})[1]
@@ -295,7 +303,9 @@ def test_amended_calendar_lengthens_a_running_term_and_never_shortens_one() -> N
     thing = ledger.thing()
     due = ledger.do("thing.do", {"thing": thing}, {"n": 3})[1]["duties"][0]["due"]
     amended: dict[str, bytes] = dict(contract()[1])
-    amended["calendars/2026.json"] = amended["calendars/2026.json"].replace(b'"2026-04-06"],', b'"2026-04-06"],"2026-03-04",')
+    amended["calendars/2026.json"] = amended["calendars/2026.json"].replace(
+        b'"2026-04-06"],', b'"2026-04-06"],"2026-03-04",'
+    )
     fired = later(ledger, amended).scratch.advance(due)
     assert verdict(fired[0])["timers"] == [[f"timer/R1/thing/{thing}", due + DAY]]
     back = contract()[1]

@@ -30,7 +30,9 @@ def test_one_refusal_refuses_and_nothing_is_written() -> None:
     """A request is refused as soon as one rule refuses; every reason is listed, no other write happens (SPEC R-R03)."""
     books = rule("def on_thing_ask(event, state, env):\n    return refuse('no', n=event.body['n'])\n", "R1")
     books |= rule("def on_thing_ask(event, state, env):\n    return write('thing', note='x')\n", "R2")
-    books |= rule("def on_thing_ask(event, state, env):\n    return [alert('look'), breach('LAW/1', on='thing')]\n", "R3")
+    books |= rule(
+        "def on_thing_ask(event, state, env):\n    return [alert('look'), breach('LAW/1', on='thing')]\n", "R3"
+    )
     ledger = Ledger(tiny(books))
     thing = ledger.thing()
     _, said, outcomes = ledger.do("thing.ask", {"thing": thing}, {"n": 3})
@@ -117,7 +119,9 @@ def test_repeats_count_on_the_open_finding() -> None:
 
 def test_settled_finding_may_be_raised_anew() -> None:
     """After a human has decided, the next breach is a finding of its own."""
-    body = BREACH + "def on_thing_stop(event, state, env):\n    return settle_finding('LAW/1', about='jy', on='thing')\n"
+    body = (
+        BREACH + "def on_thing_stop(event, state, env):\n    return settle_finding('LAW/1', about='jy', on='thing')\n"
+    )
     ledger = ledger_with(body)
     thing = ledger.thing()
     ledger.do("thing.do", {"thing": thing}, member="jy")
@@ -140,7 +144,12 @@ def test_register_of_open_findings_is_bounded() -> None:
 
 def test_same_breach_twice_in_one_event_counts_once() -> None:
     """Two rules that see the same breach in one event make one finding and two reasons."""
-    ledger = Ledger(tiny(rule(BREACH, "R1") | rule("def on_thing_do(event, state, env):\n    return breach('LAW/1', on='thing')\n", "R2")))
+    ledger = Ledger(
+        tiny(
+            rule(BREACH, "R1")
+            | rule("def on_thing_do(event, state, env):\n    return breach('LAW/1', on='thing')\n", "R2")
+        )
+    )
     _, said, _ = ledger.do("thing.do", {"thing": ledger.thing()})
     assert [reason[0] for reason in said["reasons"]] == ["R1", "R2"]
     assert len(said["findings"]) == 1
@@ -265,7 +274,9 @@ def test_duty_is_discharged_by_its_obligor_only() -> None:
     assert ledger.value(f"timer/{key}")["keys"] == [f"thing/{thing}"]
     assert "duties" not in ledger.do("thing.do", {"thing": thing}, member="sw")[1]
     _, said, outcomes = ledger.do("thing.do", {"thing": thing}, member="jy", at=NOW + 1000)
-    assert said["duties"] == [{"by": "jy", "due": duty["due"], "on": f"thing/{thing}", "rule": "R1", "status": "discharged"}]
+    assert said["duties"] == [
+        {"by": "jy", "due": duty["due"], "on": f"thing/{thing}", "rule": "R1", "status": "discharged"}
+    ]
     assert said["timers"] == [[f"timer/{key}", None]]
     assert outcomes[-1][8] == [[f"timer/{key}", None]]
     assert ledger.value(f"duty/{key}")["status"] == "discharged"
@@ -360,7 +371,7 @@ def test_nonsense_of_a_rule_is_its_error(body: str) -> None:
     """What is no effect, or an effect with odd arguments, is a fault of that rule: the act is irregular, nothing written."""
     source = f"def on_thing_do(event, state, env):\n    {body}\ndef on_timer_R1(timer, state, env):\n    return None\n"
     if "on='thing', due" not in body:
-        source = source.split("def on_timer")[0]
+        source = source.split("def on_timer", maxsplit=1)[0]
     ledger = ledger_with(source)
     _, said, outcomes = ledger.do("thing.do", {"thing": ledger.thing()})
     assert said["outcome"] == "irregular"

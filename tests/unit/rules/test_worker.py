@@ -39,7 +39,11 @@ def sample() -> tuple[Program, dict[str, Any]]:
     )
     ledger = Ledger(tiny(rule(body)))
     thing = ledger.thing()
-    steps = [ledger.event("thing.do", {"thing": thing})[1], ledger.event("thing.fly")[1], ledger.event("thing.do", {"thing": thing})[1]]
+    steps = [
+        ledger.event("thing.do", {"thing": thing})[1],
+        ledger.event("thing.fly")[1],
+        ledger.event("thing.do", {"thing": thing})[1],
+    ]
     return ledger.program, ledger.scratch.call(NOW, [], steps)
 
 
@@ -66,7 +70,9 @@ def test_runtimes_agree(worker: Worker) -> None:
 def test_worker_is_confined(worker: Worker) -> None:
     """The child has one descriptor, no new privileges and a filter of system calls; missing layers are not claimed."""
     assert {"descriptors", "rlimits", "no-new-privs"} <= set(worker.containment)
-    status = dict(line.split(":\t", 1) for line in open(f"/proc/{worker.pid}/status").read().splitlines() if ":\t" in line)
+    status = dict(
+        line.split(":\t", 1) for line in open(f"/proc/{worker.pid}/status").read().splitlines() if ":\t" in line
+    )
     assert status["NoNewPrivs"] == "1"
     assert (status["Seccomp"] == "2") == ("seccomp" in worker.containment)
     limits = open(f"/proc/{worker.pid}/limits").read()
@@ -126,7 +132,10 @@ def test_hanging_worker_is_a_fault() -> None:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="address space limits are those of Linux")
 def test_memory_hog_is_a_fault() -> None:
     """A child that outgrows its memory ends, and no verdict comes of it."""
-    with Worker(program(HOG), timeout_s=60, memory_bytes=200 * 1024 * 1024) as hog, pytest.raises(RuntimeFault) as caught:
+    with (
+        Worker(program(HOG), timeout_s=60, memory_bytes=200 * 1024 * 1024) as hog,
+        pytest.raises(RuntimeFault) as caught,
+    ):
         hog.run_block({"time": 1, "objects": {}, "steps": []})
     assert caught.value.code == "runtime-crash"
     assert caught.value.evidence["exit_status"] == 77
@@ -136,7 +145,9 @@ def test_failure_of_the_program_itself_is_a_fault() -> None:
     """An error outside any rule is a defect of ours, reported as a fault with its words, inline and in the child."""
     broken = program(CRASH)
     with pytest.raises(RuntimeFault) as caught:
-        Inline(dataclasses.replace(broken, namespace={"_run_block": lambda *_: {}["x"]})).run_block({"time": 1, "objects": {}, "steps": []})
+        Inline(dataclasses.replace(broken, namespace={"_run_block": lambda *_: {}["x"]})).run_block(
+            {"time": 1, "objects": {}, "steps": []}
+        )
     assert caught.value.code == "runtime-error"
     with Worker(broken) as worker, pytest.raises(RuntimeFault) as caught:
         worker.run_block({"time": 1, "objects": {}, "steps": []})
