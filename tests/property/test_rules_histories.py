@@ -69,7 +69,7 @@ def test_plain_rules_agree(history: list[Action]) -> None:
 
 @given(histories)
 def test_writes_are_planned_and_small(history: list[Action]) -> None:
-    """What a block writes was planned from bytes and timer objects, or is new by its name; objects stay small and canonical."""
+    """What a block writes was planned from bytes and timer objects, or is new by its name; objects stay small."""
     planned: set[str] = set()
 
     def run(call: dict[str, Any]) -> list[Outcome]:

@@ -32,7 +32,8 @@ PAIRS = ["{} + {}", "{} - {}", "{} * {}", "{} // {}", "{} % {}", "{} == {}", "{}
          "[[y, z] for y in {} for z in {}]", "{{k: v for k, v in {}.items() if k != {}}}"]  # fmt: skip
 SINGLES = ["not {}", "-{}", "len({})", "sorted({})", "sum({})", "any({})", "all({})", "min({})", "max({})", "range({})",
            "{} is None", "{} is not None", "[y for y in {}]", "[len(y) for y in {}]", "{{y: 1 for y in {}}}", "{}.keys()",
-           "{}.values()", "{}.items()", "{}['a']", "{}.get('b')", "{}[0]", "{}[-1]", "{}[1:2]", "[{}][0]", "day({})", "month({})",
+           "{}.values()", "{}.items()", "{}['a']", "{}.get('b')", "{}[0]", "{}[-1]", "{}[1:2]", "[{}][0]",
+           "day({})", "month({})",
            "{} in ('a', 1)"]  # fmt: skip
 
 

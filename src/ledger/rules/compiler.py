@@ -121,7 +121,7 @@ class Compiler:
         for touch, rule in self._setters(kind):
             handler = self.handlers.get(touch.rule)
             if handler is None:
-                if touch.op == "timer":
+                if touch.timed:
                     self.refuse(
                         rule,
                         touch.line,

@@ -22,6 +22,7 @@ class Touch:
     label: Label
     line: int
     kinds: tuple[str, ...] = ()
+    timed: bool = True  # False for a duty whose `due` is literally None
     own_label: bool = False  # the label is the obligor: an event by that member discharges it
 
 

@@ -1,4 +1,4 @@
-"""Runs rule files as the Python they are, uncompiled: for a debugger, for coverage, and to show that compiling changes nothing.
+"""Runs rule files as the Python they are, uncompiled: for a debugger, for coverage, and to show the same verdicts.
 
 Rules: the prelude's engine is the same; only the functions of the rule files are the author's own text, under their own file
 names and lines. Nothing is metered and nothing is guarded, so this is for trusted rules only: an author's own.

@@ -70,7 +70,9 @@ def _touch(refuse: Refuse, node: ast.Call, name: str, rule: str, given: dict[str
     own = label is not None and "by" in given and ast.dump(given["label"]) == ast.dump(given["by"])
     if kinds and label is not None and not own:
         refuse(node, "a labelled duty is discharged by kinds only when its label is its obligor", "use discharge(…)")
-    return Touch(op, _timer_name(refuse, node, rule), on, label, node.lineno, kinds, own)
+    due = given.get("due")
+    timed = not (isinstance(due, ast.Constant) and due.value is None)
+    return Touch(op, _timer_name(refuse, node, rule), on, label, node.lineno, kinds, timed, own)
 
 
 def _timer_name(refuse: Refuse, node: ast.Call, name: str) -> str:

@@ -17,7 +17,7 @@ Responses = dict[int | str, dict[str, Any]]
 _PROBLEM: Final = {"content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/ProblemBody"}}}}
 _MEANINGS: Final = {
     401: "The local token is missing or wrong.",
-    404: "Nothing of this name.",
+    404: "Nothing of this name, or a name that no path can hold.",
     408: "The body did not arrive in time.",
     409: "The id was used before with other content.",
     413: "The body is too large.",

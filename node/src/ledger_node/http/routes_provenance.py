@@ -83,7 +83,7 @@ def _objects(router: APIRouter, context: Context) -> None:
         """Datasets in the order they appeared."""
         return page("dataset", asked)
 
-    @router.get("/v1/datasets/{id:path}/timeline", responses=ok(models.TimelineBody))
+    @router.get("/v1/datasets/{id:path}/timeline", responses=ok(models.TimelineBody, 404))
     def dataset_timeline(id: str, asked: Annotated[AskTimeline, Query()]) -> Response:  # noqa: A002
         """Everything recorded of a dataset."""
         return _timeline(context, "dataset", id, asked)
@@ -105,7 +105,7 @@ def _objects(router: APIRouter, context: Context) -> None:
         del asked
         return show("grant", id)
 
-    @router.get("/v1/objects/{kind}", responses=ok(models.ObjectsBody))
+    @router.get("/v1/objects/{kind}", responses=ok(models.ObjectsBody, 404))
     def list_objects(kind: str, asked: Annotated[AskPage, Query()]) -> Response:
         """State objects of any kind, in the order they appeared."""
         return page(kind, asked)
@@ -118,7 +118,7 @@ def _objects(router: APIRouter, context: Context) -> None:
 
 
 def _streams(router: APIRouter, context: Context) -> None:
-    @router.get("/v1/streams/{kind}/{id:path}", responses=ok(models.TimelineBody))
+    @router.get("/v1/streams/{kind}/{id:path}", responses=ok(models.TimelineBody, 404))
     def stream(kind: str, id: str, asked: Annotated[AskTimeline, Query()]) -> Response:  # noqa: A002
         """Any stream: everything recorded of one thing, provably complete."""
         return _timeline(context, kind, id, asked)
@@ -142,7 +142,7 @@ def _streams(router: APIRouter, context: Context) -> None:
         with context.standing() as standing:
             return answer(members.show_member(standing, member))
 
-    @router.get("/v1/members/{member}/events", responses=ok(models.TimelineBody))
+    @router.get("/v1/members/{member}/events", responses=ok(models.TimelineBody, 404))
     def member_events(member: str, asked: Annotated[AskTimeline, Query()]) -> Response:
         """Everything a member recorded, and what concerns it."""
         return _timeline(context, "member", member, asked)

@@ -91,9 +91,9 @@ def _tell(c: Any, entry: Any, key: str, value: Any, duty_key: str, owed: Any) ->
         _take(c, out, entry[2], result)
     for item in out:
         effect = item[1]
-        if effect[0] == "timer" and "timer/" + _suffix(effect[1], item[2], effect[4]) == key:
-            if _moment(effect[5]) <= due:
-                item[1] = ("error", 0, "rearm")
+        rearms = effect[0] == "timer" and "timer/" + _suffix(effect[1], item[2], effect[4]) == key
+        if rearms and _moment(effect[5]) <= due:
+            item[1] = ("error", 0, "rearm")
     moves = _gate(c, False, out, [])
     if owed is not None and owed["status"] == "open":
         c["staged"][duty_key] = {**owed, "status": "overdue"}
