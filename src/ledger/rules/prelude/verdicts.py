@@ -2,7 +2,7 @@
 
 Rules: rules gate (one refusal refuses a request; on an act a breach makes it irregular), then tables move, then effects are
 added. A refused event keeps findings, and the duties of the rules that refuse; an intent writes a ticket and nothing else.
-A rule of which one effect is nonsense has none. An object above 4 KiB or a verdict above 32 KiB undoes the whole leaf, visibly.
+A rule of which one effect is nonsense has none. An object above 4 KiB or a verdict above 32 KiB undoes the whole leaf.
 Never here: which rules exist (generated), when timers fire (see `engine`).
 """
 
