@@ -28,7 +28,7 @@ from schemathesis.specs.openapi.checks import (
 
 from tests.models.live_node import LiveNode, live_node, tell_story
 
-EXAMPLES = 12  # of each route and mode
+EXAMPLES = 8  # of each route and mode
 CHECKS = [
     not_a_server_error,
     status_code_conformance,

@@ -289,6 +289,7 @@ def test_a_missing_stream_is_named(tmp_path):
         "DELETE FROM records WHERE seq = (SELECT min(seq) FROM records)",
         "DELETE FROM bodies WHERE seq = (SELECT min(seq) FROM bodies)",
         "DELETE FROM extras",
+        "DELETE FROM meta WHERE name = 'registry'",
         "DELETE FROM names WHERE key = (SELECT max(key) FROM names)",
         "UPDATE names SET key = X'01' WHERE key = (SELECT max(key) FROM names)",
         "DELETE FROM buckets WHERE i = 0",

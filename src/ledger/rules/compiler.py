@@ -209,6 +209,9 @@ class Compiler:
                 missing = set(handler.names) - set(other.names)
                 if missing:
                     self.refuse(other.rule, 1, f"{handler.function} needs {', '.join(sorted(missing))}")
+        for touch in handler.touches:
+            if touch.op in ("timer", "duty") and touch.timed and touch.rule not in self.handlers:
+                self.refuse(handler.rule, touch.line, f"nobody handles the timer {touch.rule!r}")
         if not kinds:
             self.refuse(handler.rule, 1, f"nobody sets the timer {name!r}")
         objects = kinds[0].objects()

@@ -358,16 +358,18 @@ class _Decider:
         self.add("state = {" + ", ".join(f"{literal(name)}: s_{name}" for name in names) + "}")
         self.add("keys = {" + ", ".join(f"{literal(name)}: k_{name}" for name in names) + "}")
         self.add('c = _case(block, member, "f:" + name, time, now, keys)')
-        self.add("_METER[0] = _STEPS")
         self.add("out = []")
+        self.add(f"moves = _open(c, _S_{kind.function}, event, out)")
+        self.add('if not c["refused"]:')
+        self.add("_METER[0] = _STEPS", 2)
         for rule, function in self.plan.rules:
-            self.add(f"e = {function}(event, state, env)")
-            self.add("if e is not None:")
-            self.add(f"_take(c, out, {literal(rule)}, e)", 2)
+            self.add(f"e = {function}(event, state, env)", 2)
+            self.add("if e is not None:", 2)
+            self.add(f"_take(c, out, {literal(rule)}, e)", 3)
         loose = [f"k_{ref.name}" for ref in kind.refs if not ref.exists and not ref.opaque and not ref.many]
         many = [f"k_{ref.name}" for ref in kind.refs if not ref.exists and not ref.opaque and ref.many]
         keys = "[" + ", ".join(loose) + "]" + "".join(f" + sorted({name}.values())" for name in many)
-        self.add(f"return _settle(c, _S_{kind.function}, event, out, {keys})")
+        self.add(f"return _settle(c, _S_{kind.function}, event, out, moves, {keys})")
         spec = [
             kind.name,
             not kind.act,

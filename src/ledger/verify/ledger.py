@@ -127,6 +127,11 @@ class _Audit:
         loaded = self._load(genesis, load_rules)
         try:
             self._blocks(genesis, loaded)
+        except UnavailableError:
+            raise
+        except LedgerError as error:
+            # A source that breaks while it is read is damaged; what was found before stands in the report already.
+            report.findings.add(from_error("piece-unreadable", BYTES, error, place=self._source.name))
         finally:
             if loaded is not None:
                 loaded.runtime.close()

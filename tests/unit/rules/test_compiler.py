@@ -51,6 +51,13 @@ MISFITS = [
     (DO + "alert('look', x=event.refs.get('nothing'))\n", "no ref 'nothing'", ""),
     (DO + "alert('look', x=event.body['nothing'])\n", "no field 'nothing'", ""),
     (DO + "set_timer('R1', on='thing', due=env.now)\n", "nobody handles the timer 'R1'", "on_timer_R1"),
+    (DO + "duty('R1', by='a', on='thing', due=env.now)\n", "nobody handles the timer 'R1'", "on_timer_R1"),
+    (
+        DO + "set_timer('R1', on='thing', due=env.now)\n"
+        "def on_timer_R1(timer, state, env):\n    return duty('R1.x', by='a', on='thing', due=env.now)\n",
+        "nobody handles the timer 'R1.x'",
+        "",
+    ),
     (DO + "duty('M1', by='a', on='thing', due=None)\n", "belongs to another rule", ""),
     (DO + "duty('R1', by='a', on='thing', due=None, kinds=['thing.dance'])\n", "unknown kind 'thing.dance'", ""),
     (DO + "duty('R1', by='a', on='tally', due=None, kinds=['thing.stop'])\n", "touches no tally", ""),

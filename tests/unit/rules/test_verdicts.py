@@ -190,6 +190,15 @@ def test_request_out_of_order_is_refused() -> None:
     assert said["reasons"] == [["table", "order", {"object": f"thing/{thing}", "status": "asked"}]]
 
 
+def test_rules_are_not_asked_about_a_request_out_of_order() -> None:
+    """A rule may rely on the status that its table demands of a request; an act is shown to the rules whatever its status."""
+    body = "def on_thing_{kind}(event, state, env):\n    return alert('look')\n"
+    ledger = ledger_with(body.format(kind="ask") + body.format(kind="do"))
+    thing = ledger.thing()
+    ledger.do("thing.stop", {"thing": thing})
+    assert "alerts" not in ledger.do("thing.ask", {"thing": thing})[1]
+    assert "alerts" in ledger.do("thing.do", {"thing": thing})[1]
+
 def test_signal_moves_after_the_kind() -> None:
     """A signal follows the edge of the status that the event itself led to; one without an edge is a fault of the rule."""
     ledger = ledger_with("def on_thing_ask(event, state, env):\n    return move('thing', 'late')\n")

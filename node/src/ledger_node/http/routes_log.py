@@ -67,7 +67,9 @@ def _notes_and_blocks(router: APIRouter, context: Context) -> None:
             raise UnavailableError("uncertified", "no checkpoint is certified yet", retry_after_s=1)
         return answer(found.note, TEXT)
 
-    @router.get("/v1/blocks", responses=raw(MSGPACK, "A msgpack list of encoded blocks, empty when none came in time."))
+    @router.get(
+        "/v1/blocks", responses=raw(MSGPACK, "A msgpack list of encoded blocks, empty when none came in time.", 404)
+    )
     async def blocks(asked: Annotated[AskBlocks, Query()]) -> Response:
         """Inputs, leaves and log-signed notes of blocks, for followers and auditors; waits for the first one."""
 

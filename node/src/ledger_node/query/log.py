@@ -12,12 +12,11 @@ from typing import Any, Final
 
 import msgpack
 
-from ledger.adapters.sqlite.reader import Snapshot
-from ledger.blockcodec import BlockData, encode_block, from_submission
+from ledger.adapters.stored import read_block
+from ledger.blockcodec import encode_block
 from ledger.core.hashing import Digest
 from ledger.core.merkle import consistency_nodes, inclusion_nodes, prove_consistency, prove_inclusion
 from ledger.errors import MalformedError, NotFoundError
-from ledger.framing import parse as parse_submission
 from ledger_node.query.ports import Node
 from ledger_node.query.standing import Standing
 
@@ -30,31 +29,26 @@ _TILE: Final = re.compile(r"(0|[1-9])/((?:x[0-9]{3}/)*[0-9]{3})(?:\.p/([1-9][0-9
 
 
 def read_blocks(node: Node, first: int, limit: int) -> bytes:
-    """The msgpack list of encoded blocks from height `first` on; empty beyond the head."""
+    """The msgpack list of encoded blocks from height `first` on; empty beyond what is published.
+
+    Raises `NotFoundError` (`body-archived`) where the first block lacks a body.
+    """
     pages: list[bytes] = []
     size = 0
     with node.reader.snapshot() as snap:
         for height in range(first, min(first + limit, node.published + 1, snap.head_height + 1)):
-            encoded = encode_block(node.recent_block(height) or read_block(snap, height))
+            try:
+                encoded = encode_block(node.recent_block(height) or read_block(snap, height))
+            except NotFoundError:
+                if not pages:
+                    raise
+                break  # what can be given is given; asking for the next one says why it cannot
             pages.append(encoded)
             size += len(encoded)
             if size >= BLOCKS_BYTES_MAX:
                 break
     packed: bytes = msgpack.packb(pages)
     return packed
-
-
-def read_block(snap: Snapshot, height: int) -> BlockData:
-    """One block with all its inputs and leaves."""
-    block = snap.block(height)
-    return BlockData(
-        height,
-        block.time,
-        tuple(from_submission(parse_submission(framed)) for framed in snap.submissions(height)),
-        tuple(snap.attachments(height)),
-        tuple(snap.block_leaves(height)),
-        block.note,
-    )
 
 
 def inclusion(standing: Standing, seq: int, size: int | None) -> dict[str, Any]:

@@ -8,11 +8,14 @@ must stand in those buckets. A mismatch is a `FatalError` with the evidence. Not
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Collection
 from typing import Final
 
 from ledger.adapters.sqlite import query
 from ledger.adapters.sqlite.blocks import BlockReader
+from ledger.adapters.sqlite.dictionaries import read_dictionary
 from ledger.adapters.sqlite.faults import damaged
+from ledger.adapters.sqlite.frames import Compressor, Decompressor
 from ledger.adapters.sqlite.packing import unpack_entry
 from ledger.adapters.sqlite.tiles import LOG_TREE, read_nodes, tile_reader
 from ledger.core import merkle
@@ -22,6 +25,7 @@ from ledger.core.config import Config, parse_config
 from ledger.core.hashing import Digest
 from ledger.core.header import Header, parse_header
 from ledger.core.mapkeys import (
+    NS_CONFIG,
     NS_KEY,
     NS_MEMBER,
     config_key,
@@ -133,15 +137,11 @@ def _load_documents(connection: sqlite3.Connection, n: int) -> tuple[Config, Reg
     members: dict[str, MemberEntry] = {}
     keys: dict[Digest, KeyEntry] = {}
     config: Config | None = None
-    rows = query.rows(
-        connection,
-        "SELECT n.key, s.value FROM names n LEFT JOIN state s ON s.id = n.id WHERE n.key >= ? AND n.key < ?",
-        (bytes((NS_MEMBER,)), bytes((config_key()[0] + 1,))),
-        (bytes, object),
-    )
-    for key, packed in list(rows):
-        if type(packed) is not bytes:
-            raise damaged("state", reason="a name without a value", key=key)
+    for key in read_registry_keys(connection):
+        sql = "SELECT s.value FROM names n JOIN state s ON s.id = n.id WHERE n.key = ?"
+        packed = query.value(connection, sql, (key,), bytes)
+        if packed is None:
+            raise damaged("state", reason="a document of the registry is missing", key=key)
         value = unpack_entry(packed).row.value
         _check_in_bucket(connection, n, key, value)
         document = parse_object_value(value)[1]
@@ -156,6 +156,26 @@ def _load_documents(connection: sqlite3.Connection, n: int) -> tuple[Config, Reg
     if config is None:
         raise damaged("state", reason="no config is stored")
     return config, Registry(members, keys)
+
+
+def is_registry_key(key: bytes) -> bool:
+    """Whether a map key holds a member, a key or the config."""
+    return key[0] in (NS_MEMBER, NS_KEY, NS_CONFIG)
+
+
+def read_registry_keys(connection: sqlite3.Connection) -> list[bytes]:
+    """Map keys of all members, keys and the config, from a list with a checksum: a lost one must be missed."""
+    packed = query.value(connection, "SELECT value FROM meta WHERE name='registry'", (), bytes)
+    keys = Decompressor(lambda number: read_dictionary(connection, number)).single(packed) if packed is not None else []
+    if not isinstance(keys, list) or not all(type(key) is bytes and key and is_registry_key(key) for key in keys):
+        raise damaged("registry", reason="not a list of map keys")
+    return keys
+
+
+def write_registry_keys(connection: sqlite3.Connection, new: Collection[bytes]) -> None:
+    """Add map keys to that list in the open transaction."""
+    keys = sorted({*read_registry_keys(connection), *new})
+    connection.execute("INSERT OR REPLACE INTO meta VALUES ('registry', ?)", (Compressor().single(keys),))
 
 
 def _check_in_bucket(connection: sqlite3.Connection, n: int, key: bytes, value: bytes) -> None:

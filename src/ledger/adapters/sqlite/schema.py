@@ -27,7 +27,7 @@ READER_CACHE_KIB: Final = 8 * 1024
 CHECKPOINT_PAGES: Final = 4_000  # of 4 KiB: the log stays small beside the ledger, hot pages are copied less often
 
 TABLES: Final = """
--- What the whole store has one of: genesis, secret of the event index.
+-- What the whole store has one of: genesis, secret of the event index, list of the registry's map keys.
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
 
 -- One row a block: [header leaf, note, submissions, duplicates, timers] as one compressed frame.

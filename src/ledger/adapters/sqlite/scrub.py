@@ -236,12 +236,15 @@ class _Scrub:
             total = self._connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608
             if total != header.state_keys:
                 yield damaged(table, expected=header.state_keys, got=total)
+        registry = set(read_registry_keys(self._connection))
         numbers: set[int] = set()
         for key, number, packed in self._rows(b"", None):
             if packed is None or number in numbers:
                 yield damaged("state", key=key, reason="its value is missing")
                 continue
             numbers.add(number)
+            if is_registry_key(key) != (key in registry):
+                yield damaged("registry", key=key, reason="not as listed")
             yield from _guarded(partial(self._row, key, packed, n), key=key)
 
     def _row(self, key: bytes, packed: bytes, n: int) -> Findings:

@@ -14,7 +14,7 @@ from typing import Final
 
 from ledger.adapters.sqlite.cache import Cache
 from ledger.adapters.sqlite.faults import damaged
-from ledger.adapters.sqlite.load import check_row
+from ledger.adapters.sqlite.load import check_row, is_registry_key, write_registry_keys
 from ledger.adapters.sqlite.packing import Entry, pack_entry, unpack_entry
 from ledger.adapters.sqlite.query import select_in
 from ledger.adapters.sqlite.streams import StreamTables
@@ -191,4 +191,7 @@ class StateTables:
             self._numbers.put(key, number)
         new.sort()
         self._connection.executemany("INSERT INTO names (key, id) VALUES (?, ?)", new)
+        registered = [key for key, _ in new if is_registry_key(key)]
+        if registered:
+            write_registry_keys(self._connection, registered)
         return numbers

@@ -94,7 +94,8 @@ def _tell(c: Any, entry: Any, key: str, value: Any, duty_key: str, owed: Any) ->
         rearms = effect[0] == "timer" and "timer/" + _suffix(effect[1], item[2], effect[4]) == key
         if rearms and _moment(effect[5]) <= due:
             item[1] = ("error", 0, "rearm")
-    moves = _gate(c, False, out, [])
+    moves: list[Any] = []
+    _gate(c, False, out, moves)
     if owed is not None and owed["status"] == "open":
         c["staged"][duty_key] = {**owed, "status": "overdue"}
     _perform(c, out, moves, [])

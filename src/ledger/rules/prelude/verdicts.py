@@ -1,7 +1,7 @@
 """Decides what becomes of an event or timer when all its rules have spoken: the gate, the tables, the effects, one outcome.
 
-Rules: rules gate (one refusal refuses a request; on an act a breach makes it irregular), then tables move, then effects are
-added. A refused event keeps findings, and the duties of the rules that refuse; an intent writes a ticket and nothing else.
+Rules: a request out of order is refused by its table, and no rule is asked. Then rules gate (one refusal refuses a request;
+on an act a breach makes it irregular), tables move, and effects are added. A refused event keeps findings, and the duties of the rules that refuse; an intent writes a ticket and nothing else.
 A rule of which one effect is nonsense has none. An object above 4 KiB or a verdict above 32 KiB undoes the whole leaf.
 Never here: which rules exist (generated), when timers fire (see `engine`).
 """
@@ -127,9 +127,9 @@ def _objection(c: Any, asks: bool, reason: Any) -> None:
         c["irregular"] = True
 
 
-def _gate(c: Any, asks: bool, out: Any, tables: Any) -> Any:
-    # Every objection of tables and rules; returns the moves to make: [key, field, status].
-    moves = []
+def _order(c: Any, asks: bool, out: Any, tables: Any) -> Any:
+    # The moves that the tables make of this kind: [key, field, status]; an objection where there is none.
+    moves: list[Any] = []
     for table in tables:
         # [name in the state, field, {status: next} of this kind, next when new or None, finding code or None, edges]
         keys = c["keys"][table[0]]
@@ -144,6 +144,11 @@ def _gate(c: Any, asks: bool, out: Any, tables: Any) -> Any:
             _objection(c, asks, ["table", "order", {"object": key, "status": status}])
             if table[4] is not None and not asks:
                 out.append(["table", ("finding", table[4], None, table[0], None, None, {}), key])
+    return moves
+
+
+def _gate(c: Any, asks: bool, out: Any, moves: Any) -> None:
+    # Every objection of rules; signals add to the moves.
     for item in out:
         effect = item[1]
         op = effect[0]
@@ -156,7 +161,6 @@ def _gate(c: Any, asks: bool, out: Any, tables: Any) -> Any:
             _objection(c, asks, [item[0], "rule-error", shown])
         elif op == "move":
             _signal(c, asks, item, moves)
-    return moves
 
 
 def _signal(c: Any, asks: bool, item: Any, moves: Any) -> None:
@@ -276,15 +280,21 @@ def _overgrown(c: Any, asks: bool) -> Any:
     return _seal(bare)
 
 
-def _settle(c: Any, spec: Any, event: Any, out: Any, loose: Any) -> Any:
-    # spec: [kind, asks, tables, discharges, imported]; loose: keys of refs that may name nothing.
+def _open(c: Any, spec: Any, event: Any, out: Any) -> Any:
+    # Before the rules: ticket and tables. A request out of order is refused here, and its rules are not asked.
     asks = spec[1] or event["intent"]
     c["intent"] = event["intent"]
     c["imported"] = spec[4]
     ticket = event["refs"].get("ticket")
     if ticket is not None:
         _cite(c, asks, "ticket/" + ticket, event["name"])
-    moves = _gate(c, asks, out, spec[2])
+    return _order(c, asks, out, spec[2])
+
+
+def _settle(c: Any, spec: Any, event: Any, out: Any, moves: Any, loose: Any) -> Any:
+    # spec: [kind, asks, tables, discharges, imported]; loose: keys of refs that may name nothing.
+    asks = spec[1] or event["intent"]
+    _gate(c, asks, out, moves)
     if not c["intent"]:
         _perform(c, out, moves, spec[3])
     elif not c["refused"]:
