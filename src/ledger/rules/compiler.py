@@ -306,6 +306,7 @@ class Compiler:
                 "_load_calendar()",
                 f"_STEPS = {RULE_STEPS_MAX}",
                 f"_DEFAULTS = {literal(defaults)}",
+                f"_IMPLICIT = {literal(sorted(name for name, kind in book.objects.items() if kind.implicit))}",
                 f"_EDGES = {literal(edges)}",
                 f"_CODES = {literal(codes)}",
                 f"_PARAMS = {literal(params)}",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from ledger.adapters.sqlite.snapshot import Snapshot, StoredLeaf
 from ledger.blockcodec import parse_block
 from ledger.core import merkle
 from ledger.core.hashing import Digest, sha256
@@ -80,6 +82,27 @@ def test_pages_join_to_the_whole(live: LiveNode, limit: int, proof: str) -> None
             found.extend(entry["seq"] for entry in page["entries"])
         after = page["next"]
     assert found == (list(range(len(whole))) if proof == "full" else whole)
+
+
+@pytest.mark.parametrize("part", ["leaf", "head", "body"])
+@pytest.mark.parametrize("proof", ["none", "full"])
+def test_changed_records_are_never_served(
+    live: LiveNode, monkeypatch: pytest.MonkeyPatch, part: str, proof: str
+) -> None:
+    """A stored byte that changed is 503 and named, with and without a proof; nothing of it is in the answer."""
+    honest = Snapshot.leaves
+
+    def damaged(self: Snapshot, seqs: Any, **named: Any) -> list[StoredLeaf]:
+        first, *rest = honest(self, seqs, **named)
+        data = bytearray(getattr(first, part))
+        data[len(data) // 2] ^= 1
+        return [replace(first, **{part: bytes(data)}), *rest]
+
+    monkeypatch.setattr(Snapshot, "leaves", damaged)
+    answer = live.client.get(f"/v1/datasets/ga/hukou/timeline?proof={proof}")
+    assert answer.status_code == 503
+    assert answer.json()["code"] in ("stored-page", "stored-event")
+    assert "retry-after" not in answer.headers
 
 
 def test_refused_records_have_a_timeline_of_their_own(live: LiveNode) -> None:

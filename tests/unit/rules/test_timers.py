@@ -196,6 +196,17 @@ def test_labelled_timers_are_separate() -> None:
     ]
 
 
+def test_handler_sees_implicit_objects_as_their_defaults() -> None:
+    """An object that springs into being reads as its defaults in a handler too."""
+    body = (
+        "def on_thing_do(event, state, env):\n    return set_timer('R1', on='thing', due=env.now - 1)\n"
+        "def on_timer_R1(timer, state, env):\n    return alert('look', n=state['tally']['n'])\n"
+    )
+    ledger = ledger_with(body)
+    outcomes = ledger.do("thing.do", {"thing": ledger.thing()})[2]
+    assert verdict(outcomes[-1])["alerts"][0]["args"] == {"n": 0}
+
+
 def test_labelled_timer_is_due_ahead() -> None:
     """A labelled timer or duty that is past due when set is a fault of the rule: its old state is not read."""
     for call in (

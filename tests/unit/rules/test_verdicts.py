@@ -199,6 +199,7 @@ def test_rules_are_not_asked_about_a_request_out_of_order() -> None:
     assert "alerts" not in ledger.do("thing.ask", {"thing": thing})[1]
     assert "alerts" in ledger.do("thing.do", {"thing": thing})[1]
 
+
 def test_signal_moves_after_the_kind() -> None:
     """A signal follows the edge of the status that the event itself led to; one without an edge is a fault of the rule."""
     ledger = ledger_with("def on_thing_ask(event, state, env):\n    return move('thing', 'late')\n")

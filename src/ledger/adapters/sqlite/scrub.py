@@ -15,7 +15,7 @@ from typing import Final
 
 from ledger.adapters.sqlite.events import index_secret, parse_seqs
 from ledger.adapters.sqlite.faults import damaged, storage_error
-from ledger.adapters.sqlite.load import check_row, load_tree
+from ledger.adapters.sqlite.load import check_row, is_registry_key, load_tree, read_registry_keys
 from ledger.adapters.sqlite.packing import CHUNK, encode_deltas, event_key, id_time, unpack_entry
 from ledger.adapters.sqlite.query import rows, select_in
 from ledger.adapters.sqlite.snapshot import Snapshot

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ledger.rules.prelude.findings import _TIMERS, _arm, _decode, _mark, _moment, _now_of, _read, _suffix
+from ledger.rules.prelude.findings import _DEFAULTS, _TIMERS, _arm, _decode, _mark, _moment, _now_of, _read, _suffix
 from ledger.rules.prelude.guards import _METER
 from ledger.rules.prelude.terms import _day_of, _due
 from ledger.rules.prelude.verdicts import (
@@ -28,6 +28,7 @@ from ledger.rules.prelude.verdicts import (
 
 _KINDS: dict[str, Any] = {}  # kind -> its generated function
 _PARAMS: list[Any] = []  # [first day, values], ascending; the earliest also stands for the time before it
+_IMPLICIT: list[str] = []  # object kinds that read as their defaults before they are written
 _STEPS = 20000
 
 
@@ -75,9 +76,15 @@ def _fire(block: Any, due: int, key: str) -> Any:
     return _tell(c, entry, key, value, duty_key, owed)
 
 
+def _view(block: Any, key: str) -> Any:
+    value = _read(block, key)
+    kind = key[: key.index("/")]
+    return _DEFAULTS[kind] if value is None and kind in _IMPLICIT else value
+
+
 def _tell(c: Any, entry: Any, key: str, value: Any, duty_key: str, owed: Any) -> Any:
     block, due = c["block"], value["due"]
-    state = {name: _read(block, c["keys"][name]) for name in c["keys"]}
+    state = {name: _view(block, c["keys"][name]) for name in c["keys"]}
     on = value["on"]
     said = {
         "data": value.get("data", {}), "due": c["due"], "id": on[on.index("/") + 1 :], "label": value.get("label"),

@@ -170,18 +170,19 @@ def ms(text: Any) -> int:
     )
 
 
-_DATES: dict[str, int] = {}  # first millisecond (UTC) of dates seen; a cache, never an input
+_MINUTES: dict[str, int] = {}  # first millisecond of minutes seen; a cache, never an input
 
 
 def _ms(text: str) -> int:
-    date = text[:10]
-    start = _DATES.get(date)
+    minute = text[:16]
+    start = _MINUTES.get(minute)
     if start is None:
-        if len(_DATES) >= 1000:
-            _DATES.clear()
+        if len(_MINUTES) >= 1000:
+            _MINUTES.clear()
         start = _day_number(int(text[:4]), int(text[5:7]), int(text[8:10])) * _DAY
-        _DATES[date] = start
-    return start + int(text[11:13]) * 3600000 + int(text[14:16]) * 60000 + int(text[17:19]) * 1000 + int(text[20:23])
+        start += int(text[11:13]) * 3600000 + int(text[14:16]) * 60000
+        _MINUTES[minute] = start
+    return start + int(text[17:19]) * 1000 + int(text[20:23])
 
 
 def day(time: Any) -> int:

@@ -1,8 +1,9 @@
 """Decides what becomes of an event or timer when all its rules have spoken: the gate, the tables, the effects, one outcome.
 
 Rules: a request out of order is refused by its table, and no rule is asked. Then rules gate (one refusal refuses a request;
-on an act a breach makes it irregular), tables move, and effects are added. A refused event keeps findings, and the duties of the rules that refuse; an intent writes a ticket and nothing else.
-A rule of which one effect is nonsense has none. An object above 4 KiB or a verdict above 32 KiB undoes the whole leaf.
+on an act a breach makes it irregular), tables move, and effects are added. A refused event keeps findings, and the duties of
+the rules that refuse; an intent writes a ticket and nothing else. A rule of which one effect is nonsense has none. An object
+above 4 KiB or a verdict above 32 KiB undoes the whole leaf, visibly.
 Never here: which rules exist (generated), when timers fire (see `engine`).
 """
 
