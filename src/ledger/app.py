@@ -283,6 +283,7 @@ class _DecideView:
             for item in self._pending.items:
                 if not item.refused_streams:
                     missing.difference_update(item.streams)
+                missing.difference_update(item.extra_streams)
         return missing
 
 
