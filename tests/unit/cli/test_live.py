@@ -81,9 +81,9 @@ def test_a_refusal_is_told_with_its_article_and_exit_1(call) -> None:
     flags = ["--kind", "share.apply", "--ref", "dataset=ga/ghost", "--member", "rs"]
     ran = call("event", "append", *flags, local=True)
     assert ran.code == Exit.OPERATIONAL and "[refused]" in ran.out and "[ledger shape]" in ran.out
-    published = call("event", "append", "--kind", "catalog.publish", "--ref", "dataset=ga/hukou", "--member", "ga",
-                     "--lang", "zh", local=True)  # fmt: skip
-    assert published.code == Exit.OPERATIONAL and "D809" in published.out and "拒绝" in published.out
+    own = ["--kind", "share.apply", "--ref", "dataset=ga/hukou", "--member", "ga", "--lang", "zh"]
+    applied = call("event", "append", *own, local=True)
+    assert applied.code == Exit.OPERATIONAL and "D809" in applied.out and "拒绝" in applied.out
 
 
 def test_an_id_used_twice_is_exit_4_and_the_same_again_is_0(live: object, call, tmp_path: Path) -> None:
