@@ -14,6 +14,8 @@ def on_share_approve(event, state, env):
         return refuse("head-consent", role="office-head")
     if env.signer.key == application["applicant_key"]:
         return refuse("same-key")
+    if application["lacking"]:
+        return refuse("still-lacking", lacking=application["lacking"])
     added = [code for code in event.body.get("conditions", []) if code not in dataset["purposes"]]
     if added:
         return refuse("added-condition", conditions=added)

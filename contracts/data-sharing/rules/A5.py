@@ -1,7 +1,7 @@
 """A5 提供时限 · Delivery clock. Decree 809 Art. 22: 20 working days after consent.
 
 Delivery by the provider stops the clock; the receipt is the receiver's duty, and a slow receiver never makes the provider
-late. The law sets no term for the receipt.
+late. The law sets no term for the receipt. Nothing is owed to a user whose purpose has ended.
 """
 
 
@@ -22,6 +22,10 @@ def on_share_deliver(event, state, env):
         ),
         duty("A5.receipt", by=receiver, on="new", due=None, kinds=["share.receive"]),
     ]
+
+
+def on_purpose_end(event, state, env):
+    return discharge("A5", on="grant")
 
 
 def on_timer_A5(timer, state, env):

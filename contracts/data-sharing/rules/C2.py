@@ -9,6 +9,8 @@ DAY = 86400000
 
 
 def on_share_approve(event, state, env):
+    if state["application"]["lacking"]:
+        return None
     return set_timer("C2.end", on="grant", due=ms(state["application"]["until"]) + DAY)
 
 
@@ -21,6 +23,8 @@ def on_timer_C2_end(timer, state, env):
 
 
 def on_purpose_end(event, state, env):
+    if state["grant"]["status"] in ["purpose_ended", "closed"]:
+        return None
     ended = [write("grant", ended=event.time), clear_timer("C2.end", on="grant")]
     return ended + owed(state["grant"], env)
 
