@@ -155,8 +155,12 @@ class Draft:
         timers = self._timers
         items: list[Item] = []
         answers = _Answers(outcomes)
-        for number in range(len(timers)):
-            items.extend(answers.take(number))
+        moved: set[str] = set()
+        for number, (_, key) in enumerate(timers):
+            # A timer that an earlier one of this block cleared or moved does not fire, wherever blocks are cut (R-R04).
+            fired = answers.take(number, optional=key in moved)
+            moved.update(name for item in fired for name, _ in item.timers)
+            items.extend(fired)
         number = len(timers)
         for entry, item, write in self._entries:
             if item is not None:
@@ -187,8 +191,8 @@ class _Answers:
     def __init__(self, outcomes: Sequence[Any]) -> None:
         self._outcomes, self._next = outcomes, 0
 
-    def take(self, step: int) -> list[Item]:
-        """The item of step `step`, followed by those of timers that fired right after it."""
+    def take(self, step: int, *, optional: bool = False) -> list[Item]:
+        """The item of step `step`, followed by those of timers that fired right after it; `optional` may be none."""
         items: list[Item] = []
         while self._next < len(self._outcomes):
             outcome = self._outcomes[self._next]
@@ -196,7 +200,7 @@ class _Answers:
                 break
             items.append(_item(outcome))
             self._next += 1
-        if not items:
+        if not items and not optional:
             raise RuntimeFault("runtime-answer", "the rule runtime left a step without an outcome", step=step)
         return items
 

@@ -211,3 +211,20 @@ def test_a_labelled_timer_joins_its_objects_stream() -> None:
 
     assert timer_streams("timer/C2/grant/ga/0192#holder") == (("rule", "c2"), ("grant", "ga/0192"))
     assert timer_streams("timer/A3/application/ga/0192") == (("rule", "a3"), ("application", "ga/0192"))
+
+
+def test_a_timer_that_an_earlier_one_cleared_does_not_fire(network: Network) -> None:
+    """SPEC R-R04: no leaf for a timer cleared in this block; a runtime that just leaves a due timer out is a fault."""
+    due = network.time + 1_000
+    network.block([network.submission("ga", [network.event(timers={T1: due, T2: due})])], ms=10)
+    verdict = b'{"outcome":"accepted"}'
+    for cleared in ([[T2, None]], []):
+        network.app.begin(BlockInput(network.app.head.height + 1, due))
+        draft, network.app._draft = network.app._draft, None
+        assert draft is not None
+        outcomes = [[0, T1, due, verdict, 1, False, [], [], cleared]]
+        if cleared:
+            assert len(decide.finish(draft, outcomes).items) == 1
+        else:
+            with pytest.raises(RuntimeFault):
+                decide.finish(draft, outcomes)
