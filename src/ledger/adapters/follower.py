@@ -68,11 +68,7 @@ class Follower(Engine):
         app = self.app
         if data.height <= app.head.height:
             return None
-        checkpoint = signed_checkpoint(data.note, app.origin, self._verifiers)
-        submissions = tuple(to_submission(each, app.origin) for each in data.submissions)
-        block = BlockInput(data.height, data.time, submissions, data.attachments)
-        app.process(block)
-        sealed = app.finalize(block)
+        checkpoint, sealed = compute(app, data, self._verifiers)
         if (sealed.size, sealed.root) != (checkpoint.size, checkpoint.root):
             raise self._diverged(data, checkpoint, sealed)
         self.sealed(sealed)
@@ -139,6 +135,15 @@ class Follower(Engine):
                     continue
             self._next_height = data.height + 1
         return True
+
+
+def compute(app: Application, data: BlockData, verifiers: Sequence[NoteVerifier]) -> tuple[Checkpoint, Sealed]:
+    """What was signed for a block and what `app` computes from its inputs; nothing is written. Compare the two."""
+    checkpoint = signed_checkpoint(data.note, app.origin, verifiers)
+    submissions = tuple(to_submission(each, app.origin) for each in data.submissions)
+    block = BlockInput(data.height, data.time, submissions, data.attachments)
+    app.process(block)
+    return checkpoint, app.finalize(block)
 
 
 def signed_checkpoint(note: bytes, origin: str, verifiers: Sequence[NoteVerifier]) -> Checkpoint:

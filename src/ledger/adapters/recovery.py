@@ -12,16 +12,15 @@ from collections.abc import Sequence
 from threading import Event as Flag
 
 from ledger.adapters.certificates import CertificateBook
-from ledger.adapters.follower import read_page, signed_checkpoint
+from ledger.adapters.follower import compute, read_page
 from ledger.adapters.peers import Peer
 from ledger.adapters.signerstate import SignerState
 from ledger.app import Application
-from ledger.blockcodec import BlockData, to_submission
+from ledger.blockcodec import BlockData
 from ledger.core.keys import PublicKey
 from ledger.core.note import NoteVerifier
 from ledger.core.quorum import threshold
 from ledger.errors import FatalError, ForkError, LedgerError, UnavailableError
-from ledger.machine.block import BlockInput
 
 ASK_AGAIN_S = 0.3
 PAGE = 100
@@ -89,11 +88,7 @@ def _catch_up(app: Application, peer: Peer, keys: Sequence[PublicKey]) -> bool:
 
 
 def _execute(app: Application, data: BlockData, verifiers: Sequence[NoteVerifier]) -> None:
-    checkpoint = signed_checkpoint(data.note, app.origin, verifiers)
-    submissions = tuple(to_submission(each, app.origin) for each in data.submissions)
-    block = BlockInput(data.height, data.time, submissions, data.attachments)
-    app.process(block)
-    sealed = app.finalize(block)
+    checkpoint, sealed = compute(app, data, verifiers)
     if (sealed.size, sealed.root) != (checkpoint.size, checkpoint.root):
         raise ForkError("fork", "our own signature stands under another block", height=data.height, note=data.note)
     app.commit(data.note)
