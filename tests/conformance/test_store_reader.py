@@ -53,10 +53,11 @@ def check_blocks(snap: Snapshot, network: Network) -> None:
         content = snap.content(height)
         assert (content.block, content.leaves, content.attachments) == (block, sealed.leaves, [])
         assert [
-            (stored.member, stored.key_id, stored.signature, stored.count, pairs)
-            for stored, pairs in content.submissions
+            (stored.member, stored.key_id, stored.signature, stored.count, events)
+            for stored, events in content.submissions
         ] == [
-            (s.member, s.key_id, s.signature, len(s.events), [(e.head, e.body) for e in s.events]) for s in submissions
+            (s.member, s.key_id, s.signature, len(s.events), [(e.head, e.body, None) for e in s.events])
+            for s in submissions
         ]
         for number, submission in enumerate(submissions):
             assert snap.submission_of(height, number) == (

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from ledger.adapters.sqlite import checkpoint
 from ledger.adapters.sqlite.reader import SqliteReader
 from ledger.adapters.sqlite.scrub import scrub
 from ledger.adapters.sqlite.store import SqliteStore
@@ -19,8 +20,9 @@ from tests.models.accept_all import Network
 ACK_BYTES = 8 + 32
 
 
-def write_blocks(path: Path, acks: int, seed: int, kill_at_step: int | None) -> None:
+def write_blocks(path: Path, acks: int, seed: int, kill_at_step: int | None, log_bytes: int) -> None:
     """In a process of its own: write blocks for ever, each acknowledged on `acks` after the write returned."""
+    checkpoint.LOG_BYTES_START = log_bytes
     store = SqliteStore.open(path)
     network = Network(store, seed)
     chance = random.Random(seed)
@@ -42,14 +44,16 @@ def write_blocks(path: Path, acks: int, seed: int, kill_at_step: int | None) -> 
         os.write(acks, sealed.height.to_bytes(8, "big") + sealed.root)
 
 
-def run_until_killed(path: Path, seed: int, kill_at_step: int | None) -> dict[int, bytes]:
+def run_until_killed(
+    path: Path, seed: int, kill_at_step: int | None, log_bytes: int = checkpoint.LOG_BYTES_START
+) -> dict[int, bytes]:
     """Fork a writer, kill it after a while or let it kill itself; the acknowledged (height → root)."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
             os.close(reading)
-            write_blocks(path, writing, seed, kill_at_step)
+            write_blocks(path, writing, seed, kill_at_step, log_bytes)
         finally:
             os._exit(3)
     os.close(writing)
@@ -86,14 +90,18 @@ def check_acknowledged(path: Path, acknowledged: dict[int, bytes]) -> Any:
 
 
 @pytest.mark.slow
-def test_kill_at_random_moments(tmp_path):
-    """Killed 25 times while writing one ledger: no acknowledged block is lost, doubled or changed, nothing is damaged."""
+@pytest.mark.parametrize("log_bytes", [checkpoint.LOG_BYTES_START, 60_000], ids=["log-grows", "log-is-moved"])
+def test_kill_at_random_moments(tmp_path, log_bytes):
+    """Killed 20 times while writing one ledger: no acknowledged block is lost, doubled or changed, nothing is damaged.
+
+    Once with everything in SQLite's log, once while the log is moved into the file all the time.
+    """
     path = tmp_path / "ledger.sqlite"
     network = Network(SqliteStore.create(path))
     acknowledged = {0: network.sealed[0].root}
     network.store.close()
-    for trial in range(25):
-        acknowledged.update(run_until_killed(path, trial, None))
+    for trial in range(20):
+        acknowledged.update(run_until_killed(path, trial, None, log_bytes))
         head = check_acknowledged(path, acknowledged)
         acknowledged[head.height] = head.log.root()
 

@@ -16,7 +16,7 @@ from ledger.adapters.sqlite import query
 from ledger.adapters.sqlite.dictionaries import BLOCKS, BODIES, RECORDS, Dictionaries, read_dictionary
 from ledger.adapters.sqlite.faults import damaged
 from ledger.adapters.sqlite.frames import Compressor, Decompressor, pack, unpack
-from ledger.core.hashing import Digest
+from ledger.core.hashing import DIGEST_BYTES, Digest
 from ledger.machine.block import Sealed
 
 
@@ -42,6 +42,17 @@ class BlockData:
     submissions: tuple[StoredSubmission, ...]
     duplicates: tuple[int, ...]
     timers: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """A body that was erased: H(body) is kept, so that the event's hash can still be checked."""
+
+    hash: Digest
+
+
+Body = bytes | Erased | None
+"""A body, what is left of an erased one, or None where there is none or its segment is not here."""
 
 
 class Signers:
@@ -155,9 +166,9 @@ class BlockReader:
         """(leaf, head) of all leaves of a block before its header; head None for a timer."""
         return [check_record(entry) for entry in self._entries("records", first_seq, count)]
 
-    def bodies(self, first_seq: int, count: int) -> list[bytes | None]:
+    def bodies(self, first_seq: int, count: int) -> list[Body]:
         """Bodies at the same places; None for a timer, and where the segment is not here."""
-        found: list[bytes | None] = [None] * count
+        found: list[Body] = [None] * count
         for seq, data in self._segments("bodies", first_seq, count):
             for at, entry in enumerate(self.decompressor.entries(data), seq - first_seq):
                 if at < count:
@@ -182,16 +193,16 @@ class BlockReader:
             (int, bytes),
         )
 
-    def extras(self, height: int) -> list[tuple[bytes, bytes]]:
+    def extras(self, height: int) -> list[tuple[bytes, Body]]:
         """(head, body) of the block's events without a leaf."""
         packed = query.value(self._connection, "SELECT data FROM extras WHERE height=?", (height,), bytes)
         segments = unpack(packed) if packed is not None else []
         if not isinstance(segments, list) or not all(type(segment) is bytes for segment in segments):
             raise damaged("extras", height=height)
         entries = [entry for segment in segments for entry in self.decompressor.entries(segment)]
-        if not all(isinstance(pair, list) and [type(part) for part in pair] == [bytes, bytes] for pair in entries):
+        if not all(isinstance(pair, list) and len(pair) == 2 and type(pair[0]) is bytes for pair in entries):
             raise damaged("extras", height=height)
-        return [(head, body) for head, body in entries]
+        return [(head, check_body(body)) for head, body in entries]
 
 
 def check_record(entry: Any) -> tuple[bytes, bytes | None]:
@@ -201,12 +212,19 @@ def check_record(entry: Any) -> tuple[bytes, bytes | None]:
     raise damaged("records", reason="an entry is no leaf with its head")
 
 
-def check_body(entry: Any) -> bytes | None:
+def check_body(entry: Any) -> Body:
     """The body of an entry of `bodies`."""
+    if isinstance(entry, list) and len(entry) == 1 and type(entry[0]) is bytes and len(entry[0]) == DIGEST_BYTES:
+        return Erased(Digest(entry[0]))
     if type(entry) not in _BYTES_OR_NONE:
         raise damaged("bodies", reason="an entry is no body")
     body: bytes | None = entry
     return body
+
+
+def pack_body(body: Body) -> Any:
+    """What stands for a body in its frame: itself, or of an erased one its hash in a list."""
+    return [body.hash] if isinstance(body, Erased) else body
 
 
 _BYTES_OR_NONE: Final = (bytes, type(None))
@@ -222,4 +240,4 @@ def _is_block(value: Any) -> bool:
     )
 
 
-__all__ = ["BlockData", "BlockReader", "BlockWriter", "StoredSubmission"]
+__all__ = ["BlockData", "BlockReader", "BlockWriter", "Erased", "StoredSubmission"]

@@ -1,7 +1,8 @@
 """Compression dictionaries: trained once from what this ledger holds, used from the next block on, kept for ever.
 
 Rules: one dictionary for each kind of frame; samples are what is written, and after a restart what was written last, so that
-a quiet ledger learns too. Dictionaries never matter for any hash. Not here: the frames themselves.
+a quiet ledger learns too. Dictionaries never matter for any hash, so each carries one of its own: SHA-256, then the
+dictionary. Not here: the frames themselves.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, Final
 from ledger.adapters.sqlite import query
 from ledger.adapters.sqlite.faults import damaged
 from ledger.adapters.sqlite.frames import Compressor, Decompressor, pack, train
+from ledger.core.hashing import DIGEST_BYTES, sha256
 
 RECORDS, BODIES, BLOCKS = 1, 2, 3
 # Kind: samples that training waits for, size of the dictionary in bytes.
@@ -25,7 +27,15 @@ def read_dictionary(connection: sqlite3.Connection, number: int) -> bytes:
     data: bytes | None = query.value(connection, "SELECT data FROM dictionaries WHERE id=?", (number,), bytes)
     if data is None:
         raise damaged("segment", reason="its dictionary is missing", dictionary=number)
-    return data
+    return check_dictionary(number, data)
+
+
+def check_dictionary(number: int, stored: bytes) -> bytes:
+    """The dictionary in a row; `FatalError` where it is not the one that was written."""
+    dictionary = stored[DIGEST_BYTES:]
+    if sha256(dictionary) != stored[:DIGEST_BYTES]:
+        raise damaged("dictionary", dictionary=number)
+    return dictionary
 
 
 class Dictionaries:
@@ -37,7 +47,7 @@ class Dictionaries:
         self._samples: dict[int, list[bytes]] = {kind: [] for kind in _PLANS}
         stored = query.rows(connection, "SELECT id, data FROM dictionaries", (), (int, bytes))
         for number, data in stored:
-            self._compressors[number] = Compressor(number, data)
+            self._compressors[number] = Compressor(number, check_dictionary(number, data))
             self._samples.pop(number, None)
         opener = Decompressor(lambda number: read_dictionary(connection, number))
         for kind, samples in self._samples.items():
@@ -62,7 +72,8 @@ class Dictionaries:
         del self._samples[kind]
         dictionary = train(samples[: 2 * wanted], size)
         if dictionary:
-            self._connection.execute("INSERT INTO dictionaries VALUES (?, ?)", (kind, dictionary))
+            row = (kind, sha256(dictionary) + dictionary)
+            self._connection.execute("INSERT INTO dictionaries VALUES (?, ?)", row)
             self._compressors[kind] = Compressor(kind, dictionary)
 
     def _stored_samples(self, kind: int, opener: Decompressor) -> Iterable[bytes]:

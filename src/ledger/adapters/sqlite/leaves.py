@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from ledger.adapters.sqlite import query
-from ledger.adapters.sqlite.blocks import BlockReader, check_body, check_record
+from ledger.adapters.sqlite.blocks import BlockReader, Body, check_body, check_record
 from ledger.adapters.sqlite.cache import Cache
 from ledger.adapters.sqlite.faults import damaged
 from ledger.adapters.sqlite.frames import FRAME_ENTRIES
@@ -46,7 +46,7 @@ class LeafReader:
             for seq, entry in self._read_entries("records", seqs).items()
         }
 
-    def read_bodies(self, seqs: Sequence[int]) -> dict[int, bytes | None]:
+    def read_bodies(self, seqs: Sequence[int]) -> dict[int, Body]:
         """Bodies by log index; None where there is none, or where it is not here."""
         return {seq: check_body(entry) for seq, entry in self._read_entries("bodies", seqs).items()}
 

@@ -24,7 +24,7 @@ APPLICATION_ID: Final = 0x53755975  # "SuYu": tells our file from any other SQLi
 BUSY_TIMEOUT_MS: Final = 5_000
 WRITER_CACHE_KIB: Final = 64 * 1024
 READER_CACHE_KIB: Final = 8 * 1024
-CHECKPOINT_PAGES: Final = 4_000  # of 4 KiB: the log stays small beside the ledger, hot pages are copied less often
+CHECKPOINT_PAGES: Final = 16_000  # of 4 KiB: the log may reach this before a commit has to move pages itself
 
 TABLES: Final = """
 -- What the whole store has one of: genesis, secret of the event index, list of the registry's map keys.

@@ -13,6 +13,7 @@ from functools import partial
 from itertools import pairwise
 from typing import Final
 
+from ledger.adapters.sqlite.dictionaries import check_dictionary
 from ledger.adapters.sqlite.events import index_secret, parse_seqs
 from ledger.adapters.sqlite.faults import damaged, storage_error
 from ledger.adapters.sqlite.load import check_row, is_registry_key, load_tree, read_registry_keys
@@ -24,7 +25,7 @@ from ledger.core import canonical, merkle
 from ledger.core.buckets import bucket_count, bucket_index
 from ledger.core.bundle import bundle_hash, parse_bundle
 from ledger.core.checkpoint import parse_checkpoint_text
-from ledger.core.event import event_hash
+from ledger.core.event import event_hash_parts
 from ledger.core.genesis import GENESIS_BYTES_MAX
 from ledger.core.hashing import Digest, parse_hex_digest, sha256
 from ledger.core.header import Header, parse_header
@@ -69,6 +70,7 @@ class _Scrub:
             self._streams,
             self._timers,
             self._certificates,
+            self._dictionaries,
         ]
         found = 0
         for check in checks:
@@ -133,9 +135,10 @@ class _Scrub:
                 yield damaged("leaf", height=height, position=position)
         stored = snapshot.leaves(list(records), checked=False)
         for entry in stored:
-            if entry.head is None or entry.body is None:
+            body_hash = sha256(entry.body) if entry.body is not None else entry.body_hash
+            if entry.head is None or body_hash is None:
                 yield damaged("event", height=height, seq=entry.seq, reason="head or body is missing")
-            elif event_hash(entry.head, entry.body) != records[entry.seq].event_hash:
+            elif event_hash_parts(sha256(entry.head), body_hash) != records[entry.seq].event_hash:
                 yield damaged("event", height=height, seq=entry.seq, reason="not the event of its record")
         by_submission: dict[int, list[Record]] = {}
         for entry in stored:
@@ -347,6 +350,11 @@ class _Scrub:
                     yield damaged("certificate", size=size, got=checkpoint.root)
             except LedgerError as error:
                 yield damaged("certificate", size=size, reason=str(error))
+
+    def _dictionaries(self) -> Findings:
+        for number, data in rows(self._connection, "SELECT id, data FROM dictionaries", (), (int, bytes)):
+            check_dictionary(number, data)
+        yield from ()
 
 
 def _guarded(check: Callable[[], Findings], **evidence: object) -> Findings:

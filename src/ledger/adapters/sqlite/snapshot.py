@@ -12,11 +12,11 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
-from typing import Final
+from typing import Final, NamedTuple
 
 from ledger import framing
 from ledger.adapters.sqlite import load, query
-from ledger.adapters.sqlite.blocks import BlockData, BlockReader, StoredSubmission
+from ledger.adapters.sqlite.blocks import BlockData, BlockReader, Body, Erased, StoredSubmission
 from ledger.adapters.sqlite.cache import Cache
 from ledger.adapters.sqlite.events import find_records, index_secret
 from ledger.adapters.sqlite.faults import damaged
@@ -26,7 +26,7 @@ from ledger.adapters.sqlite.streams import StoredStream, split_nodes
 from ledger.adapters.sqlite.tiles import LOG_TREE, read_nodes, tile_reader
 from ledger.core import canonical, merkle
 from ledger.core.buckets import bucket_index
-from ledger.core.event import Event, event_hash
+from ledger.core.event import Event, event_hash_parts
 from ledger.core.genesis import GENESIS_BYTES_MAX
 from ledger.core.hashing import ZERO_DIGEST, Digest, sha256
 from ledger.core.header import Header, parse_header
@@ -56,25 +56,37 @@ class StoredBlock:
 
 @dataclass(frozen=True, slots=True)
 class StoredLeaf:
-    """One leaf with its event, where it has one; `place` = (submission, position) within its block."""
+    """One leaf with its event, where it has one; `place` = (submission, position) within its block.
+
+    Of an erased body only `body_hash` = H(body) is left.
+    """
 
     seq: int
     leaf: bytes
     head: bytes | None = None
     body: bytes | None = None
     place: tuple[int, int] | None = None
+    body_hash: Digest | None = None
+
+
+class StoredEvent(NamedTuple):
+    """Head and body of an event; of an erased body only `body_hash` = H(body) is left (None where the body is there)."""
+
+    head: bytes
+    body: bytes | None
+    body_hash: Digest | None
 
 
 @dataclass(frozen=True, slots=True)
 class BlockContent:
-    """A whole block in one read: `leaves` with the header last, and each submission with (head, body) of its events.
+    """A whole block in one read: `leaves` with the header last, and each submission with its events.
 
-    Events that made no leaf are among the submissions' events; a body is None where it is not here.
+    Events that made no leaf are among the submissions' events.
     """
 
     block: StoredBlock
     leaves: list[bytes]
-    submissions: list[tuple[StoredSubmission, list[tuple[bytes, bytes | None]]]]
+    submissions: list[tuple[StoredSubmission, list[StoredEvent]]]
     attachments: list[bytes]
 
 
@@ -131,8 +143,8 @@ class Snapshot:
         """Everything of a block, each stored frame opened once; nothing is framed, parsed or checked."""
         header, data = self._block(height)
         records = self._blocks.records(header.first_seq, header.count)
-        pairs = iter(self._events_of(header, data, records))
-        submissions = [(stored, [next(pairs) for _ in range(stored.count)]) for stored in data.submissions]
+        events = iter(self._events_of(header, data, records))
+        submissions = [(stored, [next(events) for _ in range(stored.count)]) for stored in data.submissions]
         leaves = [*(leaf for leaf, _ in records), data.header_leaf]
         return BlockContent(self.block(height), leaves, submissions, self.attachments(height))
 
@@ -173,7 +185,7 @@ class Snapshot:
     # --- submissions -------------------------------------------------------------------------------------------------
 
     def submissions(self, height: int) -> list[bytes]:
-        """The block's submissions, framed again; raises `NotFoundError` where a body was archived."""
+        """The block's submissions, framed again; raises `NotFoundError` (code `body-archived`) where a body is gone."""
         header, data = self._block(height)
         if not data.submissions:
             return []
@@ -208,12 +220,13 @@ class Snapshot:
         return stored.member, stored.key_id, stored.signature, stored.count, hashes
 
     def _block_events(self, header: Header, data: BlockData) -> list[tuple[bytes, bytes | None]]:
-        return self._events_of(header, data, self._blocks.records(header.first_seq, header.count))
+        events = self._events_of(header, data, self._blocks.records(header.first_seq, header.count))
+        return [(event.head, event.body) for event in events]
 
     def _events_of(
         self, header: Header, data: BlockData, records: list[tuple[bytes, bytes | None]]
-    ) -> list[tuple[bytes, bytes | None]]:
-        """(head, body) of all events of a block in submission order; body None where it is not here."""
+    ) -> list[StoredEvent]:
+        """All events of a block in submission order."""
         if not data.submissions:
             return []
         bodies = self._blocks.bodies(header.first_seq, header.count)
@@ -222,16 +235,17 @@ class Snapshot:
         duplicates = set(data.duplicates)
         total = sum(stored.count for stored in data.submissions)
         try:
-            return [next(extras) if at in duplicates else next(own) for at in range(total)]
+            pairs = [next(extras) if at in duplicates else next(own) for at in range(total)]
         except StopIteration:
             raise damaged("submissions", height=header.height, reason="events are missing") from None
+        return [StoredEvent(head, *_body_parts(body)) for head, body in pairs]
 
     def _event_hashes(self, header: Header, data: BlockData, start: int, count: int) -> list[Digest]:
         duplicates = sorted(data.duplicates)
         extras: dict[int, Digest] = {}
         if any(start <= at < start + count for at in duplicates):
             pairs = self._blocks.extras(header.height)
-            extras = {at: event_hash(*pair) for at, pair in zip(duplicates, pairs, strict=True)}
+            extras = {at: _hash_of(head, body) for at, (head, body) in zip(duplicates, pairs, strict=True)}
         positions = _event_positions(data, header.count)
         wanted = {at: header.first_seq + positions[at] for at in range(start, start + count) if at not in extras}
         leaves = self._leaf_reader.read_leaves(list(wanted.values()))
@@ -265,7 +279,8 @@ class Snapshot:
             if entry is None:  # no segment holds it
                 found[seq] = StoredLeaf(seq, self._leaf_reader.header_leaf(seq))
             else:
-                found[seq] = StoredLeaf(seq, entry[0], entry[1], content.get(seq), place.get(seq))
+                body, body_hash = _body_parts(content.get(seq))
+                found[seq] = StoredLeaf(seq, entry[0], entry[1], body, place.get(seq), body_hash)
         if checked:
             self._check_leaves(found)
         return [found[seq] for seq in seqs]
@@ -286,9 +301,11 @@ class Snapshot:
         for (seq, stored), expected in zip(leaves.items(), self.leaf_hashes(list(leaves)), strict=True):
             if merkle.leaf_hash(stored.leaf) != expected:
                 raise damaged("leaf", seq=seq, reason="not the leaf of its hash tile")
-            if stored.head is not None and stored.body is not None:
+            body_hash = sha256(stored.body) if stored.body is not None else stored.body_hash
+            if stored.head is not None and body_hash is not None:
                 # The record's first field is the event hash, so equal bytes are enough.
-                claimed = b'\x01\x01{"event_hash":"%b"' % event_hash(stored.head, stored.body).hex().encode()
+                hashed = event_hash_parts(sha256(stored.head), body_hash)
+                claimed = b'\x01\x01{"event_hash":"%b"' % hashed.hex().encode()
                 if not stored.leaf.startswith(claimed):
                     raise damaged("event", seq=seq, reason="not the event of its record")
 
@@ -431,6 +448,17 @@ class Snapshot:
         if type(note) is not bytes:
             raise damaged("certificate", size=row[0])
         return row[0], note
+
+
+def _body_parts(body: Body) -> tuple[bytes | None, Digest | None]:
+    """(body, None), (None, hash of an erased one) or (None, None)."""
+    return (None, body.hash) if isinstance(body, Erased) else (body, None)
+
+
+def _hash_of(head: bytes, body: Body) -> Digest:
+    if body is None:
+        raise damaged("extras", reason="a body is missing")
+    return event_hash_parts(sha256(head), body.hash if isinstance(body, Erased) else sha256(body))
 
 
 def _event_positions(data: BlockData, count: int) -> dict[int, int]:

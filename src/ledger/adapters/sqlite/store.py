@@ -14,6 +14,8 @@ from pathlib import Path
 
 from ledger.adapters.sqlite import load, query, schema
 from ledger.adapters.sqlite.blocks import BlockReader, BlockWriter
+from ledger.adapters.sqlite.checkpoint import Checkpointer
+from ledger.adapters.sqlite.erasure import plan_erasure
 from ledger.adapters.sqlite.events import EventIndex, make_secret
 from ledger.adapters.sqlite.faults import storage_error, translated
 from ledger.adapters.sqlite.frames import Compressor
@@ -42,6 +44,7 @@ class SqliteStore:
                 if self._connection.execute("SELECT count(*) FROM meta").fetchone()[0] == 0:
                     make_secret(self._connection)
             self._open_tables()
+            self._checkpointer = Checkpointer(path)
         except BaseException:
             self._connection.close()
             raise
@@ -186,8 +189,24 @@ class SqliteStore:
             ),
         )
 
+    def erase_bodies(self, seqs: Collection[int]) -> int:
+        """Erase the bodies of records for ever (see `erasure`); how many there were. Not part of the `Store` port.
+
+        Raises `NotFoundError` where a log index is no record, with nothing erased.
+        """
+        with self._reading("looking up bodies"):
+            erasure = plan_erasure(self._connection, self._block_reader, seqs)
+            self._connection.execute("PRAGMA secure_delete=ON")
+        self._transaction("erasing bodies", lambda: erasure.write(self._connection))
+        self._connection.execute("PRAGMA secure_delete=OFF")
+        with suppress(sqlite3.Error):
+            # The log still holds the old pages until it is moved and cut; readers may delay that.
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return len(erasure.events)
+
     def close(self) -> None:
         """See `Store`."""
+        self._checkpointer.close()
         if self._usable:
             # With readers still open SQLite would leave everything in the log beside the file.
             with suppress(sqlite3.Error):
@@ -222,6 +241,7 @@ class SqliteStore:
             self._connection.execute("BEGIN IMMEDIATE")
             statements()
             self._connection.execute("COMMIT")
+            self._checkpointer.committed()
         except BaseException as error:
             self._fail()
             if isinstance(error, sqlite3.Error):
