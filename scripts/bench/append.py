@@ -1,7 +1,8 @@
 """`./dev bench append`: durable append over real HTTP at several batch sizes and numbers in flight.
 
 Closed loop; requests are built and signed before the clock starts. Each answered request was checked, decided by the
-rules and is durable on the node. Certified latency is measured by following the node's checkpoint note beside the load.
+rules and is durable on the node. Certified latency is measured by following the node's checkpoint note beside the load;
+with followers it needs their cosignatures, and the row says what the whole network cost and how far they lagged.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ from ledger.core.quorum import threshold
 from scripts.bench.bed import Bed, bed
 from scripts.bench.load import Run, closed_loop, request_bytes
 from scripts.bench.processes import cpu_seconds, folder_bytes, resident_bytes
+from scripts.bench.repeat import summary
 
 WARM_UP_S = 3.0
+CATCH_UP_S = 60.0
 RATE_GUESS = {1: 4_000, 10: 1_800, 100: 260, 1000: 32}  # requests a second never exceeded, to build enough of them
 
 
@@ -63,13 +66,22 @@ class CertificateWatch:
         return self.times[place] if place < len(self.sizes) else None
 
 
-def run(cells: list[tuple[int, int]], seconds: float, followers: int = 0) -> list[dict[str, Any]]:
-    """A row for each (batch, in flight), each cell on a fresh network."""
-    rows = []
-    for batch, in_flight in cells:
-        with bed(followers) as network:
-            rows.append(cell(network, batch, in_flight, seconds))
-        print("  ".join(f"{name}={value}" for name, value in rows[-1].items()), flush=True)
+def run(cells: list[tuple[int, int]], seconds: float, followers: int = 0, repeat: int = 1) -> list[dict[str, Any]]:
+    """A row for each (batch, in flight), each cell on a fresh network.
+
+    Repetitions go round by round, so that a change of the machine's mood falls on every cell.
+    """
+    rounds: dict[tuple[int, int], list[dict[str, Any]]] = {}
+    for number in range(repeat):
+        for batch, in_flight in cells:
+            with bed(followers) as network:
+                row = cell(network, batch, in_flight, seconds)
+            rounds.setdefault((batch, in_flight), []).append(row)
+            if repeat > 1:
+                print(f"round {number + 1}: {batch}:{in_flight}  {row['events_per_s']}/s", flush=True)
+    rows = [summary(each) for each in rounds.values()]
+    for row in rows:
+        print("  ".join(f"{name}={value}" for name, value in row.items()), flush=True)
     return rows
 
 
@@ -83,31 +95,56 @@ def cell(network: Bed, batch: int, in_flight: int, seconds: float) -> dict[str, 
     requests = [request_bytes(f"{network.host}:{network.port}", "/v1/submissions", body) for body in bodies]
     del bodies
     warm = max(1, int(len(requests) * WARM_UP_S / (seconds + WARM_UP_S)))
-    pid = network.network.nodes[0].pid
+    pids = [node.pid for node in network.network.nodes]
     asyncio.run(closed_loop(network.host, network.port, requests[:warm], in_flight, WARM_UP_S))
-    disk, cpu, own = folder_bytes(network.folder), cpu_seconds(pid), time.process_time()
-    with CertificateWatch(network.network.nodes[0].url, len(network.network.nodes)) as watch:
+    disk, own = folder_bytes(network.folder), time.process_time()
+    cpu = [cpu_seconds(pid) for pid in pids]
+    with CertificateWatch(network.network.nodes[0].url, len(pids)) as watch:
         started = time.perf_counter()
         measured = asyncio.run(closed_loop(network.host, network.port, requests[warm:], in_flight, seconds))
         took = time.perf_counter() - started
-        server, client = cpu_seconds(pid) - cpu, time.process_time() - own
-        rss = resident_bytes(pid)
+        lag = _catch_up(network)
+        spent = [cpu_seconds(pid) - before for pid, before in zip(pids, cpu, strict=True)]
+        client = time.process_time() - own
+        rss = [resident_bytes(pid) for pid in pids]
         time.sleep(1.0)
     events = len(measured.samples) * batch
-    return {
+    row = {
         "batch": batch,
         "in_flight": in_flight,
         "events_per_s": round(events / took),
         **_latencies(measured, watch),
         "failed": measured.failed,
         "events": events,
-        "server_cpu_s_per_1000": round(server / events * 1000, 4),
+        "server_cpu_s_per_1000": round(spent[0] / events * 1000, 4),
         "client_cpu_s_per_1000": round(client / events * 1000, 4),
-        "rss_mb": round(rss / 2**20),
+        "rss_mb": round(rss[0] / 2**20),
         "disk_bytes_per_event": round((folder_bytes(network.folder) - disk) / events),
         "raw_bytes_per_event": round(raw),
         "ran_out": len(measured.samples) >= len(requests) - warm,
     }
+    if len(pids) > 1:
+        row["followers"] = len(pids) - 1
+        row["network_cpu_s_per_1000"] = round(sum(spent) / events * 1000, 4)
+        row["network_rss_mb"] = round(sum(rss) / 2**20)
+        row["follower_lag_ms"] = round(lag * 1000)
+    return row
+
+
+def _catch_up(network: Bed) -> float:
+    """Seconds until every follower holds what the ordering node held when the load ended; 0 without followers."""
+    nodes = network.network.nodes
+    if len(nodes) == 1:
+        return 0.0
+    started = time.perf_counter()
+    size = NodeClient(nodes[0].url).get_json(["v1", "status"])["size"]
+    for node in nodes[1:]:
+        client = NodeClient(node.url)
+        while client.get_json(["v1", "status"])["size"] < size:
+            if time.perf_counter() - started > CATCH_UP_S:
+                raise RuntimeError(f"{node.folder.name} did not catch up")
+            time.sleep(0.005)
+    return time.perf_counter() - started
 
 
 def _latencies(run: Run, watch: CertificateWatch) -> dict[str, float]:

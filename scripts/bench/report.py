@@ -1,21 +1,40 @@
-"""Writes docs/BENCHMARKS.md and its pictures from the JSON files that `./dev bench … --json` made: `--write DIR`.
+"""Writes docs/BENCHMARKS.md and its pictures from the JSON files that `./dev bench … --json` made.
 
-Every figure in the page comes from those files; the page says on what they were measured. Not here: measuring.
+Every figure in the page comes from those files; the page says on what they were measured, and whether what was meant is
+reached. Not here: measuring.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-WIDTH, HEIGHT, MARGIN = 640, 300, 60
+from scripts.bench import plots
+from scripts.bench.repeat import columns
+from scripts.bench.targets import judge
 
-APPEND_COLUMNS = (
-    "batch", "in_flight", "events_per_s", "p50_ms", "p95_ms", "p99_ms", "certified_p50_ms", "certified_p95_ms",
-    "server_cpu_s_per_1000", "client_cpu_s_per_1000", "rss_mb", "disk_bytes_per_event", "raw_bytes_per_event",
+Rows = Sequence[dict[str, Any]]
+
+APPEND_COLUMNS: Final = (
+    "batch", "in_flight", "events_per_s", "events_per_s_min", "events_per_s_max", "p50_ms", "p95_ms", "p99_ms",
+    "certified_p50_ms", "certified_p95_ms", "server_cpu_s_per_1000", "client_cpu_s_per_1000", "rss_mb",
+    "disk_bytes_per_event", "raw_bytes_per_event",
 )  # fmt: skip
+FOLLOWER_COLUMNS: Final = (
+    *APPEND_COLUMNS[:10], "followers", "network_cpu_s_per_1000", "network_rss_mb", "follower_lag_ms",
+)  # fmt: skip
+# Name of a JSON file → title and what each row shows (None: every figure).
+SECTIONS: Final[dict[str, tuple[str, Sequence[str] | None]]] = {
+    "append": ("Durable append over HTTP", APPEND_COLUMNS),
+    "followers": ("The same with followers that execute and cosign", FOLLOWER_COLUMNS),
+    "peers": ("Beside other stores, in the same run", None),
+    "profile": ("Where an event's time goes", None),
+    "verify": ("Verification", None),
+    "query": ("Answers with proofs", None),
+    "scale": ("Cost against ledger size", None),
+}
 
 
 def read(folder: Path) -> dict[str, dict[str, Any]]:
@@ -24,41 +43,18 @@ def read(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def write(folder: Path, page: Path) -> None:
-    """The page, and one SVG beside each document that can be drawn."""
+    """The page, and the pictures beside the documents."""
     documents = read(folder)
-    parts = [page_head(documents)]
-    if "append" in documents:
-        rows = documents["append"]["rows"]
-        pictured = folder / "append-rate.svg"
-        pictured.write_text(
-            bars("events/s by batch × in flight", [_cell(row) for row in rows], [r["events_per_s"] for r in rows])
-        )
-        parts.append(
-            "## Durable append over HTTP\n\n"
-            + table(APPEND_COLUMNS, rows)
-            + f"\n\n![events per second](bench/{pictured.name})\n"
-        )
-        latency = folder / "append-latency.svg"
-        latency.write_text(bars("p95 to committed, ms", [_cell(row) for row in rows], [r["p95_ms"] for r in rows]))
-        parts.append(f"![latency](bench/{latency.name})\n")
-    for name, title in (
-        ("verify", "Verification"),
-        ("query", "Answers with proofs"),
-        ("scale", "Cost against ledger size"),
-    ):
-        if name in documents:
-            rows = documents[name]["rows"]
-            parts.append(f"## {title}\n\n" + table(tuple(rows[0]), rows) + "\n")
-            picture = folder / f"{name}.svg"
-            picture.write_text(
-                bars(
-                    "build cost, µs an event",
-                    [f"{row['events']:,}" for row in rows],
-                    [r["build_us_per_event"] for r in rows],
-                )
-            )
-            if name == "scale":
-                parts.append(f"![cost](bench/{picture.name})\n")
+    parts = [page_head(documents), targets(documents)]
+    for name, (title, shown) in SECTIONS.items():
+        if name not in documents:
+            continue
+        rows = documents[name]["rows"]
+        wanted = [column for column in shown or columns(rows) if any(column in row for row in rows)]
+        parts.append(f"## {title}\n\n{table(wanted, rows)}\n")
+        for picture, caption, svg in pictures(name, rows):
+            (folder / picture).write_text(svg, "utf-8")
+            parts.append(f"![{caption}](bench/{picture})\n")
     notes = folder / "notes.md"
     if notes.exists():
         parts.append(notes.read_text("utf-8"))
@@ -76,42 +72,120 @@ def page_head(documents: dict[str, dict[str, Any]]) -> str:
     for name, document in documents.items():
         c = document["conditions"]
         load = ", ".join(f"{value:.1f}" for value in c["load"])
+        rounds = c.get("repeat", 1)
+        how = f"median of {rounds} rounds" if rounds > 1 else "one round"
+        if c.get("seconds"):
+            how += f" of {c['seconds']:g} s a cell"
         lines.append(
-            f"- **{name}**: {c['cores']} cores, {c['cpu']}, Python {c['python']}, load average at the end {load}."
+            f"- **{name}**: {c['cores']} cores, {c['cpu']}, Python {c['python']}, {how}, load average at the end {load}."
         )
     return "\n".join([*lines, ""])
 
 
-def table(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
-    """A Markdown table."""
-    lines = ["| " + " | ".join(columns) + " |", "|" + "---:|" * len(columns)]
-    lines += ["| " + " | ".join(str(row.get(column, "")) for column in columns) + " |" for row in rows]
+def targets(documents: dict[str, dict[str, Any]]) -> str:
+    """What was meant to be reached, and what was."""
+    lines = ["## Against the targets", "", "| Target | Measured | |", "|---|---|---|"]
+    words = {True: "reached", False: "not reached", None: ""}
+    lines += [f"| {each.target} | {each.measured} | {words[each.reached]} |" for each in judge(documents)]
+    return "\n".join([*lines, ""])
+
+
+def table(names: Sequence[str], rows: Rows) -> str:
+    """A Markdown table; figures stand right."""
+    sides = ["---:" if any(isinstance(row.get(name), int | float) for row in rows) else "---" for name in names]
+    lines = ["| " + " | ".join(names) + " |", "|" + "|".join(sides) + "|"]
+    lines += ["| " + " | ".join(_shown(row.get(name, "")) for name in names) + " |" for row in rows]
     return "\n".join(lines)
 
 
-def _cell(row: dict[str, Any]) -> str:
-    return f"{row['batch']}×{row['in_flight']}"
+def _shown(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) and value >= 10_000 else str(value)
 
 
-def bars(title: str, names: Sequence[str], values: Sequence[float]) -> str:
-    """A bar chart as SVG: text stays text, colours hold in print."""
-    top = max([*values, 1e-9])
-    step = (WIDTH - 2 * MARGIN) / max(1, len(values))
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{title}">',
-        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
-        f'<text x="{WIDTH / 2}" y="24" text-anchor="middle" font-family="sans-serif" font-size="15">{title}</text>',
+Picture = tuple[str, str, str]  # file, caption, SVG
+
+
+def pictures(name: str, rows: Rows) -> list[Picture]:
+    """What is drawn of a document."""
+    draw = DRAWN.get(name)
+    return draw(rows) if draw is not None and rows else []
+
+
+def _append(rows: Rows, name: str = "append") -> list[Picture]:
+    by_flight: dict[str, list[tuple[float, float]]] = {}
+    for row in rows:
+        by_flight.setdefault(f"{row['in_flight']} in flight", []).append((row["batch"], row["events_per_s"]))
+    cells = [f"{row['batch']}×{row['in_flight']}" for row in rows]
+    latencies = {f"p{percent}": [row[f"p{percent}_ms"] for row in rows] for percent in (50, 95, 99)}
+    return [
+        (f"{name}-rate.svg", "events per second", plots.lines("events/s", "events a request", by_flight)),
+        (
+            f"{name}-latency.svg",
+            "latency to committed",
+            plots.grouped("milliseconds to committed, batch × in flight", cells, latencies),
+        ),
     ]
-    for number, (name, value) in enumerate(zip(names, values, strict=True)):
-        height = (HEIGHT - 2 * MARGIN) * value / top
-        x, y = MARGIN + number * step, HEIGHT - MARGIN - height
-        middle = x + step * 0.4
-        parts.append(f'<rect x="{x:.1f}" y="{y:.1f}" width="{step * 0.8:.1f}" height="{height:.1f}" fill="#1f5fa8"/>')
-        parts.append(_label(middle, y - 5, f"{value:,.0f}" if value >= 100 else f"{value:.3g}"))
-        parts.append(_label(middle, HEIGHT - MARGIN + 18, name))
-    parts.append("</svg>")
-    return "\n".join(parts) + "\n"
 
 
-def _label(x: float, y: float, text: str) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="middle" font-family="sans-serif" font-size="11">{text}</text>'
+def _peers(rows: Rows) -> list[Picture]:
+    names = [f"{row['peer']} {row['peer_cell']}".replace(" leaves", "") for row in rows]
+    short = [name.replace("immudb ", "i. ").replace("Tessera ", "T. ") for name in names]
+    ratios = plots.bars(
+        "our events/s as a multiple of the peer's (i. immudb, T. Tessera)", short, [r["ratio"] for r in rows]
+    )
+    return [("peers.svg", "ratios to other stores", ratios)]
+
+
+def _profile(rows: Rows) -> list[Picture]:
+    stages = [name for name in rows[0] if name.endswith("_us")]
+    names = [f"{row['batch']}×{row['submissions_per_block']}" for row in rows]
+    series = {stage.removesuffix("_us"): [row[stage] for row in rows] for stage in stages}
+    return [
+        (
+            "profile.svg",
+            "stages",
+            plots.stacked("µs of CPU an event by stage, batch × submissions a block", names, series),
+        )
+    ]
+
+
+def _over_size(file: str, caption: str, title: str, figures: dict[str, str]) -> Callable[[Rows], list[Picture]]:
+    """A line for each figure over the events in the ledger."""
+
+    def draw(rows: Rows) -> list[Picture]:
+        series = {
+            words: [(row["events"], row[figure]) for row in rows if figure in row] for figure, words in figures.items()
+        }
+        drawn = {words: points for words, points in series.items() if points}
+        return [(file, caption, plots.lines(title, "events in the ledger", drawn))] if drawn else []
+
+    return draw
+
+
+def _scale(rows: Rows) -> list[Picture]:
+    cost = _over_size(
+        "scale.svg", "cost of an event", "µs an event", {"build_us_per_event": "CPU", "elapsed_us_per_event": "elapsed"}
+    )
+    disk = _over_size("scale-disk.svg", "disk", "bytes on disk an event", {"disk_bytes_per_event": "bytes"})
+    return [*cost(rows), *disk(rows)]
+
+
+DRAWN: Final[dict[str, Callable[[Rows], list[Picture]]]] = {
+    "append": _append,
+    "followers": lambda rows: _append(rows, "followers"),
+    "peers": _peers,
+    "profile": _profile,
+    "verify": _over_size(
+        "verify.svg",
+        "verification",
+        "events/s verified",
+        {"full_events_per_s": "all", "full_jobs1_events_per_s": "all, one job", "no_replay_events_per_s": "no replay"},
+    ),
+    "query": _over_size(
+        "query.svg",
+        "answers",
+        "p95 in ms",
+        {"timeline_p95_ms": "timeline", "timeline_proof_p95_ms": "with proof", "event_p95_ms": "one event"},
+    ),
+    "scale": _scale,
+}

@@ -6,11 +6,14 @@ Ledgers are built by the application itself, in this process and without HTTP, t
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +25,11 @@ from ledger.adapters.nodefile import LOG_KEY, event_key_file
 from ledger.adapters.sqlite.store import SqliteStore
 from ledger.app import Application
 from ledger.client.http import NodeClient
+from ledger.core.submission import Submission
 from ledger_node.local import LocalNetwork
 from scripts.bench.bed import make
-from scripts.bench.processes import folder_bytes
+from scripts.bench.processes import folder_bytes, resident_bytes
+from scripts.bench.repeat import summary
 from scripts.bench.workload import AUTHORITY, KEYS, MEMBERS, Workload
 
 BATCH = 100
@@ -32,29 +37,67 @@ BLOCK_SUBMISSIONS = 20
 QUERIES = 60
 
 
-def run(what: str, sizes: list[int]) -> list[dict[str, Any]]:
+def run(what: str, sizes: list[int], repeat: int = 1) -> list[dict[str, Any]]:
     """Rows by ledger size, ascending; the ledger grows from one size to the next."""
-    rows: list[dict[str, Any]] = []
+    rounds: dict[int, list[dict[str, Any]]] = {}
+    for _ in range(repeat):
+        for size, row in zip(sorted(sizes), _grow(what, sizes), strict=True):
+            rounds.setdefault(size, []).append(row)
+    rows = [summary(each) for each in rounds.values()]
+    for row in rows:
+        print("  ".join(f"{name}={value}" for name, value in row.items()), flush=True)
+    return rows
+
+
+def _grow(what: str, sizes: list[int]) -> Iterator[dict[str, Any]]:
     folder = Path(tempfile.mkdtemp(prefix="suyuan-bench-"))
     try:
         made = make(folder / "network", 0)
         builder = Builder(made)
         for size in sorted(sizes):
-            spent, events = builder.grow(size)
+            tail = builder.grow(size)
             row: dict[str, Any] = {
                 "events": builder.events,
-                "build_us_per_event": round(spent / max(1, events) * 1e6, 1),
+                "build_us_per_event": round(tail.cpu_s / max(1, tail.events) * 1e6, 1),
             }
             row["disk_bytes_per_event"] = round(folder_bytes(builder.folder) / builder.events)
             if what == "verify":
                 row.update(_verify(made, folder / f"export-{size}"))
             elif what == "query":
                 row.update(_query(made, builder))
-            rows.append(row)
-            print("  ".join(f"{name}={value}" for name, value in row.items()), flush=True)
+            else:
+                row.update(_scale(builder, tail))
+            yield row
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return rows
+
+
+@dataclass(slots=True)
+class Tail:
+    """What the last tenth of a growth cost: events, processor and elapsed seconds, the slowest blocks' 95th percentile."""
+
+    events: int = 0
+    cpu_s: float = 0.0
+    elapsed_s: float = 0.0
+    block_s: list[float] = field(default_factory=list)
+
+
+def _scale(builder: Builder, tail: Tail) -> dict[str, Any]:
+    """Cost of an event at this size, of a block in the tail, of memory, and of opening the ledger again."""
+    blocks = sorted(tail.block_s)
+    started = time.perf_counter()
+    app = builder.open()
+    opened = time.perf_counter() - started
+    row = {
+        "elapsed_us_per_event": round(tail.elapsed_s / max(1, tail.events) * 1e6, 1),
+        "block_p50_ms": round(blocks[len(blocks) // 2] * 1000, 1),
+        "block_p95_ms": round(blocks[len(blocks) * 95 // 100] * 1000, 1),
+        "state_keys": app.head.state_keys,
+        "open_ms": round(opened * 1000, 1),
+        "rss_mb": round(resident_bytes(os.getpid()) / 2**20),
+    }
+    app.close()
+    return row
 
 
 class Builder:
@@ -68,31 +111,40 @@ class Builder:
         self._log = read_key(self.folder / LOG_KEY)
         self._is_set_up = False
 
-    def grow(self, events: int) -> tuple[float, int]:
-        """Append until the ledger holds `events`; (CPU seconds of this process over the last tenth, its events)."""
-        app = Application(SqliteStore.open(self.folder / datadir.DATABASE), datadir.load_rules("inline"))
+    def open(self) -> Application:
+        """The application on the ledger as it stands."""
+        return Application(SqliteStore.open(self.folder / datadir.DATABASE), datadir.load_rules("inline"))
+
+    def grow(self, events: int) -> Tail:
+        """Append until the ledger holds `events`; what its last tenth cost."""
+        app = self.open()
         try:
             if not self._is_set_up:
                 for wave in self.workload.setup():
                     self._block(app, wave)
                 self._is_set_up = True
-            tail, spent = max(BATCH * BLOCK_SUBMISSIONS, events // 10), 0.0
-            counted = 0
+            last, tail = max(BATCH * BLOCK_SUBMISSIONS, events // 10), Tail()
             while self.events < events:
-                submissions = [
-                    self.workload.submission(MEMBERS[n % 4], "office", self.workload.mix(MEMBERS[n % 4], BATCH))
-                    for n in range(BLOCK_SUBMISSIONS)
-                ]
-                started = time.process_time()
+                submissions = self.submissions()
+                cpu, started = time.process_time(), time.perf_counter()
                 self._block(app, submissions)
-                if self.events > events - tail:
-                    spent += time.process_time() - started
-                    counted += BATCH * BLOCK_SUBMISSIONS
-            return spent, counted
+                if self.events > events - last:
+                    tail.cpu_s += time.process_time() - cpu
+                    tail.block_s.append(time.perf_counter() - started)
+                    tail.elapsed_s += tail.block_s[-1]
+                    tail.events += BATCH * BLOCK_SUBMISSIONS
+            return tail
         finally:
             app.close()
 
-    def _block(self, app: Application, submissions: list[Any]) -> None:
+    def submissions(self) -> list[Submission]:
+        """A block's worth of the mix."""
+        return [
+            self.workload.submission(MEMBERS[n % 4], "office", self.workload.mix(MEMBERS[n % 4], BATCH))
+            for n in range(BLOCK_SUBMISSIONS)
+        ]
+
+    def _block(self, app: Application, submissions: list[Submission]) -> None:
         block, left_out = app.prepare(submissions, time.time_ns() // 1_000_000)
         if left_out:
             raise RuntimeError(str(left_out[0][1]))

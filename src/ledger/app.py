@@ -7,20 +7,23 @@ One thread drives an `Application`. No I/O here: the store and the runtime are p
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from ledger.core.bundle import bundle_hash, parse_bundle
 from ledger.core.genesis import Genesis, parse_genesis
 from ledger.core.hashing import TAG_APP, Digest, sha256, u64
 from ledger.core.leaf import Stream
 from ledger.core.maptree import MapTree
 from ledger.core.submission import Submission
 from ledger.errors import FatalError, LedgerError, RejectedError, invariant
-from ledger.limits import BLOCK_EVENTS_MAX
+from ledger.limits import BLOCK_EVENTS_MAX, BUNDLES_WAITING_MAX
 from ledger.machine.admit import check_submission, check_times
 from ledger.machine.block import BlockInput, Decision, Head, Sealed, StateRow
-from ledger.machine.decide import Draft, begin, due_timers, finish
+from ledger.machine.decide import Draft, begin, due_timers, finish, timers_alone
+from ledger.machine.governance import carried_bundles, check_attachments
 from ledger.machine.seal import head_after, seal
 from ledger.machine.views import Rules
 from ledger.ports import Store
@@ -75,7 +78,9 @@ class Application:
         self._pending: Decision | None = None
         self._draft: Draft | None = None
         self._sealed: Sealed | None = None
+        self._load_rules, self._loaded = load_rules, (head.config.rulebook, head.config.calendar)
         self.rules, self.runtime = load_rules(store, head)
+        self._bundles: OrderedDict[Digest, bytes] = OrderedDict()
 
     # --- queries -----------------------------------------------------------------------------------------------------
 
@@ -105,6 +110,18 @@ class Application:
         head = self._decided_head
         check_submission(submission, self.origin, head.registry, head.height + 1, signature=signature)
 
+    def offer_bundle(self, data: bytes) -> Digest:
+        """Keep a bundle until a proposal that names it is ordered (R-G19); its hash. Raises `MalformedError`.
+
+        The oldest gives way when too many wait, so whoever proposes sends both together.
+        """
+        digest = bundle_hash(parse_bundle(data))
+        self._bundles[digest] = data
+        self._bundles.move_to_end(digest)
+        while len(self._bundles) > BUNDLES_WAITING_MAX:
+            self._bundles.popitem(last=False)
+        return digest
+
     def prepare(self, submissions: Iterable[Submission], time: int) -> tuple[BlockInput, list[tuple[int, LedgerError]]]:
         """ABCI PrepareProposal: the next block from waiting submissions, and those left out with the reason.
 
@@ -117,20 +134,26 @@ class Application:
         if self.timers_waiting(time):
             return BlockInput(head.height + 1, time), left_out
         chosen: list[Submission] = []
+        waiting = dict(self._bundles) if self._bundles else {}
         for number, submission in enumerate(submissions):
             try:
                 check_submission(submission, self.origin, head.registry, head.height + 1, signature=False)
                 check_times(submission, time, head.config.parameters["skew_ms"])
+                for digest in carried_bundles((submission,)):
+                    if digest not in waiting:
+                        raise RejectedError("bundle-missing", "send the bundle before its proposal", expected=digest)
             except LedgerError as error:
                 left_out.append((number, error))
             else:
                 chosen.append(submission)
-        return BlockInput(head.height + 1, time, tuple(chosen)), left_out
+        attachments = tuple(waiting[digest] for digest in dict.fromkeys(carried_bundles(chosen)))
+        return BlockInput(head.height + 1, time, tuple(chosen), attachments), left_out
 
     def timers_waiting(self, time: int) -> bool:
-        """True when more timers are due than one block fires, so that the next block holds timers only (R-T04)."""
+        """True when the next block holds timers only: more are due than one block fires (R-T04), or a change is (R-G16)."""
         limit = self._decided_head.config.parameters["timers_block"]
-        return len(self._view().due_timers(time, limit + 1)) > limit
+        timers = self._view().due_timers(time, limit + 1)
+        return bool(timers) and timers_alone(timers, limit)
 
     def timer_due(self, time: int) -> bool:
         """True when a timer is due at `time`."""
@@ -146,6 +169,7 @@ class Application:
         for submission in block.submissions:
             check_submission(submission, self.origin, head.registry, block.height)
             check_times(submission, block.time, head.config.parameters["skew_ms"])
+        check_attachments(block)
         due_timers(block, self._view())
 
     # --- deciding and committing -------------------------------------------------------------------------------------
@@ -157,13 +181,18 @@ class Application:
         replays leave no trace; the numbers of those are returned. When nothing is left, nothing is begun (`idle`).
         """
         invariant(self._draft is None, "one block is decided at a time")
+        config = self._decided_head.config
+        if (config.rulebook, config.calendar) != self._loaded:
+            self._reload_rules()
         view = self._view()
         draft = begin(block, view, self.rules)
         replays = draft.replays() if drop_replays else []
         if replays:
             gone = set(replays)
             kept = tuple(s for number, s in enumerate(block.submissions) if number not in gone)
-            block = BlockInput(block.height, block.time, kept, block.attachments)
+            bundles = check_attachments(block)
+            attachments = tuple(bundles[digest] for digest in dict.fromkeys(carried_bundles(kept))) if bundles else ()
+            block = BlockInput(block.height, block.time, kept, attachments)
             draft = begin(block, view, self.rules)
             if not kept and not draft.call["steps"]:
                 return replays
@@ -171,6 +200,13 @@ class Application:
         if draft.call["steps"]:
             self.runtime.start(draft.call)
         return replays
+
+    def _reload_rules(self) -> None:
+        """Load the rulebook that the block before put in force. Its bundle came with an earlier block, long written."""
+        head, old = self._decided_head, self.runtime
+        self.rules, self.runtime = self._load_rules(self.store, head)
+        self._loaded = (head.config.rulebook, head.config.calendar)
+        old.close()
 
     @property
     def idle(self) -> bool:
@@ -205,15 +241,18 @@ class Application:
         self._sealed = seal(decision, _SealView(self._sealed_head, self.tree, self.store))
         return self._sealed
 
-    def commit(self, note: bytes) -> Sealed:
+    def commit(self, note: bytes, certificates: Sequence[tuple[int, bytes]] = ()) -> Sealed:
         """ABCI Commit: persist the sealed block with its log-signed note in one transaction. Durable on return.
 
+        `certificates` (see `Store.write`) ride along, so that they cost no transaction of their own.
         After any exception the store must be reopened: what is on disk is unknown.
         """
         sealed = self._sealed
         if sealed is None:
             raise FatalError("invariant", "nothing sealed to commit")
-        self.store.write(sealed, note)
+        self.store.write(sealed, note, certificates)
+        for data in sealed.decision.block.attachments:
+            self._bundles.pop(bundle_hash(parse_bundle(data)), None)
         self._sealed = self._pending = None
         self._sealed_head = head_after(sealed)
         if self._decided_head.height == sealed.height:

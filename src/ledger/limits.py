@@ -59,6 +59,7 @@ TIMER_KEYS_MAX: Final = 8  # objects that a timer's handler may touch
 # Bundles (section 10).
 BUNDLE_BYTES_MAX: Final = 4 * 1024 * 1024  # a rulebook or calendar
 BUNDLE_FILES_MAX: Final = 1_000
+BUNDLES_WAITING_MAX: Final = 4  # held for proposals that are about to come; 16 MiB at most
 
 # HTTP.
 HTTP_BODY_BYTES_MAX: Final = 10 * 1024 * 1024  # one request body before decompression

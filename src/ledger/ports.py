@@ -18,7 +18,7 @@ from ledger.machine.block import Head, Sealed, StateRow
 class Store(Protocol):
     """Remembers one ledger. One writer, single-threaded; readers have adapters of their own.
 
-    Durability: when `write_genesis`, `write` or `write_certificate` returns, what it wrote survives power loss as far as
+    Durability: when `write_genesis`, `write` or `write_certificates` returns, what it wrote survives power loss as far as
     fsync is honest. Atomicity: each is all or nothing. After any exception from them the state is unknown: the caller
     closes the store and opens it again.
     """
@@ -39,11 +39,12 @@ class Store(Protocol):
     def write_genesis(self, genesis: bytes, bundles: Mapping[Digest, bytes], sealed: Sealed, note: bytes) -> None:
         """Store block 0 into an empty store."""
 
-    def write(self, sealed: Sealed, note: bytes) -> None:
-        """Store one block with the log-signed note of its checkpoint, in one transaction."""
+    def write(self, sealed: Sealed, note: bytes, certificates: Sequence[tuple[int, bytes]] = ()) -> None:
+        """Store one block with the log-signed note of its checkpoint, and (size, note) of certificates that came
+        meanwhile, in one transaction."""
 
-    def write_certificate(self, size: int, note: bytes) -> None:
-        """Keep a note with more verified cosignatures for checkpoint `size`; replaces an older one of that size."""
+    def write_certificates(self, certificates: Sequence[tuple[int, bytes]]) -> None:
+        """Keep notes with cosignatures, (checkpoint size, note) each; a later one of the same size replaces it."""
 
     def read_objects(self, keys: Collection[str]) -> dict[str, bytes]:
         """See `DecideView.read_objects`, of the last written block."""

@@ -50,7 +50,7 @@ def test_planted_import_breaks_a_contract(tmp_path: Path, path: str, source: str
     """An import that is planted against each contract makes the check fail and name that contract."""
     for name in ("errors.py", "limits.py", "app.py", "ports.py"):
         _write(tmp_path / "src/ledger" / name, "")
-    for area in ("core", "rules", "machine", "verify", "adapters", "client", "cli"):
+    for area in ("core", "rules", "machine", "verify", "report", "adapters", "client", "cli"):
         _write(tmp_path / "src/ledger" / area / "__init__.py", "")
     _write(tmp_path / "src/ledger/__init__.py", "")
     for area in ("", "http", "query"):

@@ -188,14 +188,14 @@ class StoreConformance:
             with pytest.raises(UnavailableError):
                 call()
         with pytest.raises(UnavailableError):
-            network.store.write_certificate(1, b"note")
+            network.store.write_certificates([(1, b"note")])
 
     def test_a_certificate_replaces_an_older_one_of_its_size(self, stores):
         """The note with more cosignatures takes the place of the first."""
         network = Network(stores.create())
         sealed = network.block([network.submission("ga", [network.event()])])
         for note in (b"first", b"second"):
-            network.store.write_certificate(sealed.size, note)
+            network.store.write_certificates([(sealed.size, note)])
         assert stores.certificates() == {sealed.size: b"second"}
 
 

@@ -242,8 +242,8 @@ def test_certificates_by_size(network):
         assert snap.certificate(0) is None
         assert snap.latest_certificate() is None
     sizes = [network.block([network.submission("ga", [network.event()])]).size for _ in range(3)]
-    network.store.write_certificate(sizes[0], b"one")
-    network.store.write_certificate(sizes[2], b"three")
+    network.store.write_certificates([(sizes[0], b"one")])
+    network.store.write_certificates([(sizes[2], b"three")])
     with network.reader.snapshot() as snap:
         assert snap.certificate(0) == (sizes[0], b"one")
         assert snap.certificate(sizes[0] + 1) == (sizes[2], b"three")

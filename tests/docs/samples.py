@@ -10,13 +10,17 @@ from typing import Any
 
 from ledger import archiveformat
 from ledger.adapters.memory import MemoryStore
-from ledger.core.genesis import Genesis
-from ledger.core.mapkeys import object_key, parse_object_value, stream_key
+from ledger.core.checkpoint import parse_checkpoint_text
+from ledger.core.genesis import Genesis, Predecessor
+from ledger.core.mapkeys import NS_MEMBER, object_key, parse_object_value, stream_key
+from ledger.core.note import parse_note
 from ledger.core.proof import Consistency, Fork, History, StreamName
 from ledger.core.registry import genesis_registry
+from ledger.machine.block import Item
 from ledger.rules.program import Outcome
 from tests.models import accept_all
-from tests.models.small_ledger import SmallLedger, digest
+from tests.models.governed import HOUR_MS, NEW_RULEBOOK, Governed
+from tests.models.small_ledger import SmallLedger, digest, make_genesis
 from tests.unit.rules.books import NOW, Ledger, rule, tiny
 
 Samples = dict[str, list[Any]]
@@ -56,7 +60,7 @@ RULES = (
 def collect() -> Samples:
     """Everything, by schema."""
     found: Samples = defaultdict(list)
-    for add in (_rules, _log, _proofs, _files):
+    for add in (_rules, _log, _governance, _proofs, _files):
         add(found)
     return found
 
@@ -102,6 +106,7 @@ def _outcome(found: Samples, outcome: Outcome) -> None:
 def _genesis(found: Samples, genesis: Genesis) -> None:
     document = json.loads(genesis.data)
     found["genesis"].append(document)
+    found["continues"] += [document["continues"]] if "continues" in document else []
     for member in document["members"]:
         found["member"].append(member)
         found["title"].append(member["title"])
@@ -124,6 +129,8 @@ def _log(found: Samples) -> None:
     leaves += [entry.leaf for entry in ledger.block(events=[ledger.event()])]
     leaves += [entry.leaf for entry in ledger.block(timers=["timer/R1/thing/ga/x"])]
     leaves += [entry.leaf for entry in ledger.block(timers=["timer/R1/thing/ga/y"], extra=(("finding", "law/1"),))]
+    last = ledger.note()
+    _genesis(found, make_genesis("next", Predecessor(parse_checkpoint_text(parse_note(last).text), last, digest("s"))))
     for leaf in leaves:
         found["record" if leaf[0] == 1 else "timer-leaf"].append(json.loads(leaf[2:]))
     for leaf in ledger.leaves:
@@ -146,6 +153,42 @@ def _log(found: Samples) -> None:
 
 def _slots(value: Any) -> dict[str, Any]:
     return {name: getattr(value, name) for name in value.__slots__}
+
+
+def _governance(found: Samples) -> None:
+    """Proposals that end in each way, votes with and without a cosigner's key, and members that were there."""
+    ledger = Governed()
+    key, fields = ledger.new_key("zx", "event", "first")
+    title = {"en": "Newcomer", "zh": "新成员"}
+    args = {"attributes": {}, "keys": [fields], "roles": ["department"], "title": title}
+    ledger.change("sys.member.admit", {"member": "zx"}, args, reason="a new department")
+    ledger.change("sys.member.succeed", {"member": ["zx", "wj"]}, {})
+    ledger.change("sys.param.set", {}, {"parameters": {"skew_ms": 1}}, cosign=True, wait_ms=25 * HOUR_MS)
+    bundle, attachment = ledger.bundle_args(NEW_RULEBOOK)
+    later = ledger.app.head.time + HOUR_MS
+    for _ in range(2):
+        ledger.change(
+            "sys.rulebook.publish", {}, bundle, attachments=(attachment,), effective=later, until=later - 2, wait_ms=1
+        )
+    ledger.block(ms=HOUR_MS)
+    ledger.block(ms=1)
+    for sealed in ledger.sealed:
+        for item in sealed.decision.items:
+            _governance_item(found, item)
+        members = [data for map_key, data, _ in sealed.decision.registry_writes if map_key[0] == NS_MEMBER]
+        found["member-entry"] += [json.loads(data) for data in members]
+
+
+def _governance_item(found: Samples, item: Item) -> None:
+    """The event, and what it writes."""
+    if item.event is not None:
+        body = json.loads(item.event.body)
+        found["propose-body" if "action" in body else "vote-body"].append(body)
+        found["cosign"] += [body["cosign"]] if "cosign" in body else []
+    for name, data in item.writes:
+        for kind in ("proposal", "vote"):
+            if name.startswith(f"sys-{kind}/"):
+                found[kind].append(json.loads(data))
 
 
 def _proofs(found: Samples) -> None:

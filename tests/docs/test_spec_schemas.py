@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from ledger.core import config, genesis, header, leaf, registry
+from ledger.core import config, genesis, header, leaf, proposal, registry
+from ledger.machine import governance
 from ledger.verify import trust
 from tests.docs.samples import collect
 from tests.docs.schemas import Field, faults, schemas
@@ -47,11 +48,18 @@ def test_closed_schemas_are_those_of_the_parsers() -> None:
     assert names("verdict") == leaf.VERDICT_FIELDS
     assert names("header", required=True) == header._FIELDS
     assert names("config") == config._FIELDS
-    assert names("genesis") == genesis._FIELDS
+    assert names("genesis", required=True) == genesis._FIELDS
+    assert names("continues") == genesis._CONTINUES_FIELDS
     assert names("member") == genesis._MEMBER_FIELDS
     assert names("key") == genesis._KEY_FIELDS
     assert names("key-entry", required=True) == registry._KEY_FIELDS
-    assert names("member-entry") == registry._MEMBER_FIELDS
+    assert names("member-entry", required=True) == registry._MEMBER_FIELDS
+    assert names("member-entry") == registry._MEMBER_FIELDS | registry._MEMBER_OPTIONAL
+    assert names("proposal", required=True) == proposal._REQUIRED
+    assert names("proposal") == proposal._REQUIRED | proposal._OPTIONAL
+    assert names("vote") == proposal._VOTE_REQUIRED | {"cosign"}
+    assert names("propose-body", required=True) == governance._BODY_FIELDS
+    assert names("propose-body") == governance._BODY_FIELDS | governance._BODY_OPTIONAL
     assert names("trust") == trust._FIELDS
     for value in collect()["trust"]:
         assert trust.parse_trust(json.dumps(value).encode()).origin == value["origin"]

@@ -41,7 +41,7 @@ def make_ledger(folder: Path) -> Network:
     network.block([network.submission("mz", [network.event(event_id=network.submissions[-1][0].events[0].id)])])
     network.block()
     for sealed, note in zip(network.sealed[2:5], network.notes[2:5], strict=True):
-        network.store.write_certificate(sealed.size, note)
+        network.store.write_certificates([(sealed.size, note)])
     network.store.close()
     return network
 

@@ -225,7 +225,7 @@ def test_memory_faults_are_pairs(operation, applied, error):
     try:
         network = Network(store)
         network.block([network.submission("ga", [network.event()])])
-        store.write_certificate(3, b"note")
+        store.write_certificates([(3, b"note")])
     except LedgerError as raised:
         failed = raised
     expected = {"genesis": 1, "block": 2, "certificate": 3}[operation]

@@ -23,6 +23,7 @@ from ledger.core.keys import EVENT, LOG, Ed25519Signer
 from ledger.core.maptree import MapTree
 from ledger.core.note import encode_note, sign_note
 from ledger.core.submission import Submission, new_submission
+from ledger.errors import MalformedError
 from ledger.machine.block import BlockInput, Sealed
 from ledger.machine.seal import seal_genesis
 from ledger.ports import Store
@@ -41,6 +42,15 @@ class AcceptAllRules:
 
     def plan_timer(self, timer: Mapping[str, Any]) -> Sequence[str]:
         return ()
+
+    def successor(
+        self, rulebook: Mapping[str, bytes] | None, calendar: Mapping[str, bytes] | None
+    ) -> tuple[Digest, int]:
+        """The program of a bundle is named by its files alone; one with a file `broken` does not compile."""
+        files = {**(rulebook or {}), **(calendar or {})}
+        if "broken" in files:
+            raise MalformedError("rulebook", "does not compile")
+        return bundle_hash(files), 1
 
 
 class AcceptAllRuntime:

@@ -88,7 +88,7 @@ class RealLedger:
     def certify(self) -> None:
         """Certify the head by everybody, now."""
         head = self.app.head
-        self.store.write_certificate(head.size, self._note(head.size, head.log.root(), sorted(MEMBERS)))
+        self.store.write_certificates([(head.size, self._note(head.size, head.log.root(), sorted(MEMBERS)))])
 
     def close(self) -> None:
         """Release the database."""

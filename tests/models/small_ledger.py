@@ -16,7 +16,7 @@ from ledger.core.checkpoint import Checkpoint, encode_checkpoint
 from ledger.core.config import Config
 from ledger.core.cosignature import sign_cosignature
 from ledger.core.event import Event, new_event
-from ledger.core.genesis import Genesis, new_genesis
+from ledger.core.genesis import Genesis, Predecessor, new_genesis
 from ledger.core.hashing import Digest
 from ledger.core.header import Header, encode_header
 from ledger.core.ident import uuid7_at
@@ -67,7 +67,7 @@ def signer(member: str, use: str) -> Ed25519Signer:
     return Ed25519Signer(digest(f"{member} {use}"))
 
 
-def make_genesis(name: str = "demo") -> Genesis:
+def make_genesis(name: str = "demo", continues: Predecessor | None = None) -> Genesis:
     """Four members, each with an event and a cosigning key; `ba` orders."""
     uses = {member: ["cosign", "event", *(["log"] if member == "ba" else [])] for member in MEMBERS}
     keys = {member: {use: signer(member, use) for use in uses[member]} for member in MEMBERS}
@@ -90,6 +90,7 @@ def make_genesis(name: str = "demo") -> Genesis:
         rulebook=digest("rulebook"),
         calendar=digest("calendar"),
         sign={key.public.raw.hex(): key for each in keys.values() for key in each.values()},
+        continues=continues,
     )
 
 

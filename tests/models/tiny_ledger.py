@@ -42,7 +42,7 @@ def signer(member: str, use: str) -> Ed25519Signer:
     return Ed25519Signer(sha256(f"{use} key of {member}".encode()))
 
 
-def make_genesis(name: str = "tiny.example", clock: str = "wall") -> Genesis:
+def make_genesis(name: str = "tiny.example", clock: str = "wall", authorities: Sequence[str] = ()) -> Genesis:
     """Four members with an event and a cosign key each; the first orders events."""
     members: list[dict[str, Any]] = []
     sign: dict[str, Any] = {}
@@ -60,7 +60,7 @@ def make_genesis(name: str = "tiny.example", clock: str = "wall") -> Genesis:
                     {"algorithm": 1, "public": each.public.raw.hex(), "use": use, "roles": ["system"]}
                     for each, use in signers
                 ],
-                "roles": ["department"],
+                "roles": ["authority", "department"] if member in authorities else ["department"],
                 "title": {"en": f"Department {member}", "zh": f"部门{member}"},
             }
         )
@@ -132,12 +132,13 @@ class TinyLedger:
         """The events signed by a member."""
         return new_submission(self.origin, member, signer(member, use), events)
 
-    def block(self, *submissions: Submission, ms: int = 1_000) -> Sealed:
+    def block(self, *submissions: Submission, ms: int = 1_000, attachments: tuple[bytes, ...] = ()) -> Sealed:
         """Decide, seal and keep a block."""
-        sealed = self.app.finalize(BlockInput(self.app.head.height + 1, self.app.head.time + ms, submissions))
+        time = self.app.head.time + ms
+        sealed = self.app.finalize(BlockInput(self.app.head.height + 1, time, submissions, attachments))
         note = self.log_note(sealed.size, sealed.root)
         self.app.commit(note)
-        self._keep(sealed, submissions, note)
+        self._keep(sealed, submissions, note, attachments)
         return sealed
 
     def log_note(self, size: int, root: Digest) -> bytes:
@@ -171,9 +172,12 @@ class TinyLedger:
         }
         return TinySource(**{**parts, **changes})
 
-    def _keep(self, sealed: Sealed, submissions: Sequence[Submission], note: bytes) -> None:
+    def _keep(
+        self, sealed: Sealed, submissions: Sequence[Submission], note: bytes, attachments: tuple[bytes, ...] = ()
+    ) -> None:
         data = tuple(from_submission(each) for each in submissions)
-        self.blocks.append(BlockData(sealed.height, sealed.header.time, data, (), tuple(sealed.leaves), note))
+        leaves = tuple(sealed.leaves)
+        self.blocks.append(BlockData(sealed.height, sealed.header.time, data, attachments, leaves, note))
         self.sealed.append(sealed)
 
 

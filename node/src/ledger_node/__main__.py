@@ -30,6 +30,8 @@ from ledger_node.settings import Settings, load_settings
 from ledger_node.wiring import Node, NodeOptions
 
 SWITCH_S = 0.0005  # the engine gives up the interpreter at each database call and must not wait long to get it back
+CROSSED_LOOK_S = 1.0
+OPEN_AGAIN = -1
 GC_THRESHOLDS = (50_000, 20, 50)  # a block makes tens of thousands of objects, hardly any of them in cycles
 
 
@@ -70,7 +72,10 @@ class _Server(uvicorn.Server):
 
 
 async def serve(node: Node, settings: Settings, data_dir: Path) -> int:
-    """Answer until told to stop; a node that may not write any more goes on answering readers."""
+    """Answer until told to stop; a node that may not write any more goes on answering readers.
+
+    Returns `OPEN_AGAIN` when the node has another replica to open (SPEC R-Q31).
+    """
     app = create_app(node, settings, token_file=data_dir / datadir.TOKEN)
     server = _Server(server_config(app, settings))
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -82,6 +87,12 @@ async def serve(node: Node, settings: Settings, data_dir: Path) -> int:
         port = server.servers[0].sockets[0].getsockname()[1]
         sys.stderr.write(f"ready http://{settings.http.host}:{port}\n")
         sys.stderr.flush()
+    while not task.done():
+        await asyncio.wait([task], timeout=CROSSED_LOOK_S)
+        if node.crossed.is_set() and not server.should_exit:
+            server.stop()
+            await task
+            return OPEN_AGAIN
     await task
     return 0 if server.started else 1
 
@@ -96,10 +107,17 @@ def main(arguments: list[str] | None = None) -> int:
         flags = {"http.port": given.port}
         settings = load_settings(given.data_dir / datadir.SETTINGS, os.environ, flags).settings
         configure_logs(settings.log.level)
-        node = Node(node_options(given.data_dir, settings))
+        code = OPEN_AGAIN
+        while code == OPEN_AGAIN:
+            code = run(Node(node_options(given.data_dir, settings)), settings, given.data_dir)
     except LedgerError as error:
         sys.stderr.write(f"ledger-node: {error}\n")
         return 1
+    return code
+
+
+def run(node: Node, settings: Settings, data_dir: Path) -> int:
+    """Run one opened node until it stops; see `serve`."""
     try:
         node.start()
         # What is loaded now stays; without this every collection of the oldest generation would walk it again.
@@ -107,7 +125,7 @@ def main(arguments: list[str] | None = None) -> int:
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
         sys.setswitchinterval(SWITCH_S)
-        return uvloop.run(serve(node, settings, given.data_dir))
+        return uvloop.run(serve(node, settings, data_dir))
     finally:
         node.close()
 

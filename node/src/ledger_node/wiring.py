@@ -21,7 +21,9 @@ from ledger.adapters import datadir
 from ledger.adapters.certificates import CertificateBook, Certified
 from ledger.adapters.clock import ScenarioClock, WallClock
 from ledger.adapters.cosigner import Cosigner
+from ledger.adapters.crossing import Crossing, finish_crossing
 from ledger.adapters.engine import Engine, log_note
+from ledger.adapters.epochs import EpochEnd, read_epochs
 from ledger.adapters.evidence import keep_evidence
 from ledger.adapters.follower import Follower
 from ledger.adapters.forward import Forwarder
@@ -35,21 +37,24 @@ from ledger.adapters.sqlite.store import SqliteStore
 from ledger.app import Application
 from ledger.blockcodec import BlockData, from_submission
 from ledger.core import merkle
+from ledger.core.bundle import bundle_hash, parse_bundle
 from ledger.core.config import Config
 from ledger.core.genesis import Genesis
 from ledger.core.hashing import Digest
-from ledger.core.keys import Signer
+from ledger.core.keys import COSIGN, Signer
 from ledger.core.quorum import verify_certificate
 from ledger.core.registry import Registry
 from ledger.core.submission import Submission
 from ledger.errors import FatalError, ForkError, LedgerError, NotFoundError, RejectedError, UnavailableError
+from ledger.limits import NOTE_BYTES_MAX
 from ledger.machine.block import Head, Sealed
 from ledger.rules.program import Program
 
 SEQUENCER, FOLLOWER, OBSERVER = "sequencer", "follower", "observer"
 WATCH_S = 3.0  # how often a follower looks at another follower's note
 RECENT_BLOCKS = 16  # kept for followers, which ask for the newest blocks only
-PROPOSE_S = 0.05  # how often an ordering node looks whether it may propose a newer checkpoint
+PROPOSE_S = 0.05  # an ordering node proposes a new checkpoint at once, but not more often than this
+IDLE_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +81,14 @@ class Node:
     def __init__(self, options: NodeOptions) -> None:
         self.options, self.role = options, options.role
         path = options.data_dir / datadir.DATABASE
-        store = SqliteStore.open(path)
-        self.app = Application(store, datadir.load_rules(options.runtime))
+        finish_crossing(options.data_dir)
+        self.store = SqliteStore.open(path)
+        self.app = Application(self.store, datadir.load_rules(options.runtime))
         self.reader = SqliteReader(path)
         self.genesis: Genesis = self.app.genesis
         self.origin = self.app.origin
         self.observing = ""
+        self.crossed = Flag()  # another history is certified: open the node again to follow it (R-Q31)
         self.evidence = options.data_dir / datadir.EVIDENCE
         self.peers = [Peer(url) for url in options.peers]
         self.layers = Layers(self.app.tree)
@@ -107,10 +114,12 @@ class Node:
             for peer, pause in zip(self.peers, pauses, strict=True)
         ]
         self.alarms: dict[str, str] = {}
+        self._epoch = self.config.epoch
         self.published = self.app.head.height
         self._recent: OrderedDict[int, tuple[Sealed, bytes]] = OrderedDict()
         self._forward = Forwarder(self.peers[0]) if self.role != SEQUENCER and self.peers else None
         self._closing = Flag()
+        self._fresh = Flag()  # a new checkpoint might be proposed
         self._writable = Flag()
         self._threads = [Thread(target=self._open, name="open", daemon=True)]
 
@@ -129,6 +138,7 @@ class Node:
         if self._closing.is_set():
             return
         self._closing.set()
+        self._fresh.set()
         for poller in self.pollers:
             poller.close()
         if self.cosigner is not None:
@@ -151,6 +161,7 @@ class Node:
                     self._closing,
                 )
                 self.published = self.app.head.height
+                self._follow_epochs()
                 self._propose_head()
             if self._closing.is_set():
                 return
@@ -162,8 +173,11 @@ class Node:
             self.engine.failure = error
             self.alarms["open"] = str(error)
             return
-        while isinstance(self.engine, Sequencer) and not self._closing.wait(PROPOSE_S):
+        while isinstance(self.engine, Sequencer) and not self._closing.is_set():
+            self._fresh.wait(IDLE_S)
+            self._fresh.clear()
             self.certificates.propose()
+            self._closing.wait(PROPOSE_S)
 
     # --- building ----------------------------------------------------------------------------------------------------
 
@@ -172,7 +186,12 @@ class Node:
 
     def _make_engine(self) -> Engine:
         if self.role != SEQUENCER:
-            return Follower(self.app, self.peers, self.registry.log_keys(), self.evidence)
+            crossing = Crossing(
+                self.options.data_dir, self.genesis, self.peers, self.certificates, self.options.runtime
+            )
+            follower = Follower(self.app, self.peers, self.registry.log_keys(), self.evidence, crossing)
+            follower.on_crossed.append(self.crossed.set)
+            return follower
         if self.options.log_signer is None:
             raise FatalError("log-key", "a sequencer needs its log key")
         self._log_signer = self.options.log_signer
@@ -189,10 +208,11 @@ class Node:
         if signer is None or self.role == OBSERVER:
             return None
         key_id = signer.public.key_id
-        name = next((name for name, known in self.config.cosigners if known == key_id), None)
-        if name is None:
-            self.observing = "this node's key is not in the cosigner set"
+        entry = self.registry.keys.get(key_id)
+        if entry is None or entry.use != COSIGN:
+            self.observing = "this node's key is not registered for cosigning"
             return None
+        name = entry.member
         try:
             state = SignerState(self.options.data_dir / datadir.SIGNER_STATE, self.origin, signer.public.key_id)
         except FatalError as error:
@@ -246,6 +266,23 @@ class Node:
         """May this submission be recorded? Raises what `Application.check` raises."""
         self.app.check(submission)
 
+    def arrival(self, count: int) -> None:
+        """`count` more requests (or fewer) are being checked, which the next block may wait a moment for."""
+        if isinstance(self.engine, Sequencer):
+            self.engine.arriving += count
+
+    def offer_bundle(self, data: bytes) -> Digest:
+        """Keep a bundle for the proposal that will name it; a follower hands it on. Raises `MalformedError`."""
+        if isinstance(self.engine, Sequencer):
+            return self.app.offer_bundle(data)
+        digest = bundle_hash(parse_bundle(data))
+        if not self.peers:
+            raise UnavailableError("no-sequencer", "this node knows no ordering node to forward to")
+        answer = self.peers[0].request("POST", "/v1/bundles", data, "application/json")
+        if answer.status != 201:
+            raise UnavailableError("forward", "the ordering node refused", status=answer.status, retry_after_s=1)
+        return digest
+
     def submit(self, submission: Submission) -> Future[Committed]:
         """Have a checked submission recorded; a follower forwards it to the sequencer unchanged.
 
@@ -284,13 +321,38 @@ class Node:
             self._recent.popitem(last=False)
         self.published = sealed.height
         self.certificates.committed(sealed.height, sealed.size, sealed.root, note)
+        if sealed.decision.config.epoch != self._epoch:
+            self._end_epoch(sealed, note)
+        self._fresh.set()
+
+    def _end_epoch(self, sealed: Sealed, note: bytes) -> None:
+        """The block was the last of its epoch: its set certifies it, the next one what follows (SPEC R-G21)."""
+        decision = sealed.decision
+        self._epoch = decision.config.epoch
+        end = EpochEnd(sealed.height, sealed.size, sealed.root, note, self.certificates.cosigners)
+        self.certificates.end_epoch(end, decision.registry.cosigner_keys(decision.config.cosigners))
+
+    def _follow_epochs(self) -> None:
+        """Sets and their ends as the store has them."""
+        with self.reader.snapshot() as snap:
+            self.certificates.follow(read_epochs(snap, self.genesis, self.registry))
+        self._epoch = self.config.epoch
+
+    def _seek_end(self, peer: Peer) -> None:
+        """Ask a peer for the certificate of an epoch's end that this node missed."""
+        end = self.certificates.pending_end()
+        if end is None or end.size >= self.head.size:
+            return
+        answer = peer.request("GET", f"/v1/certificates/{end.size}", bytes_max=NOTE_BYTES_MAX)
+        if answer.status == 200:
+            self.certificates.add_end(answer.body)
 
     def _certified(self, certified: Certified) -> None:
         if isinstance(self.engine, Sequencer):
             self.engine.certified_height = certified.height
         self.layers.certified(certified.height)
-        size = certified.result.checkpoint.size
-        self.engine.call(lambda: self.app.store.write_certificate(size, certified.note))
+        self._fresh.set()
+        self.engine.keep(certified.result.checkpoint.size, certified.note)
 
     def _propose_head(self) -> None:
         """Sign and propose the head after a start, so that an idle ledger has a fresh checkpoint too."""
@@ -303,12 +365,14 @@ class Node:
         self.certificates.propose()
 
     def _restore_certificate(self) -> None:
+        self._follow_epochs()
         with self.reader.snapshot() as snap:
             found = snap.latest_certificate()
             head = self.app.head
             if found is not None:
                 size, note = found
-                result = verify_certificate(note, self.origin, self.registry.log_keys(), self.certificates.cosigners)
+                cosigners = self.certificates.cosigners_at(size)
+                result = verify_certificate(note, self.origin, self.registry.log_keys(), cosigners)
                 height = snap.block_of(size - 1).height
                 self.certificates.restore(Certified(height, note, result))
                 if isinstance(self.engine, Sequencer):
@@ -329,6 +393,9 @@ class Node:
         return merkle.fold([nodes[node] for node in plan])
 
     def _peer_note(self, note: bytes) -> None:
+        if self.certificates.pending_end() is not None:
+            for peer in self.peers:
+                self._seek_end(peer)
         self.certificates.add_note(note)
 
     def _peer_error(self, peer: Peer, error: LedgerError) -> None:
@@ -336,6 +403,8 @@ class Node:
         theirs = error.evidence.get("theirs")
         if isinstance(error, ForkError) and isinstance(theirs, bytes):
             keep_evidence(self.evidence, "fork-note", theirs, {"message": str(error), "peer": peer.url})
+            if isinstance(self.engine, Follower):
+                self.engine.suspect(theirs)
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
@@ -361,6 +430,8 @@ class Node:
              self.observing or (self.cosigner.alarm if self.cosigner else "")),
             ("peers", len(unreachable) * 3 < max(1, len(self.pollers)) * 2 or not self.pollers, ", ".join(unreachable)),
         ]  # fmt: skip
+        upkeep = self.store.upkeep_failure
+        checks.append(("store", upkeep is None, str(upkeep or "")))
         containment = getattr(self.app.runtime, "containment", ())
         checks.append(("rules", True, f"{self.options.runtime}: {', '.join(containment) or 'not contained'}"))
         if isinstance(self.engine, Follower):

@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ledger.adapters.epochs import EpochEnd, Epochs
 from ledger.core.checkpoint import Checkpoint, encode_checkpoint, parse_checkpoint_text
 from ledger.core.hashing import Digest, sha256
 from ledger.core.keys import PublicKey
@@ -24,6 +25,7 @@ from ledger.core.quorum import (
     VerifiedNote,
     certify,
     merge_lines,
+    verify_certificate,
     verify_note,
 )
 from ledger.errors import ForkError, VerificationError
@@ -57,7 +59,8 @@ class CertificateBook:
         cosigners: Sequence[Cosigner],
         own_key: Digest | None = None,
     ) -> None:
-        self.origin, self.log_keys, self.cosigners = origin, tuple(log_keys), tuple(cosigners)
+        self.origin, self.log_keys = origin, tuple(log_keys)
+        self._epochs = Epochs(tuple(cosigners))
         self._own_key = own_key
         self._shown = b""
         self._shown_size = -1
@@ -73,11 +76,66 @@ class CertificateBook:
         self._certified: Certified | None = None
         self._ahead: VerifiedNote | None = None
 
+    # --- epochs ------------------------------------------------------------------------------------------------------
+
+    @property
+    def cosigners(self) -> tuple[Cosigner, ...]:
+        """The newest set."""
+        return self._epochs.cosigners
+
+    def cosigners_at(self, size: int) -> tuple[Cosigner, ...]:
+        """The set that signs the checkpoint of `size` (R-G21)."""
+        return self._epochs.at(size)
+
+    def follow(self, epochs: Epochs) -> None:
+        """Take over the epochs of the store, at start."""
+        with self._changed:
+            self._epochs = epochs
+
+    def end_epoch(self, end: EpochEnd, cosigners: Sequence[Cosigner]) -> None:
+        """A block of ours was the last of its epoch; `cosigners` sign what comes after it."""
+        with self._changed:
+            self._epochs.ends.append(end)
+            self._epochs.cosigners = tuple(cosigners)
+            if self._certified is not None:
+                self._epochs.certified(self._certified.result.checkpoint.size)
+            self._changed.notify_all()
+
+    def pending_end(self) -> EpochEnd | None:
+        """The end of an epoch whose certificate this node lacks, None where it holds all."""
+        with self._changed:
+            return self._epochs.pending()
+
+    def may_sign(self, size: int, key_id: Digest) -> bool:
+        """Whether a cosigner's key signs checkpoints of `size`: it is in that set, and the set has been adopted."""
+        with self._changed:
+            return self._epochs.allowed(size) and any(key.key_id == key_id for _, key in self._epochs.at(size))
+
+    def add_end(self, note: bytes) -> None:
+        """Take the certificate of an epoch's end from a peer. Raises as `verify_certificate` does."""
+        end = self.pending_end()
+        if end is None:
+            return
+        result = verify_certificate(note, self.origin, self.log_keys, end.cosigners)
+        if (result.checkpoint.size, result.checkpoint.root) != (end.size, end.root):
+            raise VerificationError("epoch-end", "not the certificate of this epoch's end", size=end.size)
+        certified = Certified(end.height, note, result)
+        with self._changed:
+            end.certified = True
+            if self._certified is None or self._certified.result.checkpoint.size < end.size:
+                self._certified = certified
+            self._changed.notify_all()
+        for listener in self.on_certified:
+            listener(certified)
+
     # --- what we computed ourselves ----------------------------------------------------------------------------------
 
     def committed(self, height: int, size: int, root: Digest, log_note: bytes) -> None:
         """A block of ours is durable; its log-signed note may be proposed."""
         with self._changed:
+            last = next(reversed(self._own.values()), None)
+            if last is not None and not last[0] <= height <= last[0] + 1:
+                self._own.clear()  # blocks came in between that this book was not told of (see `_contradicts`)
             self._own[size] = (height, root)
             while len(self._own) > KNOWN_ROOTS_MAX:
                 self._own.popitem(last=False)
@@ -98,6 +156,9 @@ class CertificateBook:
             if self._newest is None:
                 return
             size, note = self._newest
+            end = self._epochs.pending()
+            if end is not None and end.size < size:
+                size, note = end.size, end.note  # nothing behind it before the leaving set has certified it
             current = self._proposed
             if current is not None:
                 if size <= current.checkpoint.size:
@@ -105,7 +166,7 @@ class CertificateBook:
                 waiting = self._certified is None or self._certified.result.checkpoint.size < current.checkpoint.size
                 if waiting and time.monotonic() - self._proposed_at < PROPOSE_AGAIN_S:
                     return
-        self._offer(verify_note(note, self.origin, self.log_keys, self.cosigners))
+        self._offer(verify_note(note, self.origin, self.log_keys, self.cosigners_at(size)))
 
     def observe(self) -> None:
         """This node does not cosign after all: its note is shown as it comes."""
@@ -123,7 +184,7 @@ class CertificateBook:
         lines = [each.line for each in (*proposed.log_lines, *proposed.cosignatures)]
         lines = [each for each in lines if (each.name, each.key_hash) != (line.name, line.key_hash)]
         note = encode_note(encode_checkpoint(checkpoint), [*lines, line])
-        self._offer(verify_note(note, self.origin, self.log_keys, self.cosigners))
+        self._offer(verify_note(note, self.origin, self.log_keys, self.cosigners_at(checkpoint.size)))
 
     def add_note(self, data: bytes) -> None:
         """Merge a peer's note. Raises `MalformedError`, `VerificationError`, and `ForkError` for another root at a size
@@ -131,26 +192,35 @@ class CertificateBook:
         checkpoint = parse_checkpoint_text(parse_note(data).text)
         with self._changed:
             proposed = self._proposed
-            if proposed is not None and checkpoint.size < proposed.checkpoint.size:
-                return
-            if data == self._note:
+            smaller = proposed is not None and checkpoint.size < proposed.checkpoint.size
+            if data == self._note or (smaller and not self._contradicts(checkpoint)):
                 return
         fresh = self._without_known(data)
         if fresh is None:
             return
-        verified = verify_note(fresh, self.origin, self.log_keys, self.cosigners)
+        verified = verify_note(fresh, self.origin, self.log_keys, self.cosigners_at(checkpoint.size))
         with self._changed:
             own = self._own.get(checkpoint.size)
             newest = self._newest[0] if self._newest else 0
+            contradicts = self._contradicts(checkpoint)
             if own is None and checkpoint.size > newest:
                 self._ahead = verified
                 return
-        if own is not None and own[1] != checkpoint.root:
+        if contradicts:
+            ours = own[1] if own is not None else b""
             raise ForkError(
-                "fork", "a peer's checkpoint has another root", size=checkpoint.size, theirs=data, ours=own[1]
+                "fork", "a peer's checkpoint is not of our history", size=checkpoint.size, theirs=data, ours=ours
             )
         if own is not None:
             self._offer(verified)
+
+    def _contradicts(self, checkpoint: Checkpoint) -> bool:
+        """Whether a checkpoint is of another history than ours, as far back as roots are known here."""
+        own = self._own.get(checkpoint.size)
+        if own is not None:
+            return own[1] != checkpoint.root
+        # Checkpoints stand at block ends only (R-B03): a size between two of ours is of another history.
+        return bool(self._own) and next(iter(self._own)) < checkpoint.size < next(reversed(self._own))
 
     def _without_known(self, data: bytes) -> bytes | None:
         """The note without cosignatures that were verified before; None where nothing new is left."""
@@ -196,10 +266,13 @@ class CertificateBook:
     def _certify(self, height: int, merged: VerifiedNote, note: bytes) -> Certified | None:
         """The certified checkpoint, when it is newly certified."""
         try:
-            result = certify(merged, self.cosigners)
+            result = certify(merged, self._epochs.at(merged.checkpoint.size))
         except VerificationError:
             return None
         known = self._certified is not None and self._certified.result.checkpoint.size == merged.checkpoint.size
+        if not self._epochs.allowed(merged.checkpoint.size):
+            return None  # a set that was adopted under nobody's certificate
+        self._epochs.certified(merged.checkpoint.size)
         certified = Certified(height, note, result)
         self._certified = certified
         return None if known else certified

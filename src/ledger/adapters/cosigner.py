@@ -2,7 +2,8 @@
 
 Sign iff the size is greater than the locked one, our own tree has that root at that size and still the locked root at the
 locked size; or the same (size, root) again with a later time, as heartbeat. The state is fsynced before the signature
-leaves. Withholds while block time is ahead of this machine's clock. Never signs what only a peer says.
+leaves. Withholds while block time is ahead of this machine's clock. Never signs what only a peer says. A key whose
+locked checkpoint is no longer of this node's tree never signs again (SPEC R-Q31).
 """
 
 from __future__ import annotations
@@ -59,21 +60,28 @@ class Cosigner:
             self._thread.join(10)
 
     def _run(self) -> None:
-        while not self._closing.is_set():
-            try:
-                self._sign_proposal()
-            except FatalError as error:
-                self.alarm = str(error)
-                return
-            except LedgerError as error:
-                self.alarm = str(error)
-            self._book.wait_change(IDLE_S)
+        try:
+            self._check_lock()
+            while not self._closing.is_set():
+                try:
+                    self._sign_proposal()
+                except FatalError:
+                    raise
+                except LedgerError as error:
+                    self.alarm = str(error)
+                self._book.wait_change(IDLE_S)
+        except FatalError as error:
+            self.alarm = str(error)
+            self._book.observe()  # no line of ours will come that peers could wait for
 
     def _sign_proposal(self) -> None:
         proposal = self._book.proposal()
         if proposal is None:
             return
         checkpoint = proposal.checkpoint
+        if not self._book.may_sign(checkpoint.size, self._signer.public.key_id):
+            self.alarm = "this node's key is not in the cosigner set, or the set is not certified yet"
+            return
         now_ms = time.time_ns() // 1_000_000
         if not self._wanted(proposal, now_ms):
             return
@@ -97,7 +105,20 @@ class Cosigner:
 
     def _check_own(self, checkpoint: Checkpoint) -> None:
         """R-Q10: our own tree says so, at this size and still at the locked one; else stop for good."""
+        size, root = checkpoint.size, checkpoint.root
+        if size and self._root_at(size) != root:
+            raise FatalError("signer-rule", "our own tree has another root at this size", size=size, signed=root)
+        self._check_lock()
+        if self._state.signed.size and self._root_at(self._state.signed.size) is None:
+            raise FatalError("signer-rule", "our own tree is shorter than what was signed", size=size)
+
+    def _check_lock(self) -> None:
+        """R-Q31: what this key signed is of the tree that this node follows, as far as the node has come."""
         signed = self._state.signed
-        for size, root in ((checkpoint.size, checkpoint.root), (signed.size, signed.root)):
-            if size and self._root_at(size) != root:
-                raise FatalError("signer-rule", "our own tree has another root at this size", size=size, signed=root)
+        if signed.size and self._root_at(signed.size) not in (None, signed.root):
+            raise FatalError(
+                "signer-locked-elsewhere",
+                "this key signed a history that the ledger does not follow; register a new cosigner key",
+                size=signed.size,
+                signed=signed.root,
+            )

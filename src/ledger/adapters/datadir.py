@@ -13,15 +13,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from ledger.adapters.compiling import compile_program, genesis_config
 from ledger.adapters.sqlite.store import SqliteStore
 from ledger.app import LoadRules, StartableRuntime
-from ledger.core.bundle import bundle_hash, encode_bundle, parse_bundle
-from ledger.core.config import Config
 from ledger.core.genesis import Genesis
 from ledger.core.hashing import Digest
-from ledger.core.keys import COSIGN
 from ledger.core.maptree import MapTree
-from ledger.errors import FatalError, VerificationError
+from ledger.errors import FatalError
 from ledger.machine.block import Head
 from ledger.machine.seal import seal_genesis
 from ledger.ports import Store
@@ -46,20 +44,6 @@ def read_bundle_folder(folder: Path, *, only: str = "") -> dict[str, bytes]:
     }
 
 
-def genesis_config(genesis: Genesis, program: Program) -> Config:
-    """The config in force from height 0."""
-    cosigners = tuple((member, key.public.key_id) for member, key in genesis.keys(COSIGN))
-    return Config(
-        rulebook=genesis.rulebook,
-        calendar=genesis.calendar,
-        program=program.source_hash,
-        language=program.language_version,
-        parameters=genesis.parameters,
-        cosigners=cosigners,
-        next_cosigners=cosigners,
-    )
-
-
 def create_ledger(data_dir: Path, genesis: Genesis, bundles: Mapping[Digest, bytes]) -> None:
     """Write block 0 into a new database. Raises `VerificationError` when a bundle is not the one genesis names."""
     program = compile_program(genesis.rulebook, genesis.calendar, bundles)
@@ -70,20 +54,6 @@ def create_ledger(data_dir: Path, genesis: Genesis, bundles: Mapping[Digest, byt
         store.write_genesis(genesis.data, bundles, sealed, b"")
     finally:
         store.close()
-
-
-def compile_program(rulebook: Digest, calendar: Digest, bundles: Mapping[Digest, bytes]) -> Program:
-    """The compiled program of two bundles, whose hashes are checked."""
-    return Program.compile(_checked_bundle(rulebook, bundles), _checked_bundle(calendar, bundles))
-
-
-def _checked_bundle(digest: Digest, bundles: Mapping[Digest, bytes]) -> dict[str, bytes]:
-    if digest not in bundles:
-        raise VerificationError("bundle-missing", "a bundle that the genesis names is missing", expected=digest)
-    files = parse_bundle(bundles[digest])
-    if bundle_hash(files) != digest:
-        raise VerificationError("bundle-hash", "not the bundle that the genesis names", expected=digest)
-    return files
 
 
 def load_rules(runtime: str = "worker") -> LoadRules:
@@ -110,6 +80,3 @@ def start_runtime(program: Program, runtime: str) -> StartableRuntime:
     from ledger.adapters.worker import Inline, Worker
 
     return Inline(program) if runtime == "inline" else Worker(program)
-
-
-__all__ = ["bundle_hash", "create_ledger", "encode_bundle", "load_rules"]

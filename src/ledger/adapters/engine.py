@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
@@ -20,6 +21,7 @@ from ledger.core.note import encode_note, sign_note
 from ledger.errors import FatalError, UnavailableError
 from ledger.machine.block import Sealed
 
+CERTIFICATE_WAIT_S = 0.2  # how long a certificate waits for a block to be written with
 OnCommit = Callable[[Sealed, bytes], None]
 
 
@@ -36,6 +38,8 @@ class Engine:
         self.on_sealed: list[Callable[[Sealed], None]] = []
         self.on_commit: list[OnCommit] = []
         self.on_failure: list[Callable[[BaseException], None]] = []
+        self._certificates: dict[int, bytes] = {}
+        self._kept_since = 0.0
         self._tasks: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = queue.SimpleQueue()
         self._wake = threading.Event()
         self._closing = threading.Event()
@@ -56,6 +60,12 @@ class Engine:
         self._tasks.put((task, future))
         self._wake.set()
         return future
+
+    def keep(self, size: int, note: bytes) -> None:
+        """Keep a certificate: with the next block, or by itself when none comes soon (any thread)."""
+        if not self._certificates:
+            self._kept_since = time.monotonic()
+        self._certificates[size] = note
 
     def close(self, timeout_s: float = 30.0) -> None:
         """Finish the work in hand, stop the thread, close application and store; idempotent."""
@@ -93,6 +103,18 @@ class Engine:
             except Exception as error:  # noqa: BLE001 - whatever it is, it is the caller's
                 future.set_exception(error)
 
+    def take_certificates(self) -> list[tuple[int, bytes]]:
+        """The certificates to be written now."""
+        taken = []
+        while self._certificates:
+            taken.append(self._certificates.popitem())
+        return taken
+
+    def write_certificates(self, older_s: float = 0.0) -> None:
+        """Write the certificates that no block took along, when the first has waited for `older_s`."""
+        if self._certificates and time.monotonic() - self._kept_since >= older_s:
+            self.app.store.write_certificates(self.take_certificates())
+
     def sealed(self, sealed: Sealed) -> None:
         """Tell the listeners of a block that is about to be written."""
         for listener in self.on_sealed:
@@ -108,9 +130,11 @@ class Engine:
         try:
             while not self._closing.is_set():
                 self.run_tasks()
+                self.write_certificates(CERTIFICATE_WAIT_S)
                 self.step()
             self.drain()
             self.run_tasks()
+            self.write_certificates()
         except BaseException as caught:  # noqa: BLE001 - the reason is kept, nobody else would see it
             error = self.failure = caught
         if error is not None:

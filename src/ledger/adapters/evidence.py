@@ -16,12 +16,22 @@ from ledger.core.hashing import sha256
 
 def keep_evidence(folder: Path, kind: str, signed: bytes, facts: Mapping[str, Any]) -> Path:
     """Write `signed` (a note) with `facts` as `<kind>-<hash>.json`; the path. Raises `OSError`."""
-    folder.mkdir(mode=0o700, exist_ok=True)
-    path = folder / f"{kind}-{sha256(signed).hex()[:16]}.json"
     document = {"kind": kind, "signed": signed.decode("utf-8", "replace"), **facts}
+    data = json.dumps(document, ensure_ascii=False, indent=1).encode("utf-8")
+    return _write(folder, f"{kind}-{sha256(signed).hex()[:16]}.json", data)
+
+
+def keep_proof(folder: Path, kind: str, proof: bytes) -> Path:
+    """Write a proof file as it is, so that `ledger proof verify` reads it; the path. Raises `OSError`."""
+    return _write(folder, f"{kind}-{sha256(proof).hex()[:16]}.json", proof)
+
+
+def _write(folder: Path, name: str, data: bytes) -> Path:
+    folder.mkdir(mode=0o700, exist_ok=True)
+    path = folder / name
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(fd, "w", encoding="utf-8") as file:
-        json.dump(document, file, ensure_ascii=False, indent=1)
+    with os.fdopen(fd, "wb") as file:
+        file.write(data)
         file.flush()
         os.fsync(file.fileno())
     return path

@@ -1,16 +1,19 @@
 """The follower: fetches blocks from any node, executes every one itself, and stops when it computes something else.
 
 A block is accepted only with the sequencer's log signature over exactly the checkpoint that this node computed. Catching
-up, start-up and normal operation are one loop. A follower that computes something else keeps the evidence and says what
-differs. Not here: cosigning (see `cosigner`).
+up, start-up and normal operation are one loop. A follower that computes something else keeps the evidence, says what
+differs, and writes no more; then it looks for a certificate of the other history, which it follows (SPEC R-Q31).
+Not here: cosigning (see `cosigner`), and the other replica (see `crossing`).
 """
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import msgpack
 
@@ -28,17 +31,45 @@ from ledger.machine.block import BlockInput, Sealed
 FETCH_WAIT_S = 10
 FETCH_LIMIT = 200
 RETRY_S = 0.2
+SEEK_S = 1.0  # how often a follower that is parted from the others looks for a certificate
 QUEUE_BLOCKS = 400
 PAGE_BLOCKS_MAX = 1_000
+SUSPECTS_MAX = 16
+
+
+class Cross(Protocol):
+    """How a follower gets to another history (see `crossing`)."""
+
+    def ask(self) -> list[bytes]:
+        """Valid certificates that peers show."""
+        ...
+
+    def cross(self, note: bytes) -> Path | None:
+        """Make the replica that `note` certifies; the fork proof, None where it changes nothing. Raises `ForkError`."""
+        ...
 
 
 class Follower(Engine):
-    """See the module. `upstream` is asked in order; `evidence` is the folder for what a lying node signed."""
+    """See the module. `upstream` is asked in order; `evidence` is the folder for what a lying node signed.
+
+    Without `crossing` a follower that computes something else stops. With it, it waits for a certificate of the other
+    history, makes that replica and calls `on_crossed` last: the node has to be opened again.
+    """
 
     def __init__(
-        self, app: Application, upstream: Sequence[Peer], log_keys: Sequence[PublicKey], evidence: Path
+        self,
+        app: Application,
+        upstream: Sequence[Peer],
+        log_keys: Sequence[PublicKey],
+        evidence: Path,
+        crossing: Cross | None = None,
     ) -> None:
         super().__init__(app, name="follower")
+        self._crossing = crossing
+        self._suspects: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._rivals: queue.SimpleQueue[BlockData] = queue.SimpleQueue()
+        self._compared_at = -FETCH_WAIT_S * 1.0
+        self.on_crossed: list[Callable[[], None]] = []
         self._upstream, self._evidence = list(upstream), evidence
         self._verifiers = [NoteVerifier(app.origin, key) for key in log_keys]
         self._blocks: queue.Queue[BlockData] = queue.Queue(QUEUE_BLOCKS)
@@ -46,18 +77,59 @@ class Follower(Engine):
         self._next_height = app.head.height + 1
         self.upstream_reachable = False
 
+    def know_log_keys(self, keys: Sequence[PublicKey]) -> None:
+        """Blocks from here on may be signed by keys that were registered meanwhile."""
+        self._verifiers = [NoteVerifier(self.app.origin, key) for key in keys]
+
     def start(self) -> None:
         """Start fetching and executing."""
         self._fetcher.start()
         super().start()
 
     def step(self) -> None:
-        """Execute the next fetched block, or wait a moment for one."""
+        """Execute the next fetched block, or wait a moment for one; once parted from the others, seek a certificate."""
+        if self.failure is not None:
+            self._seek()
+            return
+        if self._crossing is not None and not self._suspects.empty():
+            self._seek()
         try:
+            if not self._rivals.empty():
+                raise self._rival(self._rivals.get())
             data = self._blocks.get(timeout=0.05)
+            self.execute(data)
         except queue.Empty:
             return
-        self.execute(data)
+        except ForkError as error:
+            if self._crossing is None:
+                raise
+            self.failure = error
+
+    def suspect(self, note: bytes) -> None:
+        """A peer showed a checkpoint that contradicts this node's tree (any thread): it may be a certificate."""
+        if self._crossing is not None and self._suspects.qsize() < SUSPECTS_MAX:
+            self._suspects.put(note)
+
+    def _seek(self) -> None:
+        """Cross to what is certified, if anything is. Raises `ForkError` once that is done, or can never be done."""
+        crossing = self._crossing
+        if crossing is None:
+            return
+        notes = crossing.ask()
+        while not self._suspects.empty():
+            notes.append(self._suspects.get())
+        for note in notes:
+            if self._closing.is_set():
+                return
+            proof = crossing.cross(note)
+            if proof is not None:
+                for listener in self.on_crossed:
+                    listener()
+                raise ForkError(
+                    "crossed", "a certificate names another history, which this node follows", evidence=proof.name
+                )
+        if self.failure is not None:
+            self._closing.wait(SEEK_S)
 
     def execute(self, data: BlockData) -> Sealed | None:
         """Execute one block and commit it when it is what the sequencer signed; None for one that we have.
@@ -72,7 +144,7 @@ class Follower(Engine):
         if (sealed.size, sealed.root) != (checkpoint.size, checkpoint.root):
             raise self._diverged(data, checkpoint, sealed)
         self.sealed(sealed)
-        app.commit(data.note)
+        app.commit(data.note, self.take_certificates())
         self.committed(sealed, data.note)
         return sealed
 
@@ -99,6 +171,20 @@ class Follower(Engine):
             evidence=path.name,
         )
 
+    def _rival(self, data: BlockData) -> ForkError:
+        """Keep the other block that was signed for the height of our head."""
+        head = self.app.head
+        theirs = signed_checkpoint(data.note, self.app.origin, self._verifiers)
+        facts = {
+            "height": data.height,
+            "ours": {"size": head.size, "root": head.log.root().hex()},
+            "theirs": {"size": theirs.size, "root": theirs.root.hex()},
+        }
+        path = keep_evidence(self._evidence, "diverged", data.note, facts)
+        return ForkError(
+            "diverged", "another block was signed for the height of our head", height=data.height, evidence=path.name
+        )
+
     # --- fetching ----------------------------------------------------------------------------------------------------
 
     def _fetch(self) -> None:
@@ -117,6 +203,7 @@ class Follower(Engine):
 
     def _fetch_from(self, peer: Peer, wait_s: int) -> bool:
         try:
+            self._compare(peer)
             blocks = read_page(peer.blocks(self._next_height, wait_s, FETCH_LIMIT))
         except (UnavailableError, MalformedError):
             return False
@@ -135,6 +222,25 @@ class Follower(Engine):
                     continue
             self._next_height = data.height + 1
         return True
+
+    def _compare(self, peer: Peer) -> None:
+        """Look whether a peer has another block at the height of our head: on an idle ledger nothing else would tell.
+
+        At start and then now and again, while nothing waits to be executed.
+        """
+        head, now = self.app.head, time.monotonic()
+        if not head.height or head.height + 1 != self._next_height or now - self._compared_at < FETCH_WAIT_S:
+            return
+        page = read_page(peer.blocks(head.height, 0, 1))
+        if not page or page[0].height != head.height:
+            return
+        self._compared_at = now
+        try:
+            theirs = signed_checkpoint(page[0].note, self.app.origin, self._verifiers)
+        except LedgerError:
+            return  # nobody signed it
+        if (theirs.size, theirs.root) != (head.size, head.log.root()) and self._rivals.empty():
+            self._rivals.put(page[0])
 
 
 def compute(app: Application, data: BlockData, verifiers: Sequence[NoteVerifier]) -> tuple[Checkpoint, Sealed]:

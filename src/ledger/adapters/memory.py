@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ledger.core.buckets import bucket_leaf_hash
+from ledger.core.bundle import bundle_hash, parse_bundle
 from ledger.core.hashing import Digest
 from ledger.core.header import encode_header
 from ledger.core.leaf import Stream
@@ -146,16 +147,22 @@ class MemoryStore:
 
         self._write("genesis", 0, apply)
 
-    def write(self, sealed: Sealed, note: bytes) -> None:
+    def write(self, sealed: Sealed, note: bytes, certificates: Sequence[tuple[int, bytes]] = ()) -> None:
         """See `Store`."""
         memory = self._open()
         invariant(len(memory.blocks) == sealed.height > 0, "a block follows the last one")
-        self._write("block", sealed.height, lambda: self._apply(sealed, note))
 
-    def write_certificate(self, size: int, note: bytes) -> None:
+        def apply() -> None:
+            self._apply(sealed, note)
+            memory.certificates.update(certificates)
+
+        self._write("block", sealed.height, apply)
+
+    def write_certificates(self, certificates: Sequence[tuple[int, bytes]]) -> None:
         """See `Store`."""
         memory = self._open()
-        self._write("certificate", size, lambda: memory.certificates.__setitem__(size, note))
+        newest = max(size for size, _ in certificates)
+        self._write("certificate", newest, lambda: memory.certificates.update(certificates))
 
     def close(self) -> None:
         """See `Store`."""
@@ -179,6 +186,8 @@ class MemoryStore:
     def _apply(self, sealed: Sealed, note: bytes) -> None:
         memory = self.memory
         memory.blocks.append((sealed, note))
+        for data in sealed.decision.block.attachments:
+            memory.bundles[bundle_hash(parse_bundle(data))] = data
         memory.rows.update(sealed.rows)
         memory.buckets.update(sealed.buckets)
         for key, seqs in sealed.stream_seqs.items():

@@ -34,7 +34,7 @@ from ledger.adapters.nodefile import (
 from ledger.adapters.signerstate import SignerState
 from ledger.core import canonical
 from ledger.core.bundle import bundle_hash, encode_bundle, parse_bundle
-from ledger.core.genesis import GENESIS_BYTES_MAX, Genesis, check_member_id, new_genesis, parse_genesis
+from ledger.core.genesis import GENESIS_BYTES_MAX, Genesis, Predecessor, check_member_id, new_genesis, parse_genesis
 from ledger.core.hashing import Digest
 from ledger.core.keys import COSIGN, ED25519, EVENT, LOG, Ed25519Signer
 from ledger.errors import ConflictError, MalformedError, NotFoundError
@@ -42,6 +42,7 @@ from ledger.limits import BUNDLE_BYTES_MAX
 
 BUNDLES: Final = "bundles"
 TRUST: Final = "trust.json"
+PREDECESSOR: Final = "predecessor.json"
 CALENDARS: Final = "calendars"
 DEFAULT_KEY_ROLES: Final = ("system",)
 
@@ -72,7 +73,10 @@ class MemberPlan:
 
 @dataclass(frozen=True, slots=True)
 class NetworkPlan:
-    """A network to be made; `time` is unix ms of block 0, `parameters` override the genesis defaults."""
+    """A network to be made; `time` is unix ms of block 0, `parameters` override the genesis defaults.
+
+    `continues` is the end of the network that this one follows (SPEC R-G06).
+    """
 
     name: str
     members: Sequence[MemberPlan]
@@ -82,6 +86,7 @@ class NetworkPlan:
     time: int
     clock: str = "wall"
     parameters: Mapping[str, int] = field(default_factory=dict)
+    continues: Predecessor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +119,7 @@ def create_network(directory: Path, plan: NetworkPlan, *, hand_over: bool = Fals
         sign={signer.public.raw.hex(): signer for signer in signers},
         clock=plan.clock,
         parameters=dict(plan.parameters),
+        continues=plan.continues,
     )
     urls = _write_nodes(directory, plan, nodes, genesis, bundles)
     folders = {member: directory / member for member in nodes}
@@ -254,9 +260,16 @@ def _make_keys(directory: Path, plan: NetworkPlan) -> tuple[list[dict[str, Any]]
 
 
 def _write_trust(directory: Path, genesis: Genesis) -> None:
-    """What an auditor or regulator is given: the origin to pin, and the genesis that it pins."""
+    """What an auditor or regulator is given: the origin to pin, and the genesis that it pins.
+
+    Of a successor also the trust in what it continues: the older ledger must hold the note that the genesis names.
+    """
     (directory / TRUST).write_bytes(canonical.encode({"origin": genesis.origin}) + b"\n")
     (directory / GENESIS).write_bytes(genesis.data)
+    before = genesis.continues
+    if before is not None:
+        anchored = {"anchor": before.note.decode("utf-8"), "origin": before.origin}
+        (directory / PREDECESSOR).write_bytes(canonical.encode(anchored, bytes_max=GENESIS_BYTES_MAX) + b"\n")
 
 
 def _write_nodes(

@@ -8,8 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from ledger.core.config import Config
 from ledger.core.genesis import Genesis
 from ledger.core.hashing import Digest
+from ledger.errors import MalformedError
+from ledger.machine.views import Rules
 from ledger.verify.ledger import LoadNetworkRules
 from ledger.verify.replay import LoadedRules, Runtime
 
@@ -31,11 +34,21 @@ def rules_loader(runtime: str) -> LoadNetworkRules:
     """
 
     def load(genesis: Genesis, bundle: Callable[[Digest], bytes]) -> LoadedRules:
-        from ledger.adapters.datadir import compile_program, genesis_config
+        from ledger.adapters.compiling import compile_program, genesis_config
 
         bundles = {digest: bundle(digest) for digest in (genesis.rulebook, genesis.calendar)}
         program = compile_program(genesis.rulebook, genesis.calendar, bundles)
-        return LoadedRules(genesis_config(genesis, program), program, _runtime(program, runtime))
+        return LoadedRules(genesis_config(genesis, program), program, _runtime(program, runtime), reload)
+
+    def reload(config: Config, bundle: Callable[[Digest], bytes]) -> tuple[Rules, Runtime]:
+        """What a later config names; another program than it says is one that this software cannot replay."""
+        from ledger.adapters.compiling import compile_program
+
+        bundles = {digest: bundle(digest) for digest in (config.rulebook, config.calendar)}
+        program = compile_program(config.rulebook, config.calendar, bundles)
+        if program.source_hash != config.program:
+            raise MalformedError("rule-program", "compiles to another program here", expected=config.program)
+        return program, _runtime(program, runtime)
 
     return load
 

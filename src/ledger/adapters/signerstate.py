@@ -43,6 +43,7 @@ class SignerState:
             raise FatalError(
                 "signer-state-missing", "a key without its state never signs again", path=path.name
             ) from error
+        self._bound_to = _identity(self._file)
         self.signed = self._load()
 
     @staticmethod
@@ -69,7 +70,7 @@ class SignerState:
             if size < before.size or (size == before.size and before.size and root != before.root):
                 raise FatalError("signer-rule", "would sign a second history", locked=before.size, asked=size)
             signed = Signed(size, root, max(time, before.time), before.count + 1)
-            slot = _encode_slot(signed, self._origin, self._key_id, _identity(self._file))
+            slot = _encode_slot(signed, self._origin, self._key_id, self._bound_to)
             os.pwrite(self._file, slot, (signed.count % 2) * SLOT_BYTES)
             os.fdatasync(self._file)
             self.signed = signed

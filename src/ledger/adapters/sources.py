@@ -5,6 +5,7 @@ Rule: a source only hands over bytes; nothing it says is believed. Not here: exp
 
 from __future__ import annotations
 
+import json
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator
@@ -196,17 +197,37 @@ class NodeSource:
     def pieces(self) -> Iterator[MemoryPiece]:
         """See `LedgerSource`. Without a certificate: blocks up to the head; the certificate comes last."""
         note, size = self._certificate()
+        ends = self._epoch_ends()
         height = 0
         while True:
             blocks = self._page(height)
             kept = blocks if size is None else list(_until(blocks, size))
             if kept:
-                yield MemoryPiece(f"blocks {height}-{height + len(kept) - 1}", PieceData(kept))
+                notes = [self._kept(kept[end - height]) for end in ends if height <= end < height + len(kept)]
+                place = f"blocks {height}-{height + len(kept) - 1}"
+                yield MemoryPiece(place, PieceData(kept, [each for each in notes if each and each != note]))
             height += len(blocks)
             if not blocks or len(kept) < len(blocks) or (size is not None and _size_after(blocks[-1]) == size):
                 break
         if note:
             yield MemoryPiece("newest certificate", PieceData([], [note]))
+
+    def _epoch_ends(self) -> list[int]:
+        """Heights at which the node says that the cosigner set changed; whatever it leaves out is a gap of the report."""
+        try:
+            items = json.loads(self._get("/v1/proposals?status=enacted&limit=1000", 8 * BUNDLE_BYTES_MAX))["items"]
+            return [
+                each["proposal"]["height"] - 1 for each in items if each["proposal"]["action"] == "sys.set.change"
+            ]
+        except (NotFoundError, UnavailableError, MalformedError, ValueError, KeyError, TypeError):
+            return []
+
+    def _kept(self, block: bytes) -> bytes:
+        """The kept certificate over the checkpoint of a block, b"" where the node has none."""
+        try:
+            return self._get(f"/v1/certificates/{_size_after(block)}", NOTE_BYTES_MAX)
+        except (NotFoundError, MalformedError):
+            return b""
 
     def _page(self, height: int) -> list[bytes]:
         """Encoded blocks from `height` on, as many as the node gives at a time; empty behind the head."""

@@ -83,17 +83,17 @@ def append(
             raise SettingError("receipt-one", "--receipt keeps the receipt of one event", count=len(events))
     settings = open_settings(console, {"member": member, "key": key, **connection})
     client = open_client(console, settings)
-    answers = _send(console, settings, client, events, "certified" if receipt else ack)
+    answers = send_events(console, settings, client, events, "certified" if receipt else ack)
     recorded = [each for answer in answers for each in answer.events]
     if receipt is not None:
         _keep_receipt(client, recorded[0], receipt)
-    _tell(console, client, answers, recorded, receipt)
+    tell_recorded(console, client, answers, recorded, receipt)
 
 
-def _send(
+def send_events(
     console: Console, settings: Settings, client: NodeClient, events: Sequence[dict[str, Any]], ack: str
 ) -> list[Appended]:
-    """The node's answers, one a batch."""
+    """The node's answers, one a batch; signed here with the settings' key, or by the node for the bearer of its token."""
     from ledger.client.request import append_json, parse_appended, submit
 
     key, answers = settings.get("key"), []
@@ -148,9 +148,14 @@ def _keep_receipt(client: NodeClient, recorded: Recorded, path: str) -> None:
     write_result(path, client.get_bytes(("v1", "events", recorded.member, recorded.id, "receipt")))
 
 
-def _tell(
-    console: Console, client: NodeClient, answers: Sequence[Appended], recorded: Sequence[Recorded], receipt: str | None
+def tell_recorded(
+    console: Console,
+    client: NodeClient,
+    answers: Sequence[Appended],
+    recorded: Sequence[Recorded],
+    receipt: str | None = None,
 ) -> None:
+    """Print what became of the events; exit code 1 for a refusal, 4 for a conflict."""
     counts = {name: sum(each.outcome == name for each in recorded) for name in ("accepted", "irregular", "refused")}
     counts["duplicate"] = sum(each.duplicate for each in recorded)
     last = answers[-1]

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ledger.cli.command import command
+from ledger.cli.command import command, option
 from ledger.cli.exits import Exit
 from ledger.cli.output import Console
 from ledger.cli.session import node_options, open_client, open_settings
-from ledger.cli.settings import Settings
+from ledger.cli.settings import SettingError, Settings
 from ledger.cli.tables import screen_columns, table
 from ledger.errors import LedgerError
 
@@ -31,6 +31,7 @@ SKEW_WARNING_S: Final = 5.0
 SKEW_FAULT_S: Final = 60.0
 STALE_S: Final = 180.0
 WAL_LARGE_BYTES: Final = 256 * 1024 * 1024
+DAMAGES_SHOWN: Final = 20
 DISK_SMALL_BYTES: Final = 1024 * 1024 * 1024
 
 
@@ -44,14 +45,19 @@ class Check:
 
 
 @command("doctor")
+@option("--scrub", is_flag=True)
 @node_options
-def doctor(console: Console, **connection: str | None) -> None:
+def doctor(console: Console, scrub: bool, **connection: str | None) -> None:
     """Look for what usually is wrong."""
     settings = open_settings(console, connection)
     checks: list[Check] = []
     data = settings.get("data")
     if data is not None:
         checks += _guarded("data-dir", lambda: list(_data_dir(Path(data))))
+        if scrub:
+            checks += _guarded("stored", lambda: list(_stored(Path(data))))
+    elif scrub:
+        raise SettingError("setting-missing", "a scrub reads a data directory", name="data")
     checks += _guarded("node", lambda: list(_node(console, settings)))
     worst = FAULT if any(check.state == FAULT for check in checks) else OK
     rows = [
@@ -162,6 +168,26 @@ def _database(folder: Path) -> Iterator[Check]:
     wal = path.with_name(path.name + "-wal")
     size = wal.stat().st_size if wal.exists() else 0
     yield Check("wal", WARNING if size > WAL_LARGE_BYTES else OK, f"{size / 2**20:.1f} MiB")
+
+
+def _stored(folder: Path) -> Iterator[Check]:
+    """Every stored byte against its hashes and indexes; reads all of the ledger, also that of a running node."""
+    from ledger.adapters.sqlite.reader import SqliteReader
+    from ledger.adapters.sqlite.scrub import scrub
+
+    reader = SqliteReader(folder / "ledger.sqlite")
+    try:
+        with reader.snapshot() as snap:
+            damages = [str(error) for error in scrub(snap)]
+            whole = f"{snap.head_height + 1} blocks, {snap.head_size} leaves"
+    finally:
+        reader.close()
+    for found in damages[:DAMAGES_SHOWN]:
+        yield Check("stored", FAULT, found)
+    if len(damages) > DAMAGES_SHOWN:
+        yield Check("stored", FAULT, f"+ {len(damages) - DAMAGES_SHOWN}")
+    if not damages:
+        yield Check("stored", OK, whole)
 
 
 def _schema(version: int) -> tuple[str, str]:

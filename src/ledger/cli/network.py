@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ledger.adapters.network import CreatedNetwork, MemberPlan
+    from ledger.core.genesis import Predecessor
 
 PLAN_BYTES_MAX: Final = 1024 * 1024
 RULEBOOK_DEFAULT: Final = "data-sharing"
@@ -42,6 +43,7 @@ DEMO_SEQUENCER: Final = "sj"
 @option("--rulebook", metavar="DIR", type=click.Path())
 @option("--port", type=click.IntRange(1, 65_000), metavar="PORT")
 @option("--permits", metavar="FILE", type=click.Path())
+@option("--continues", metavar="SOURCE")
 @option("--hand-over", is_flag=True)
 def new(
     console: Console,
@@ -54,6 +56,7 @@ def new(
     rulebook: str | None,
     port: int | None,
     permits: str | None,
+    continues: str | None,
     hand_over: bool,
 ) -> None:
     """Make a network."""
@@ -66,7 +69,8 @@ def new(
     if not entries or "name" not in document:
         raise SettingError("plan-missing", "a network needs a name and members")
     document.setdefault("sequencer", next(entry.id for entry in entries if entry.host is None))
-    _create(console, folder, document, entries, rulebook, port, permits, hand_over)
+    before = _predecessor(console, continues) if continues is not None else None
+    _create(console, folder, document, entries, rulebook, port, permits, hand_over, before)
 
 
 @command("demo")
@@ -126,6 +130,7 @@ def _create(
     port: int | None,
     permits: str | None,
     hand_over: bool,
+    continues: Predecessor | None = None,
 ) -> None:
     import time
     from dataclasses import replace
@@ -155,10 +160,22 @@ def _create(
             time=_time(document.get("time")) if "time" in document else time.time_ns() // 1_000_000,
             clock=str(document.get("clock", "wall")),
             parameters=document.get("parameters", {}),
+            continues=continues,
         ),
         hand_over=hand_over,
     )
     _tell(console, Path(folder), made, hand_over)
+
+
+def _predecessor(console: Console, name: str) -> Predecessor:
+    """Where the ledger `name` ended, after an audit of everything but the rules (SPEC R-G06)."""
+    from ledger.adapters.predecessor import find_predecessor
+    from ledger.adapters.sources import open_source
+    from ledger.cli.verify import audit
+    from ledger.verify.trust import Trust
+
+    source = open_source(name)
+    return find_predecessor(source, audit(console, source, Trust(), "none", None))
 
 
 def _tell(console: Console, folder: Path, made: CreatedNetwork, hand_over: bool) -> None:
@@ -166,10 +183,21 @@ def _tell(console: Console, folder: Path, made: CreatedNetwork, hand_over: bool)
         {"member": member, "folder": str(path), "url": made.urls[member], "role": "follower" if at else "sequencer"}
         for at, (member, path) in enumerate(made.folders.items())
     ]
-    document = {"origin": made.genesis.origin, "trust": str(folder / "trust.json"), "nodes": nodes}
+    document: dict[str, Any] = {
+        "origin": made.genesis.origin,
+        "trust": str(folder / "trust.json"),
+        "nodes": nodes,
+    }
     rows = [(node["member"], node["role"], node["url"], node["folder"]) for node in nodes]
     head = [console.text(f"network.{name}") for name in ("member", "role", "url", "folder")]
     text = f"{console.text('network.made', origin=made.genesis.origin)}\n\n{table(rows, head)}"
+    before = made.genesis.continues
+    if before is not None:
+        trust = str(folder / "predecessor.json")
+        document["continues"] = {"origin": before.origin, "size": before.checkpoint.size, "trust": trust}
+        text += "\n\n" + console.text(
+            "network.continues", origin=before.origin, size=before.checkpoint.size, trust=trust
+        )
     console.result(document, text)
     if hand_over:
         console.hint(console.text("network.hand-over"))

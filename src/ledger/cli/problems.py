@@ -37,6 +37,7 @@ def tell(console: Console, error: LedgerError, code: Exit | None = None) -> Exit
 def sentences(texts: Texts, error: LedgerError) -> tuple[str, str]:
     """(what happened to which object, what to do), in words; the second may be empty."""
     evidence = {name: show(value) for name, value in error.evidence.items()}
+    said = {"message": show(error.message), **evidence}  # texts of codes that say several things quote the English message
     pattern = texts.find(f"{error.code}.what", "errors")
     if pattern is None:
         family = texts.find(f"family.{_family(error)}", "errors") or _family(error)
@@ -44,11 +45,11 @@ def sentences(texts: Texts, error: LedgerError) -> tuple[str, str]:
         pattern = f"{family}: {safe(error.message)}" if texts.language == "en" else f"{family}（{safe(error.message)}）"
     advice = texts.find(f"{error.code}.do", "errors") or texts.find(f"family.{_family(error)}.do", "errors") or ""
     # A line of advice that speaks of something this error does not know is left out.
-    known = [line for line in fill(advice, evidence).split("\n") if not _PLACEHOLDER.search(line)]
+    known = [line for line in fill(advice, said).split("\n") if not _PLACEHOLDER.search(line)]
     told = pattern + advice
     rest = [f"{name}={value}" for name, value in evidence.items() if value and f"{{{name}}}" not in told]
     # One code may be raised with other evidence than its text speaks of.
-    what = _PLACEHOLDER.sub("…", fill(pattern, evidence)) + (f" ({', '.join(rest)})" if rest else "")
+    what = _PLACEHOLDER.sub("…", fill(pattern, said)) + (f" ({', '.join(rest)})" if rest else "")
     return what, " ".join(known)
 
 

@@ -6,6 +6,7 @@ Exit codes: 0 intact, 6 a finding, 7 nothing wrong but not everything checked. N
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,8 +16,8 @@ from ledger.cli.exits import Exit
 from ledger.cli.output import Console
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from ledger.cli.verifyreport import Shown
+    from ledger.core.genesis import Predecessor
     from ledger.verify.ledger import Options
     from ledger.verify.report import Report
     from ledger.verify.source import LedgerSource
@@ -35,6 +36,7 @@ PARALLEL_FROM_LEAVES = 20_000
 @option("--jobs", type=click.IntRange(1, 256), metavar="N")
 @option("--max-age", metavar="SECONDS")
 @option("--remember/--no-remember", default=True)
+@option("--html", "html_file", metavar="FILE", type=click.Path())
 def verify(
     console: Console,
     source: str,
@@ -45,12 +47,13 @@ def verify(
     jobs: int | None,
     max_age: str | None,
     remember: bool,
+    html_file: str | None,
 ) -> None:
     """Verify a ledger."""
     from ledger.adapters.remembered import Remembered
     from ledger.adapters.sources import open_source
     from ledger.cli.settings import Settings, state_folder
-    from ledger.cli.verifyreport import document, render
+    from ledger.cli.verifyreport import Shown, document, render
     from ledger.verify.report import INCOMPLETE, INTACT
 
     settings = Settings(console.environment, {"trust": trust_file})
@@ -58,17 +61,34 @@ def verify(
     memory = Remembered(state_folder(console.environment) / "verified") if remember else None
     trust = _trust(settings.get("trust"), genesis_file, origin, memory, opened, max_age)
     began = time.monotonic()
-    report = _run(console, opened, trust, runtime, jobs)
+    report = audit(console, opened, trust, runtime, jobs)
     seconds = time.monotonic() - began
     kept = None
     if memory is not None and not report.findings.total and report.certified_note and report.pinned_by:
         kept = memory.write(report.origin, report.certified_note)
     code = {INTACT: Exit.OK, INCOMPLETE: Exit.INCOMPLETE}.get(report.verdict, Exit.INTEGRITY)
-    text = render(console, report, seconds)
+    shown = Shown(report, seconds, _continues(opened, report))
+    if html_file is not None:
+        _write_page(console, Path(html_file), shown)
     if kept and report.last_certified is not None:
         size = report.last_certified.size
         console.hint(console.texts.text("label.remembered", catalogue_name="verify", size=size))
-    console.result(document(console, report, seconds), text, code)
+    console.result(document(console, shown), render(console, shown), code)
+
+
+def _continues(source: LedgerSource, report: Report) -> Predecessor | None:
+    """The predecessor that the audited genesis pins (SPEC R-G06)."""
+    from ledger.core.genesis import parse_genesis
+
+    return parse_genesis(source.genesis()).continues if report.origin else None
+
+
+def _write_page(console: Console, path: Path, shown: Shown) -> None:
+    """The report as a page; an existing file is replaced, for a report names its own time."""
+    from ledger.cli.verifypage import page
+
+    path.write_text(page(console, shown, time.time_ns() // 1_000_000), "utf-8")
+    console.hint(console.texts.text("label.written", catalogue_name="verify", path=str(path)))
 
 
 def _trust(
@@ -81,7 +101,6 @@ def _trust(
 ) -> Trust:
     """What the auditor takes for granted, from the most explicit word to the least."""
     from dataclasses import replace
-    from pathlib import Path
 
     from ledger.cli.settings import SettingError
     from ledger.core.ident import check_origin
@@ -158,7 +177,8 @@ def _seconds(text: str) -> int:
     return int(text)
 
 
-def _run(console: Console, source: LedgerSource, trust: Trust, runtime: str, jobs: int | None) -> Report:
+def audit(console: Console, source: LedgerSource, trust: Trust, runtime: str, jobs: int | None) -> Report:
+    """Verify `source` with as many processes as it is worth, and a progress bar."""
     from ledger.adapters.pool import ProcessPool, cores, relax_collector
     from ledger.adapters.replayrules import NONE, rules_loader
     from ledger.adapters.scratch import ScratchState
@@ -184,4 +204,4 @@ def _run(console: Console, source: LedgerSource, trust: Trust, runtime: str, job
         )
 
 
-__all__ = ["Options", "verify"]
+__all__ = ["Options", "audit", "verify"]

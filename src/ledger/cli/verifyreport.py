@@ -5,10 +5,12 @@ Rule: what was not checked stands as plainly as what was found. Not here: what a
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from ledger.cli.output import Console
 from ledger.cli.tables import fields, safe, table
+from ledger.core.genesis import Predecessor
 from ledger.core.ident import TIME_MS_MAX, format_time
 from ledger.verify.findings import LEVELS, Finding, Gap
 from ledger.verify.report import BROKEN, CHECKED, FAILED, INTACT, CertifiedReport, Report
@@ -16,30 +18,51 @@ from ledger.verify.report import BROKEN, CHECKED, FAILED, INTACT, CertifiedRepor
 _WHERE = ("height", "seq", "event", "field", "place")
 
 
-def document(console: Console, report: Report, seconds: float) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A report with what surrounds it: how long the audit took, and the origin that the audited one continues."""
+
+    report: Report
+    seconds: float
+    continues: Predecessor | None = None
+
+
+def document(console: Console, shown: Shown) -> dict[str, Any]:
     """The JSON document: the report's own, with a message beside each code."""
+    report = shown.report
     made = report.document()
     for entry, finding in zip(made["findings"], report.findings.kept, strict=True):
         entry["message"] = _text(console, f"finding.{finding.code}")
     for entry, gap in zip(made["not_checked"], report.gaps, strict=True):
-        entry["message"] = _gap(console, gap)
-    made["seconds"] = round(seconds, 3)
+        entry["message"] = gap_text(console, gap)
+    made["seconds"] = round(shown.seconds, 3)
+    before = shown.continues
+    if before is not None:
+        made["continues"] = {
+            "origin": before.origin,
+            "size": before.checkpoint.size,
+            "root": before.checkpoint.root.hex(),
+            "state_root": before.state_root.hex(),
+        }
     return made
 
 
-def render(console: Console, report: Report, seconds: float) -> str:
+def render(console: Console, shown: Shown) -> str:
     """The report as text."""
-    parts = [_head(console, report, seconds), _levels(console, report)]
+    report = shown.report
+    parts = [fields(head_rows(console, shown)), _levels(console, report)]
     if report.findings.total:
         parts.append(_findings(console, report))
     if report.gaps:
         title = _text(console, "label.gaps")
-        parts.append("\n".join([title, *(f"  - {_gap(console, each)} [{each.code}]" for each in report.gaps)]))
+        parts.append("\n".join([title, *(f"  - {gap_text(console, each)} [{each.code}]" for each in report.gaps)]))
     parts.append(_verdict(console, report))
     return "\n\n".join(parts)
 
 
-def _head(console: Console, report: Report, seconds: float) -> str:
+def head_rows(console: Console, shown: Shown) -> list[tuple[str, object]]:
+    """(name, value) of what was audited: value None where there is nothing to say."""
+    report, seconds = shown.report, shown.seconds
     counts = report.counts
     rate = f"{counts.events / seconds:,.0f}" if seconds > 0 else "-"
     names = {name: f"{getattr(counts, name):,}" for name in counts.__slots__}
@@ -50,6 +73,7 @@ def _head(console: Console, report: Report, seconds: float) -> str:
         (_text(console, "label.source"), report.source),
         (_text(console, "label.origin"), report.origin or None),
         (_text(console, "label.pinned"), _text(console, f"pinned.{report.pinned_by or 'none'}")),
+        (_text(console, "label.continues"), _predecessor(console, shown.continues)),
         (_text(console, "label.clock"), _text(console, "label.simulated") if report.clock == "scenario" else None),
         (_text(console, "label.head"), head),
         (_text(console, "label.certified"), _certified(console, report.last_certified)),
@@ -59,7 +83,16 @@ def _head(console: Console, report: Report, seconds: float) -> str:
     for source, size in report.agreed:
         rows.append((_text(console, "label.agreed"), _text(console, "line.agreed", source=source, size=f"{size:,}")))
     rows.append((_text(console, "label.speed"), _text(console, "line.speed", seconds=f"{seconds:.1f}", rate=rate)))
-    return fields(rows)
+    return rows
+
+
+def _predecessor(console: Console, before: Predecessor | None) -> str | None:
+    """The origin that this one follows; it was pinned by the genesis, not audited here."""
+    if before is None:
+        return None
+    checkpoint, state = before.checkpoint, before.state_root.hex()
+    size, root = f"{checkpoint.size:,}", checkpoint.root.hex()
+    return _text(console, "line.continues", origin=before.origin, size=size, root=root, state=state)
 
 
 def _certified(console: Console, certified: CertifiedReport | None) -> str:
@@ -99,12 +132,17 @@ def _findings(console: Console, report: Report) -> str:
     return "\n".join(lines)
 
 
-def _finding(console: Console, finding: Finding) -> list[str]:
-    where = [
+def place_words(console: Console, finding: Finding) -> list[str]:
+    """Where a finding is, as far as it is known."""
+    return [
         _text(console, f"where.{name}", value=safe(getattr(finding, name)))
         for name in _WHERE
         if getattr(finding, name) is not None
     ]
+
+
+def _finding(console: Console, finding: Finding) -> list[str]:
+    where = place_words(console, finding)
     lines = [f"  {console.mark(ok=False)} {_text(console, f'finding.{finding.code}')} [{finding.code}]"]
     if where:
         lines.append(f"      {', '.join(where)}")
@@ -118,12 +156,18 @@ def _finding(console: Console, finding: Finding) -> list[str]:
     return lines
 
 
-def _gap(console: Console, gap: Gap) -> str:
+def gap_text(console: Console, gap: Gap) -> str:
+    """What was not checked, and why, in words."""
     return _text(console, f"gap.{gap.code}", **{name: safe(value) for name, value in gap.details})
 
 
+def verdict_text(console: Console, report: Report) -> str:
+    """The verdict in words."""
+    return _text(console, f"verdict.{report.verdict}", count=report.findings.total)
+
+
 def _verdict(console: Console, report: Report) -> str:
-    text = _text(console, f"verdict.{report.verdict}", count=report.findings.total)
+    text = verdict_text(console, report)
     colour = {INTACT: "green", BROKEN: "red"}.get(report.verdict, "yellow")
     return console.paint(text, colour)
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from ledger.client.receipt import Pinned
     from ledger.core.checkpoint import Checkpoint
     from ledger.core.hashing import Digest
+    from ledger.core.proof import Fork
     from ledger.core.quorum import CertifiedCheckpoint
 
 WAIT_S: Final = 20
@@ -197,7 +198,32 @@ class Watcher:
             path = consistency_path(data)
             verify_consistency(known.size, known.root, shown.size, shown.root, path)
         except (VerificationError, MalformedError) as error:
+            fork = self._fork_of_sizes(known, shown, note)
+            if fork is not None:
+                path_kept = self._write(f"fork-{known.size}-{shown.size}", fork.encode())
+                raise ForkError(
+                    "fork-seen", "two histories were signed", size=shown.size, known=known.size, evidence=str(path_kept)
+                ) from error
             raise self._keep("inconsistent", error, first=self._known, second=note, proof=data) from error
+
+    def _fork_of_sizes(self, known: Checkpoint, shown: Checkpoint, note: bytes) -> Fork | None:
+        """The proof that what is shown does not begin with what is known, from the node's own hash tiles.
+
+        None where the node gives no tiles under its own root: then both notes are kept as they are.
+        """
+        from ledger.client.tiles import read_nodes
+        from ledger.core.merkle import range_nodes
+        from ledger.core.proof import Fork
+
+        inside, rest = range_nodes(0, known.size), range_nodes(known.size, shown.size)
+        try:
+            nodes = read_nodes(self._client.get_bytes, [*inside, *rest])
+            subtrees, path = tuple(nodes[each] for each in inside), tuple(nodes[each] for each in rest)
+            fork = Fork(self._known or b"", note, subtrees, path)
+            fork.verify(self._trust)
+        except LedgerError:
+            return None
+        return fork
 
     def _fork(self, note: bytes) -> ForkError:
         """Two certified trees of one size: the evidence is a proof that `ledger proof verify` checks."""

@@ -1,7 +1,9 @@
 """The genesis: the document a network starts from, and the origin that pins it (SPEC R-G01 to R-G05).
 
 `origin = name ‖ "/" ‖ hex(H(genesis bytes))`: who pins the origin pins the first members, keys, rules and parameters.
-Not here: what is in force later (see `registry` and `config`).
+A genesis may continue an origin that ended: it names that origin, its last certified note and the state root there, so
+that who pins the successor has pinned all of the history before it (R-G06).
+Not here: what is in force later (see `registry` and `config`), and whether the predecessor holds (`ledger verify` says).
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ledger.core import canonical
+from ledger.core.checkpoint import Checkpoint, parse_checkpoint_text
 from ledger.core.hashing import Digest, parse_hex_digest, sha256
 from ledger.core.ident import check_identifier
 from ledger.core.keys import (
@@ -22,9 +25,9 @@ from ledger.core.keys import (
     genesis_registration_message,
     parse_public_key,
 )
-from ledger.core.note import TYPE_ED25519, key_hash_of
+from ledger.core.note import TYPE_ED25519, key_hash_of, parse_note
 from ledger.errors import MalformedError, VerificationError
-from ledger.limits import COSIGNERS_MAX, INT_MAX
+from ledger.limits import COSIGNERS_MAX, INT_MAX, NOTE_BYTES_MAX
 
 GENESIS_VERSION: Final = 1
 GENESIS_BYTES_MAX: Final = 1024 * 1024  # some hundred members with their keys
@@ -43,6 +46,8 @@ PARAMETERS: Final = {
 """Genesis parameters and their defaults; all are integers."""
 
 _FIELDS: Final = frozenset({"calendar", "clock", "engine", "members", "name", "parameters", "rulebook", "time", "v"})
+_CONTINUES: Final = "continues"
+_CONTINUES_FIELDS: Final = frozenset({"note", "origin", "state_root"})
 _MEMBER_FIELDS: Final = frozenset({"attributes", "id", "keys", "roles", "title"})
 _KEY_FIELDS: Final = frozenset({"algorithm", "proof", "public", "roles", "use"})
 
@@ -69,6 +74,29 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
+class Predecessor:
+    """The origin that a genesis continues, as far as it was certified: nothing after `checkpoint` counts.
+
+    `note` is the last certified note; its signatures are by keys of the predecessor's own genesis. `state_root` is the
+    state map's root after the block that ends at the checkpoint.
+    """
+
+    checkpoint: Checkpoint
+    note: bytes
+    state_root: Digest
+
+    @property
+    def origin(self) -> str:
+        """The predecessor's name."""
+        return self.checkpoint.origin
+
+    def document(self) -> dict[str, Any]:
+        """The object `continues` of a genesis."""
+        note, root = self.note.decode("utf-8"), self.state_root.hex()
+        return {"note": note, "origin": self.origin, "state_root": root}
+
+
+@dataclass(frozen=True, slots=True)
 class Genesis:
     """A parsed genesis; `data` are the bytes that were hashed."""
 
@@ -81,6 +109,7 @@ class Genesis:
     members: tuple[Member, ...]
     rulebook: Digest
     calendar: Digest
+    continues: Predecessor | None = None
 
     @property
     def hash(self) -> Digest:
@@ -109,6 +138,7 @@ def new_genesis(
     clock: str = "wall",
     engine: str = "sequencer",
     parameters: dict[str, int] | None = None,
+    continues: Predecessor | None = None,
 ) -> Genesis:
     """Build a genesis; `members` as in the schema with keys {algorithm, public, use, roles}, `sign` maps public hex to
     the `Signer` that proves possession of it (R-G04)."""
@@ -125,6 +155,8 @@ def new_genesis(
         "time": time,
         "v": GENESIS_VERSION,
     }
+    if continues is not None:
+        document[_CONTINUES] = continues.document()
     blank = sha256(canonical.encode(document, bytes_max=GENESIS_BYTES_MAX))
     for member in members:
         for key in member["keys"]:
@@ -136,7 +168,7 @@ def new_genesis(
 def parse_genesis(data: bytes) -> Genesis:
     """The genesis in `data`, with every possession proof checked. Raises `MalformedError` or `VerificationError`."""
     fields = canonical.parse(data, bytes_max=GENESIS_BYTES_MAX)
-    _closed(fields, _FIELDS, "genesis")
+    _closed(fields, _FIELDS | ({_CONTINUES} & fields.keys()), "genesis")
     if fields["v"] != GENESIS_VERSION or type(fields["v"]) is not int:
         raise MalformedError("genesis-version", "unknown genesis version", got=fields["v"])
     if not isinstance(fields["name"], str) or not NAME.fullmatch(fields["name"]):
@@ -159,9 +191,26 @@ def parse_genesis(data: bytes) -> Genesis:
         members=_members(fields["members"]),
         rulebook=parse_hex_digest(fields["rulebook"]),
         calendar=parse_hex_digest(fields["calendar"]),
+        continues=_predecessor(fields[_CONTINUES]) if _CONTINUES in fields else None,
     )
     _check_keys(genesis)
     return genesis
+
+
+def _predecessor(value: object) -> Predecessor:
+    """R-G06: the note is a checkpoint of that origin with at least one block; who signed it only its genesis tells."""
+    fields = _closed(value, _CONTINUES_FIELDS, _CONTINUES)
+    if not isinstance(fields["note"], str):
+        raise MalformedError("genesis-continues", "expected a note", got=fields["note"])
+    note = fields["note"].encode("utf-8")
+    if len(note) > NOTE_BYTES_MAX:
+        raise MalformedError("genesis-continues", "the note is too long", size=len(note))
+    checkpoint = parse_checkpoint_text(parse_note(note).text)
+    if checkpoint.origin != fields["origin"] or not checkpoint.size:
+        raise MalformedError(
+            "genesis-continues", "not a checkpoint of this origin", origin=fields["origin"], got=checkpoint.origin
+        )
+    return Predecessor(checkpoint, note, parse_hex_digest(fields["state_root"]))
 
 
 def _members(value: object) -> tuple[Member, ...]:

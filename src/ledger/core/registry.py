@@ -18,6 +18,13 @@ from ledger.errors import MalformedError, RejectedError
 
 _KEY_FIELDS: Final = frozenset({"algorithm", "from", "member", "proof", "public", "roles", "use"})
 _MEMBER_FIELDS: Final = frozenset({"attributes", "roles", "title"})
+_MEMBER_OPTIONAL: Final = frozenset({"status", "successor"})
+
+ACTIVE: Final = ""
+SUSPENDED: Final = "suspended"
+REMOVED: Final = "removed"
+AUTHORITY: Final = "authority"
+"""The member role whose holders vote on changes (SPEC R-G13)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,24 +81,38 @@ def parse_key_entry(data: bytes) -> KeyEntry:
 
 @dataclass(frozen=True, slots=True)
 class MemberEntry:
-    """A member's public face on the ledger."""
+    """A member's public face on the ledger.
+
+    `status` is "" (may sign), "suspended" or "removed"; `successor` is the member that took over from a removed one.
+    """
 
     id: str
     title: dict[str, str]
     roles: tuple[str, ...]
     attributes: dict[str, Any]
+    status: str = ACTIVE
+    successor: str = ""
 
     def encode(self) -> bytes:
         """Canonical JSON, the object of the state value under this member."""
-        return canonical.encode({"attributes": self.attributes, "roles": list(self.roles), "title": self.title})
+        fields: dict[str, Any] = {"attributes": self.attributes, "roles": list(self.roles), "title": self.title}
+        if self.status:
+            fields["status"] = self.status
+        if self.successor:
+            fields["successor"] = self.successor
+        return canonical.encode(fields)
 
 
 def parse_member_entry(member_id: str, data: bytes) -> MemberEntry:
     """The entry of `member_id` in canonical JSON `data`. Raises `MalformedError`."""
     fields = canonical.parse(data)
-    if set(fields) != _MEMBER_FIELDS:
+    if not _MEMBER_FIELDS <= set(fields) <= _MEMBER_FIELDS | _MEMBER_OPTIONAL:
         raise MalformedError("member-entry", "missing or unknown fields", got=sorted(fields))
-    return MemberEntry(member_id, fields["title"], tuple(fields["roles"]), fields["attributes"])
+    status, successor = fields.get("status", ACTIVE), fields.get("successor", "")
+    entry = MemberEntry(member_id, fields["title"], tuple(fields["roles"]), fields["attributes"], status, successor)
+    if status not in (ACTIVE, SUSPENDED, REMOVED) or entry.encode() != data:
+        raise MalformedError("member-entry", "not in canonical form", member=member_id)
+    return entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +124,13 @@ class Registry:
 
     def signer(self, key_id: Digest, member: str, use: str, height: int) -> KeyEntry:
         """The entry of a key that may sign for `member` and `use` in block `height`; raises `RejectedError`."""
-        if member not in self.members:
+        known = self.members.get(member)
+        if known is None:
             raise RejectedError("member-unknown", "no such member in this network", member=member)
+        if known.status:
+            raise RejectedError(
+                "member-inactive", "the member is suspended or removed", member=member, got=known.status
+            )
         entry = self.keys.get(key_id)
         if entry is None or entry.member != member:
             raise RejectedError("key-unknown", "this member registered no such key", member=member, key=key_id)
@@ -121,6 +147,16 @@ class Registry:
     def with_member(self, entry: MemberEntry) -> Registry:
         """This registry with one member added or replaced."""
         return replace(self, members={**self.members, entry.id: entry})
+
+    def authorities(self) -> tuple[str, ...]:
+        """Members with the role `authority` that may sign now, sorted."""
+        return tuple(sorted(m.id for m in self.members.values() if AUTHORITY in m.roles and not m.status))
+
+    def valid_keys(self, member: str, use: str) -> tuple[KeyEntry, ...]:
+        """Keys of `member` for `use` without a known end."""
+        return tuple(
+            key for key in self.keys.values() if key.member == member and key.use == use and key.until_height is None
+        )
 
     def log_keys(self) -> tuple[PublicKey, ...]:
         """Every key ever registered for ordering: notes of any age must open."""

@@ -7,15 +7,17 @@ itself (conflict, stream-limit, governance) are made here; all others come from 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from ledger.core.bundle import parse_bundle
 from ledger.core.canonical import parse
+from ledger.core.hashing import Digest
 from ledger.core.leaf import timer_streams
 from ledger.core.stream import event_streams
 from ledger.errors import RejectedError, RuntimeFault
 from ledger.limits import VERDICT_BYTES_MAX
-from ledger.machine import governance
+from ledger.machine import changes, governance
 from ledger.machine.admit import CONFLICT, DUPLICATE, Admitted, admit
 from ledger.machine.block import REFUSED, BlockInput, Decision, Item
 from ledger.machine.streams import StreamQuota
@@ -45,11 +47,23 @@ def begin(block: BlockInput, view: DecideView, rules: Rules) -> Draft:
     head = view.head
     if block.height != head.height + 1 or block.time < head.time:
         raise RejectedError("block-order", "height or time does not follow", height=block.height, time=block.time)
+    bundles = governance.check_attachments(block)
     admitted = admit(block, view)
     timers = due_timers(block, view)
-    draft = Draft(block, view, admitted, timers)
-    draft.call = plan_call(block, rules, view, timers, draft.for_rules)
+    draft = Draft(block, view, admitted, timers, _successor(rules, bundles))
+    draft.call = plan_call(block, rules, view, draft.rule_timers, draft.for_rules)
     return draft
+
+
+def _successor(rules: Rules, bundles: Mapping[Digest, bytes]) -> governance.Compile:
+    """What a proposed bundle would make of the rules in force."""
+
+    def compile_bundle(action: str, bundle: Digest) -> tuple[Digest, int]:
+        files = parse_bundle(bundles[bundle])
+        calendar = action == changes.CALENDAR_ACTION
+        return rules.successor(None if calendar else files, files if calendar else None)
+
+    return compile_bundle
 
 
 def finish(draft: Draft, outcomes: Sequence[Any]) -> Decision:
@@ -58,14 +72,25 @@ def finish(draft: Draft, outcomes: Sequence[Any]) -> Decision:
 
 
 def due_timers(block: BlockInput, view: DecideView) -> list[Timer]:
-    """The timers that the block fires, in order; a block that holds events must fire all that are due (R-T04)."""
+    """The timers that the block fires, in order; a block that holds events must fire all that are due (R-T04).
+
+    A timer of the ledger's own is the last leaf of its block (R-G16): what follows it lives under what it changed.
+    """
     count_max = view.head.config.parameters["timers_block"]
     timers = view.due_timers(block.time, count_max + 1)
-    if len(timers) > count_max:
+    if timers and timers_alone(timers, count_max):
         if block.submissions:
             raise RejectedError("timers-first", "more timers are due than one block fires", limit=count_max)
         timers = timers[:count_max]
+        for number, (_, key) in enumerate(timers, 1):
+            if governance.is_governance_timer(key):
+                return timers[:number]
     return timers
+
+
+def timers_alone(timers: Sequence[Timer], count_max: int) -> bool:
+    """Whether the next block may hold timers only: more are due than it fires, or one of the ledger's own is."""
+    return len(timers) > count_max or any(governance.is_governance_timer(key) for _, key in timers)
 
 
 def plan_call(
@@ -112,16 +137,27 @@ class Draft:
     `call` is what the rule runtime is asked, `for_rules` the events in it, after the due timers.
     """
 
-    def __init__(self, block: BlockInput, view: DecideView, admitted: list[Admitted], timers: Sequence[Timer]) -> None:
+    def __init__(
+        self,
+        block: BlockInput,
+        view: DecideView,
+        admitted: list[Admitted],
+        timers: Sequence[Timer],
+        compile_bundle: governance.Compile | None = None,
+    ) -> None:
         self.call: dict[str, Any] = {}
-        self._block, self._timers = block, timers
+        self._block = block
         self._entries: list[tuple[Admitted, Item | None, tuple[str, bytes] | None]] = []
         self.for_rules: list[Admitted] = []
         self._duplicates = [entry.place for entry in admitted if entry.status == DUPLICATE]
         for entry in admitted:
             entry.streams = event_streams(entry.member, entry.event.fields)
         quota = StreamQuota(admitted, view, block.time)
-        self._governance = governance.Governance(view.head, block.height)
+        deciding = governance.Governance(view.head, block.height, block.time, view.read_objects, compile_bundle)
+        self._governance = deciding
+        own = bool(timers) and governance.is_governance_timer(timers[-1][1])
+        self.rule_timers: Sequence[Timer] = timers[:-1] if own else timers
+        self._own_timer = deciding.fire(timers[-1][1], timers[-1][0]) if own else None
         for entry in admitted:
             if entry.status == DUPLICATE:
                 continue
@@ -136,7 +172,8 @@ class Draft:
                 elif isinstance(counted, tuple):
                     write = counted
                 if item is None and governance.is_governance(entry.event.fields):
-                    item = self._governance.decide(entry)
+                    submission = block.submissions[entry.place[0]]
+                    item = deciding.decide(entry, submission.origin, alone=len(submission.events) == 1)
                     if write is not None:
                         item.writes.append(write)
                         write = None
@@ -152,7 +189,7 @@ class Draft:
 
     def finish(self, outcomes: Sequence[Any]) -> Decision:
         """The decision, once the rules have answered."""
-        timers = self._timers
+        timers = self.rule_timers
         items: list[Item] = []
         answers = _Answers(outcomes)
         moved: set[str] = set()
@@ -161,6 +198,8 @@ class Draft:
             fired = answers.take(number, optional=key in moved)
             moved.update(name for item in fired for name, _ in item.timers)
             items.extend(fired)
+        if self._own_timer is not None:
+            items.append(self._own_timer)
         number = len(timers)
         for entry, item, write in self._entries:
             if item is not None:

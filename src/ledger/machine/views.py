@@ -24,6 +24,14 @@ class Rules(Protocol):
     def plan_timer(self, timer: Mapping[str, Any]) -> Sequence[str]:
         """State keys that the timer's handler may read or write."""
 
+    def successor(
+        self, rulebook: Mapping[str, bytes] | None, calendar: Mapping[str, bytes] | None
+    ) -> tuple[Digest, int]:
+        """(program hash, language version) of what these files compile to, None for the files in force.
+
+        Raises `MalformedError` where they do not compile.
+        """
+
 
 class RuleRuntime(Protocol):
     """Runs one block's calls. Raises `RuntimeFault` on a local failure, which is never a verdict."""

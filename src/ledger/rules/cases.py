@@ -66,10 +66,11 @@ def run_cases(program: Program, runtimes: Mapping[str, RunBlock]) -> list[Row]:
     Raises `MalformedError` for a cases file that cannot be read.
     """
     actors, cases = parse_cases(program)
+    members = parse_members(program)
     rows: list[Row] = []
     for case in cases:
         for name, run in runtimes.items():
-            message = _CaseRun(program, run, actors).run(case)
+            message = _CaseRun(program, run, actors, members).run(case)
             rows.append(Row(case.rule, case.name, case.type, name, len(case.steps), message))
     for rule in sorted(program.book.rules):
         for missing in sorted(set(TYPES) - {case.type for case in cases if case.rule == rule}):
@@ -104,6 +105,21 @@ def parse_cases(program: Program) -> tuple[dict[str, dict[str, Any]], list[Case]
     return actors, cases
 
 
+def parse_members(program: Program) -> dict[str, bytes]:
+    """The registry entries that `[members]` of the common file states, by the key under which rules read them.
+
+    Raises `MalformedError`.
+    """
+    found: dict[str, bytes] = {}
+    for name, entry in _document(program.book.cases, COMMON).get("members", {}).items():
+        if not isinstance(entry, dict) or not set(entry) <= {"roles", "attributes"}:
+            refuse(COMMON, f"members.{name}", "a member has roles and attributes")
+        title = {"en": name, "zh": name}
+        fields = {"attributes": entry.get("attributes", {}), "roles": entry.get("roles", []), "title": title}
+        found[f"member/{name}"] = canonical.encode(fields)
+    return found
+
+
 def _document(files: Mapping[str, bytes], path: str) -> dict[str, Any]:
     try:
         return tomllib.loads(files.get(path, b"").decode("utf-8", "strict"))
@@ -130,11 +146,12 @@ class _CaseRun:
     program: Program
     run_block: RunBlock
     actors: dict[str, dict[str, Any]]
+    members: dict[str, bytes] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
     count: int = 0
 
     def run(self, case: Case) -> str:
-        scratch = Scratch(self.program, self.run_block)
+        scratch = Scratch(self.program, self.run_block, objects=dict(self.members))
         for number, step in enumerate(case.steps, 1):
             try:
                 message = self.step(scratch, step)

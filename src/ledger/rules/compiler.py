@@ -129,7 +129,9 @@ class Compiler:
                         f"def on_timer_{touch.rule.replace('.', '_')}(…)",
                     )
                 continue
-            missing = [read for read in handler.names if read not in objects or read in many]
+            # Of a list the handler is given the one that the timer is on.
+            given = (touch.on, objects.get(touch.on))
+            missing = [read for read in handler.names if read not in objects or (read in many and read not in given)]
             if missing:
                 self.refuse(
                     rule, touch.line, f"{handler.function} needs {', '.join(missing)}, which {kind.name} does not have",
@@ -166,6 +168,9 @@ class Compiler:
         for name, line in (*facts.reads.items(), *facts.targets.items()):
             if name not in objects:
                 self.refuse(rule, line, f"no object {name!r} here", "one of " + ", ".join(sorted(objects)))
+        for name, line in facts.targets.items():
+            if objects[name] == "member":
+                self.refuse(rule, line, f"{name!r} is a member's entry in the registry, which rules only read")
         for (name, field), line in facts.writes.items():
             declared = book.objects.get(objects[name])
             if declared is None or field not in declared.fields:
@@ -241,7 +246,9 @@ class Compiler:
     def _add_discharges(self, rule: RuleFacts, facts: FunctionFacts, touch: Touch) -> None:
         stream = self._object_of(rule, facts, touch)
         for name in touch.kinds:
-            found = sorted(state for state, kind in self.book.kinds[name].objects().items() if kind == stream)
+            other = {ref.name for ref in self.book.kinds[name].refs if ref.object != ref.name}
+            objects = self.book.kinds[name].objects()
+            found = sorted(state for state, kind in objects.items() if kind == stream and state not in other)
             if not found:
                 self.refuse(rule, touch.line, f"{name} touches no {stream}, so it cannot discharge {touch.rule}")
             for state in found:
@@ -317,11 +324,15 @@ class Compiler:
     def _plan(self, kind: Kind) -> KindPlan:
         objects = kind.objects()
         tables: list[list[Any]] = []
-        # An object that must exist is moved, one that may be new is started; a kind that only starts leaves the rest alone.
+        # An object that must exist is moved, one that may be new is started; a kind that only starts leaves the rest alone,
+        # and of the objects of one kind it starts what it creates.
         existing = {ref.name for ref in kind.refs if ref.exists}
+        other = {ref.name for ref in kind.refs if ref.object != ref.name}
         for name in sorted(objects):
-            table = self.book.tables.get(objects[name])
-            if table is not None and (table.moves_by(kind.name) or (kind.name in table.start and name not in existing)):
+            table = self.book.tables.get(objects[name]) if name not in other else None
+            started = kind.created if kind.creates == objects[name] else name
+            starts = kind.name in table.start and name not in existing and name == started if table else False
+            if table is not None and (table.moves_by(kind.name) or starts):
                 steps = {
                     status: moves[kind.name] for status, moves in sorted(table.moves.items()) if kind.name in moves
                 }

@@ -59,6 +59,7 @@ EFFECTS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...], bool]]] = {
     "set_timer": (("rule",), ("on", "due", "label", "of"), True),
     "clear_timer": (("rule",), ("on", "label", "of"), False),
     "settle_finding": (("code",), ("about", "on"), False),
+    "close_finding": (("target",), (), False),
 }
 TERMS: Final = ("working_days", "natural_days", "hours", "months", "years")
 TIMES: Final = ("ms", "day", "month")

@@ -41,6 +41,8 @@ def _key(template: Template) -> str:
             parts.append(literal(name))
         elif kind == "ref":
             parts.append(f"r_{name}")
+        elif kind == "owner":
+            parts.append(f'r_{name}.split("/")[0]')
         elif kind == "body":
             parts.append(f"body[{literal(name)}]")
         elif kind == "member":
@@ -59,7 +61,7 @@ def _needs(template: Template, kind: Kind) -> list[str]:
     }
     found = []
     for part, name in template.parts:
-        if part == "ref" and name in optional:
+        if part in ("ref", "owner") and name in optional:
             found.append(f"r_{name} is not None")
         elif part == "body" and f"body.{name}" in optional:
             found.append(f"body.get({literal(name)}) is not None")
@@ -98,7 +100,7 @@ class _Planner:
         return found
 
     def ref(self, ref: Ref) -> list[str]:
-        prefix = literal(ref.name + "/")
+        prefix = literal(ref.object + "/")
         if ref.many:
             lines = [f"    for r_{ref.name} in refs.get({literal(ref.name)}, []):"]
             lines.append(f"        k_{ref.name} = {prefix} + r_{ref.name}")
@@ -304,24 +306,27 @@ class _Decider:
             self.add(f"k_{name} = s_{name} = None")
             self.add(f"if r_{name} is not None:")
         depth = 2 if ref.optional else 1
-        self.add(f"k_{name} = {literal(ref.name + '/')} + r_{name}", depth)
+        self.add(f"k_{name} = {literal(ref.object + '/')} + r_{name}", depth)
         self.add(f"s_{name} = _read(block, k_{name})", depth)
         if ref.exists:
             self.add(f"if s_{name} is None:", depth)
             self.refuse("unresolved", name, depth + 1)
         else:
-            self.default(name, ref.name, depth)
+            self.default(name, ref.object, depth)
 
     def read_many(self, ref: Ref) -> None:
         name = ref.name
         self.add(f"k_{name} = {{}}")
         self.add(f"s_{name} = {{}}")
         self.add(f"for item in r_{name}:")
-        self.add(f"k = {literal(ref.name + '/')} + item", 2)
+        self.add(f"k = {literal(ref.object + '/')} + item", 2)
         self.add("v = _read(block, k)", 2)
         if ref.exists:
             self.add("if v is None:", 2)
             self.refuse("unresolved", name, 3)
+        elif name in self.plan.implicit:
+            self.add("if v is None:", 2)
+            self.add(f"v = _DEFAULTS[{literal(ref.object)}]", 3)
         self.add(f"k_{name}[item] = k", 2)
         self.add(f"s_{name}[item] = v", 2)
 
@@ -332,6 +337,8 @@ class _Decider:
             name, _, field = path.partition(".")
             value = f"s_{name}.get({literal(field)})"
             test = f"sorted(r_{ref}) != sorted({value} or [])" if ref in many else f"r_{ref} != {value}"
+            if name in many:
+                test = f"sorted(r_{ref}) != _union(s_{name}, {literal(field)})"
             needed = [f"s_{name} is not None"]
             if ref in optional and ref not in many:
                 test = f"({test}) and not (r_{ref} is None and {value} is None)"
@@ -341,6 +348,9 @@ class _Decider:
             tests = []
             for path in self.kind.by:
                 name, _, field = path.partition(".")
+                if name in many:
+                    tests.append(f"not _every(s_{name}, {literal(field)}, member)")
+                    continue
                 tests.append(f"(s_{name} is None or s_{name}.get({literal(field)}) != member)")
             self.add(f"if {' and '.join(tests)}:")
             self.refuse("author", self.kind.by[0])

@@ -30,6 +30,8 @@ _OBJECT_NAME: Final = re.compile(r"[a-z][a-z0-9]*").fullmatch
 _VARIABLE: Final = re.compile(r"\{([a-z_.0-9]+)\}")
 _RESERVED_OBJECTS: Final = frozenset({"timer", "duty", "finding", "ticket", "stream"})
 _RESERVED_FIELDS: Final = frozenset({"target", "of"})
+# What the ledger itself writes when it raises a finding; a rulebook may add fields, and a table may move its status.
+_FINDING_FIELDS: Final = frozenset({"about", "args", "at", "code", "due", "held", "id", "on", "provisional", "rule"})
 
 Title = dict[str, str]
 """`zh` and `en`, both required."""
@@ -56,6 +58,8 @@ class Ref:
     """A ref; its name is the stream kind, and the kind of the objects it names: one (`many` 0) or at most `many`.
 
     `exists`: must name an object. `opaque`: the stream has no state object, so nothing can be looked up or be unresolved.
+    `kind`: the kind of the objects where it is another than the stream's (parents of a copy are copies); rules read and
+    write such objects, but no table moves them and no duty is discharged by their being named.
     """
 
     name: str
@@ -63,6 +67,12 @@ class Ref:
     optional: bool = False
     exists: bool = True
     opaque: bool = False
+    kind: str = ""
+
+    @property
+    def object(self) -> str:
+        """The kind of the objects that this ref names."""
+        return self.kind or self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +111,7 @@ class Kind:
 
     def objects(self) -> dict[str, str]:
         """Object kind by the name under which rules see it in `state`."""
-        found = {ref.name: ref.name for ref in self.refs if not ref.opaque}
+        found = {ref.name: ref.object for ref in self.refs if not ref.opaque}
         found.update({template.name: template.object for template in self.state})
         if self.creates is not None:
             found[self.created] = self.creates
@@ -116,12 +126,16 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class ObjectKind:
-    """A kind of state object. `fields`: name → default (None: absent until written); `implicit`: reads as its defaults."""
+    """A kind of state object. `fields`: name → default (None: absent until written); `implicit`: reads as its defaults.
+
+    `titles` has the title of each field.
+    """
 
     name: str
     title: Title
     fields: dict[str, Any] = field(default_factory=dict)
     implicit: bool = False
+    titles: dict[str, Title] = field(default_factory=dict)
 
 
 def refuse(file: str, where: str, message: str, advice: str = "") -> NoReturn:
@@ -225,8 +239,11 @@ def _parse_ref(reader: Reader, name: str, table: object) -> Ref:
         optional=entry.take("optional", bool, False),
         exists=entry.take("exists", bool, True),
         opaque=entry.take("opaque", bool, False),
+        kind=entry.take("object", str, ""),
     )
     entry.done()
+    if ref.kind and (not _OBJECT_NAME(ref.kind) or ref.kind in _RESERVED_OBJECTS or ref.opaque):
+        entry.fail("object names the kind of the objects", "one that is declared in objects.toml, of a ref not opaque")
     if ref.many not in (0, REFS_LIST_MAX, REFS_LIST_WIDE_MAX) and not 1 <= ref.many <= REFS_LIST_MAX:
         entry.fail("many is 1 to 32, or 64")
     return ref
@@ -284,6 +301,8 @@ def _parse_template(reader: Reader, name: str, text: object, refs: tuple[Ref, ..
             parts.append((variable, ""))
         elif variable in single:
             parts.append(("ref", variable))
+        elif variable.endswith(".owner") and variable.removesuffix(".owner") in single:
+            parts.append(("owner", variable.removesuffix(".owner")))
         elif variable.startswith("body.") and variable[5:] in body:
             parts.append(("body", variable[5:]))
         else:
@@ -291,7 +310,7 @@ def _parse_template(reader: Reader, name: str, text: object, refs: tuple[Ref, ..
                 reader.file,
                 where,
                 f"unknown variable {{{variable}}}",
-                "member, new, day, month, year, a ref, body.<field>",
+                "member, new, day, month, year, a ref, <ref>.owner, body.<field>",
             )
     if position < len(rest):
         parts.append(("text", rest[position:]))
@@ -308,13 +327,17 @@ def _check_kind(reader: Reader, kind: Kind) -> None:
         reader.fail("two objects of the state have one name", "refs, state and creates share their names")
     objects = kind.objects()
     single = {ref.name for ref in kind.refs if not ref.many}
+    lists = {ref.name for ref in kind.refs if ref.many}
+    found = single | lists | {template.name for template in kind.state}
     for path in kind.by + tuple(path for _, path in kind.agree):
         name = path.partition(".")[0]
-        if name not in objects or (name not in single and name not in {t.name for t in kind.state}) or "." not in path:
+        if name not in objects or name not in found or "." not in path:
             reader.fail(f"{path!r} is no field of a single object of this kind")
-    for ref, _ in kind.agree:
+    for ref, path in kind.agree:
         if ref not in {entry.name for entry in kind.refs}:
             reader.fail(f"agree names the ref {ref!r}, which is not declared")
+        if path.partition(".")[0] in lists and ref not in lists:
+            reader.fail(f"agree: several objects agree with a list only, and {ref!r} is none")
     for ref in kind.owns:
         if ref not in single:
             reader.fail(f"owns names {ref!r}, which is no single ref")
@@ -325,16 +348,18 @@ def parse_objects(file: str, document: dict[str, Any]) -> dict[str, ObjectKind]:
     found: dict[str, ObjectKind] = {}
     for name, table in document.items():
         reader = Reader(file, name, table)
-        if not _OBJECT_NAME(name) or name in _RESERVED_OBJECTS:
+        if not _OBJECT_NAME(name) or (name in _RESERVED_OBJECTS and name != "finding"):
             reader.fail("bad name of an object kind")
         title, implicit = reader.title(), reader.take("implicit", bool, False)
         fields: dict[str, Any] = {}
+        titles: dict[str, Title] = {}
         for entry, spec in reader.take("fields", dict, {}).items():
-            if not _NAME(entry) or entry in _RESERVED_FIELDS:
+            if not _NAME(entry) or entry in _RESERVED_FIELDS or (name == "finding" and entry in _FINDING_FIELDS):
                 reader.fail(f"bad name of a field: {entry!r}")
             if not isinstance(spec, dict) or not set(spec) <= {"default", "zh", "en"} or not {"zh", "en"} <= set(spec):
                 reader.fail(f"field {entry!r} needs zh and en, and may have a default")
             fields[entry] = spec.get("default")
+            titles[entry] = {"zh": spec["zh"], "en": spec["en"]}
         reader.done()
-        found[name] = ObjectKind(name, title, fields, implicit)
+        found[name] = ObjectKind(name, title, fields, implicit, titles)
     return found

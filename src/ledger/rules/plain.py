@@ -28,6 +28,9 @@ _BUILTINS: Final = {
     "sum": sum,
 }
 
+Handler = Callable[[Any, Any, Any], Any]
+Wrap = Callable[[str, str, Handler], Handler]
+
 
 class _Record(dict[str, Any]):
     """Fields by attribute, as rules write them, and by item, as the prelude reads them."""
@@ -38,10 +41,14 @@ class _Record(dict[str, Any]):
 
 
 class Plain:
-    """A runtime whose rule functions are the uncompiled ones. `folder` is where a debugger finds the rulebook's files."""
+    """A runtime whose rule functions are the uncompiled ones. `folder` is where a debugger finds the rulebook's files.
 
-    def __init__(self, program: Program, folder: str = "") -> None:
+    `wrap(rule, handler, function)` may put something around each handler, such as a tracer.
+    """
+
+    def __init__(self, program: Program, folder: str = "", wrap: Wrap | None = None) -> None:
         self._namespace = load_program(program.text)
+        self._wrap = wrap
         for rule in program.book.rules.values():
             self._load(rule, program.files[rule.file], f"{folder}/{rule.file}" if folder else rule.file)
         for name, entry in self._namespace["_TIMERS"].items():
@@ -58,7 +65,8 @@ class Plain:
         exec(compile(source, path, "exec"), module)  # noqa: S102 - the author's own file, checked before
         for name in rule.functions:
             if name.startswith("on_"):
-                self._namespace[function_name(rule.id, name)] = self._handler(module[name], path, _marks(rule))
+                function = module[name] if self._wrap is None else self._wrap(rule.id, name, module[name])
+                self._namespace[function_name(rule.id, name)] = self._handler(function, path, _marks(rule))
 
     def _handler(
         self, function: Callable[..., Any], path: str, marks: Mapping[int, int]

@@ -74,6 +74,15 @@ class Program:
         """Pickle by files."""
         return (Program.compile, (self.files, self.calendars))
 
+    def successor(
+        self, rulebook: Mapping[str, bytes] | None, calendar: Mapping[str, bytes] | None
+    ) -> tuple[Digest, int]:
+        """(program hash, language version) of other files, None for this program's own. Raises `MalformedError`."""
+        program = Program.compile(
+            self.files if rulebook is None else rulebook, self.calendars if calendar is None else calendar
+        )
+        return program.source_hash, program.language_version
+
     @property
     def prelude_hash(self) -> Digest:
         """The hash of the prelude, the first part of the text of every program."""

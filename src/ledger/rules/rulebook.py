@@ -1,7 +1,8 @@
 """Decides whether a bundle of files is a rulebook, and reads its declarations.
 
 Rules: `rulebook.toml` (id, version, zone …), `kinds/*.toml`, `objects.toml`, `tables.toml`, `params.toml`, `texts.toml`,
-`rules/<ID>.py`, `cases/<ID>.toml`; every file is known, every declaration closed, everything for people in zh and en.
+`reports.toml`, `rules/<ID>.py`, `cases/<ID>.toml`; every file is known, every declaration closed, everything for people in
+zh and en.
 Never here: how declarations and rules fit together (see `compiler`), files of a disk.
 """
 
@@ -19,6 +20,7 @@ from ledger.rules.facts import RuleFacts
 from ledger.rules.grammar import LANGUAGE_VERSION
 from ledger.rules.kinds import Field, Kind, ObjectKind, Reader, Title, parse_field, parse_kind, parse_objects, refuse
 from ledger.rules.params import Parameter, parse_params
+from ledger.rules.sections import Section, parse_sections
 from ledger.rules.tables import Table, parse_tables
 
 MANIFEST: Final = "rulebook.toml"
@@ -26,7 +28,7 @@ TEXT_TYPES: Final = ("refusal", "finding", "alert")
 _ZONE: Final = re.compile(r"([+-])([01][0-9]):([0-5][0-9])").fullmatch
 _CODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,63}").fullmatch
 _KNOWN: Final = re.compile(
-    r"rulebook\.toml|kinds/[a-z0-9-]+\.toml|objects\.toml|tables\.toml|params\.toml|texts\.toml"
+    r"rulebook\.toml|kinds/[a-z0-9-]+\.toml|objects\.toml|tables\.toml|params\.toml|texts\.toml|reports\.toml"
     r"|rules/[A-Za-z0-9]+\.py|cases/[A-Za-z0-9_]+\.toml|[A-Za-z0-9._-]+\.md"
 ).fullmatch
 
@@ -44,7 +46,10 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Rulebook:
-    """A parsed rulebook: declarations and checked rule files, not yet fitted together."""
+    """A parsed rulebook: declarations and checked rule files, not yet fitted together.
+
+    `articles` says how many articles a source has, where the rulebook states it.
+    """
 
     id: str
     version: str
@@ -54,11 +59,13 @@ class Rulebook:
     zone: str
     zone_ms: int
     sources: dict[str, Title]
+    articles: dict[str, int]
     kinds: dict[str, Kind]
     objects: dict[str, ObjectKind]
     tables: dict[str, Table]
     params: dict[str, Parameter]
     texts: dict[str, Text]
+    sections: tuple[Section, ...]
     rules: dict[str, RuleFacts]
     calendar: tuple[int, int, list[int]]
     cases: dict[str, bytes]
@@ -69,11 +76,12 @@ def parse_rulebook(files: Mapping[str, bytes], calendars: Mapping[str, bytes]) -
     for path in sorted(files):
         if not _KNOWN(path):
             refuse(path, "", "a rulebook has no such file", "see the author's reference for the files of a rulebook")
-    manifest = Reader(MANIFEST, "", _toml(files, MANIFEST))
+    manifest = Reader(MANIFEST, "", read_toml(files, MANIFEST))
     common = tuple(parse_field(manifest, name, spec) for name, spec in manifest.take("common", dict, {}).items())
     zone = manifest.take("zone", str, ...)
+    sources, articles = _sources(manifest)
     kinds = _kinds(files, common)
-    objects = parse_objects("objects.toml", _toml(files, "objects.toml"))
+    objects = parse_objects("objects.toml", read_toml(files, "objects.toml"))
     if manifest.take("language", int, ...) != LANGUAGE_VERSION:
         manifest.fail(f"this software speaks language {LANGUAGE_VERSION}")
     book = Rulebook(
@@ -84,12 +92,14 @@ def parse_rulebook(files: Mapping[str, bytes], calendars: Mapping[str, bytes]) -
         effective=manifest.take("effective", str, ...),
         zone=zone,
         zone_ms=_zone_ms(zone),
-        sources=_sources(manifest),
+        sources=sources,
+        articles=articles,
         kinds=kinds,
         objects=objects,
-        tables=parse_tables("tables.toml", _toml(files, "tables.toml"), kinds, objects),
-        params=parse_params("params.toml", _toml(files, "params.toml")),
-        texts=_texts(_toml(files, "texts.toml")),
+        tables=parse_tables("tables.toml", read_toml(files, "tables.toml"), kinds, objects),
+        params=parse_params("params.toml", read_toml(files, "params.toml")),
+        texts=parse_texts(read_toml(files, "texts.toml")),
+        sections=parse_sections(read_toml(files, "reports.toml"), objects),
         rules={facts.id: facts for facts in (check_rule(p, files[p]) for p in sorted(files) if p.startswith("rules/"))},
         calendar=merge_calendars(calendars, zone),
         cases={path: files[path] for path in sorted(files) if path.startswith("cases/")},
@@ -99,7 +109,8 @@ def parse_rulebook(files: Mapping[str, bytes], calendars: Mapping[str, bytes]) -
     return book
 
 
-def _toml(files: Mapping[str, bytes], path: str) -> dict[str, Any]:
+def read_toml(files: Mapping[str, bytes], path: str) -> dict[str, Any]:
+    """One TOML file of a rulebook, {} for one that may be missing. Raises `MalformedError`."""
     if path not in files:
         if path in (MANIFEST, "objects.toml", "texts.toml"):
             refuse(path, "", "the file is missing")
@@ -114,7 +125,7 @@ def _kinds(files: Mapping[str, bytes], common: tuple[Field, ...]) -> dict[str, K
     found: dict[str, Kind] = {}
     for path in sorted(files):
         if path.startswith("kinds/"):
-            for name, table in _toml(files, path).items():
+            for name, table in read_toml(files, path).items():
                 if name in found:
                     refuse(path, name, f"declared in {found[name].file} already")
                 found[name] = parse_kind(path, name, table, common)
@@ -131,16 +142,22 @@ def _zone_ms(zone: str) -> int:
     return (minutes if match[1] == "+" else -minutes) * 60_000
 
 
-def _sources(manifest: Reader) -> dict[str, Title]:
+def _sources(manifest: Reader) -> tuple[dict[str, Title], dict[str, int]]:
+    """(titles by name, number of articles where it is stated) of the laws that the rulebook cites."""
     found: dict[str, Title] = {}
+    articles: dict[str, int] = {}
     for name, table in manifest.take("sources", dict, {}).items():
         entry = Reader(MANIFEST, f"sources.{name}", table)
         found[name] = entry.title()
+        count = entry.take("articles", int)
+        if count is not None:
+            articles[name] = count
         entry.done()
-    return found
+    return found, articles
 
 
-def _texts(document: dict[str, Any]) -> dict[str, Text]:
+def parse_texts(document: dict[str, Any]) -> dict[str, Text]:
+    """Texts by code. Raises `MalformedError`."""
     found: dict[str, Text] = {}
     for code, table in document.items():
         entry = Reader("texts.toml", code, table)

@@ -40,6 +40,8 @@ def collect_call(refuse: Refuse, facts: FunctionFacts, node: ast.Call, name: str
             facts.writes.setdefault((first, key), line)
         if not given:
             refuse(node, "write sets no field", 'write("grant", until=…)')
+    elif name == "close_finding":
+        facts.targets.setdefault(first, line)
     elif name == "move":
         facts.targets.setdefault(first, line)
         facts.moves.setdefault((first, _literal(refuse, node.args[1], "a signal")), line)

@@ -7,19 +7,21 @@ Not here: what a block says alone (see `check`), and the end of the ledger (see 
 
 from __future__ import annotations
 
+from ledger.core.config import Config
 from ledger.core.genesis import Genesis
 from ledger.core.hashing import Digest
 from ledger.core.header import Header
-from ledger.errors import RuntimeFault
+from ledger.core.registry import Registry
+from ledger.errors import MalformedError, NotFoundError, RuntimeFault, VerificationError
 from ledger.machine.block import Sealed
-from ledger.verify.admission import admission_findings
-from ledger.verify.certificates import Certificates
+from ledger.verify.admission import admission_findings, attachment_findings
+from ledger.verify.certificates import Certificates, Signers
 from ledger.verify.chain import Chain
-from ledger.verify.check import CheckedBlock, leaf_hashes
-from ledger.verify.findings import BYTES, REPLAY, Finding, gap
+from ledger.verify.check import CheckedBlock, check_note, leaf_hashes
+from ledger.verify.findings import REPLAY, Finding, gap
 from ledger.verify.leaves import read_leaves
 from ledger.verify.plain import PlainAudit
-from ledger.verify.replay import LoadedRules, Replay, compare
+from ledger.verify.replay import Bundles, LoadedRules, Replay, compare
 from ledger.verify.report import Report
 from ledger.verify.scratch import Scratch
 from ledger.verify.trust import KnownCheckpoints
@@ -45,8 +47,9 @@ class BlockAudit:
         *,
         replay: bool,
         streams: bool,
+        bundle: Bundles,
     ) -> None:
-        self._genesis, self._report = genesis, report
+        self._genesis, self._report, self._bundle = genesis, report, bundle
         self._certificates, self._known = certificates, known
         self._chain = Chain()
         self._plain = PlainAudit(
@@ -55,6 +58,9 @@ class BlockAudit:
         self._replay = Replay(genesis, loaded, scratch) if replay and loaded is not None else None
         self._replayed_from_start = self._replay is not None
         self.header: Header | None = None
+        head = self._plain.head
+        self._config, self._registry = head.config, head.registry
+        self._signers = _signers(head.config, head.registry)
 
     @property
     def replaying(self) -> bool:
@@ -89,6 +95,11 @@ class BlockAudit:
     def block(self, block: CheckedBlock) -> None:
         """Take the next block."""
         report = self._report
+        if block.note_open:
+            registry = self._replay.decided_head.registry if self._replay is not None else self._plain.head.registry
+            check_note(block, self._genesis.origin, registry.log_keys())
+        if not block.damaged:
+            block.findings.extend(attachment_findings(block))
         for finding in block.findings:
             report.findings.add(finding)
         report.counts.blocks += 1
@@ -97,10 +108,6 @@ class BlockAudit:
         report.counts.bytes += block.input_bytes
         report.counts.leaves += len(block.leaves)
         report.counts.missing_bodies += block.missing
-        if block.attachments:
-            # Nothing in this protocol version names a bundle after the genesis.
-            got = f"{len(block.attachments)} attachments"
-            report.findings.add(Finding("attachment-unknown", BYTES, block.height, got=got, place=block.place))
         if self._replay is not None and self._replay_block(block):
             return
         self._plain_block(block)
@@ -124,12 +131,20 @@ class BlockAudit:
             reason = "bodies-missing" if block.missing and follows and not block.findings else "finding"
             self._stop(reason, block.height)
             return False
-        findings = admission_findings(block, self._genesis, head.registry)
+        findings = admission_findings(block, self._genesis, head.registry, head.config)
         if findings:
             for finding in findings:
                 self._report.findings.add(finding)
             block.findings.extend(findings)
             self._stop("finding", block.height)
+            return False
+        try:
+            replay.follow_rules(self._bundle)
+        except (NotFoundError, VerificationError, MalformedError) as error:
+            if self._flush():
+                self._report.gaps.append(gap("rules-unavailable", REPLAY, reason=f"block {block.height}: {error}"))
+                self._replay = None
+                self._plain.take_over(replay.sealed_head)
             return False
         return self._pipelined(block, replay)
 
@@ -204,6 +219,7 @@ class BlockAudit:
         counts.replayed_events += sum(len(each.ids) for each in block.submissions)
         counts.timers += sum(1 for item in sealed.decision.items if item.event is None)
         self._confirmed(sealed.height, sealed.header.time, sealed.size, sealed.root)
+        self._governed(sealed.decision.config, sealed.decision.registry, sealed.size)
 
     def _stop(self, reason: str, height: int) -> None:
         """End the replay before the block at `height`."""
@@ -242,6 +258,15 @@ class BlockAudit:
             self.header = facts.header
         if not chain.broken:
             self._confirmed(block.height, block.time, chain.log.size, chain.log.root())
+        self._governed(self._plain.head.config, self._plain.head.registry, chain.log.size)
+
+    def _governed(self, config: Config, registry: Registry, size: int) -> None:
+        """What is in force for the next block: whose signatures its checkpoint needs."""
+        if config is self._config and registry is self._registry:
+            return
+        if config.epoch != self._config.epoch:
+            self._certificates.epoch_ends(size, self._config.epoch)
+        self._config, self._registry, self._signers = config, registry, _signers(config, registry)
 
     def _confirmed(self, height: int, time: int, size: int, root: Digest) -> None:
         report = self._report
@@ -249,7 +274,11 @@ class BlockAudit:
         if self.header is not None:
             report.state_root = self.header.state_root.hex()
         for finding in (
-            *self._certificates.confirmed(height, time, size, root),
+            *self._certificates.confirmed(height, time, size, root, self._signers),
             *self._known.confirmed(height, size, root),
         ):
             report.findings.add(finding)
+
+
+def _signers(config: Config, registry: Registry) -> Signers:
+    return Signers(registry.log_keys(), registry.cosigner_keys(config.cosigners))

@@ -11,13 +11,23 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from ledger.core.hashing import Digest
-from ledger.core.quorum import CertifiedCheckpoint
+from ledger.core.keys import PublicKey
+from ledger.core.quorum import CertifiedCheckpoint, Cosigner
+from ledger.errors import LedgerError
 from ledger.limits import CLOCK_AHEAD_MS
-from ledger.verify.check import CheckedCertificate
-from ledger.verify.findings import CERTIFICATES, Finding, show
+from ledger.verify.check import CheckedCertificate, under_cosigners
+from ledger.verify.findings import CERTIFICATES, Finding, from_error, show
 
 BLOCKS_KEPT = 10_000
 """Checkpoints of recent blocks that are kept until their certificates come; sources give these beside their blocks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signers:
+    """Who may sign the checkpoint of a block: every log key ever registered, and the cosigners of the config in force."""
+
+    log_keys: tuple[PublicKey, ...]
+    cosigners: tuple[Cosigner, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +48,22 @@ class Certificates:
     """
 
     wall_clock: bool
+    origin: str = ""
     count: int = 0
     short: int = 0
     first: Certified | None = None
     last: Certified | None = None
-    _roots: dict[int, tuple[Digest, int, int]] = field(default_factory=dict)
+    _roots: dict[int, tuple[Digest, int, int, Signers | None]] = field(default_factory=dict)
+    _ends: dict[int, int] = field(default_factory=dict)
     _order: deque[int] = field(default_factory=deque)
     _waiting: list[CheckedCertificate] = field(default_factory=list)
 
-    def confirmed(self, height: int, time: int, size: int, root: Digest) -> list[Finding]:
-        """A block's checkpoint as recomputed; the findings about certificates that waited for it."""
-        self._roots[size] = (root, height, time)
+    def confirmed(
+        self, height: int, time: int, size: int, root: Digest, signers: Signers | None = None
+    ) -> list[Finding]:
+        """A block's checkpoint as recomputed, with who signs at its height (None: as checked); the findings about
+        certificates that waited for it."""
+        self._roots[size] = (root, height, time, signers)
         self._order.append(size)
         if len(self._order) > BLOCKS_KEPT:
             del self._roots[self._order.popleft()]
@@ -68,6 +83,15 @@ class Certificates:
         self._waiting.sort(key=lambda each: each.size)
         return findings
 
+    def epoch_ends(self, size: int, epoch: int) -> None:
+        """The checkpoint of `size` is the last of `epoch`: under it the next set is adopted (R-G21)."""
+        self._ends[size] = epoch
+
+    def unanchored(self) -> list[tuple[int, int]]:
+        """(epoch, size) of every change of the set that the old set did not certify, below the last certificate."""
+        last = 0 if self.last is None else self.last.result.checkpoint.size
+        return [(epoch, size) for size, epoch in self._ends.items() if size < last]
+
     def end(self) -> list[Finding]:
         """The findings about certificates over sizes that never came."""
         findings = [_no_such_size(each) for each in self._waiting]
@@ -78,12 +102,20 @@ class Certificates:
         found = self._roots.get(certificate.size)
         if found is None:
             return [_no_such_size(certificate)]
-        root, height, time = found
+        root, height, time, signers = found
         seq = certificate.size - 1
         if root != certificate.root:
             return [
                 Finding("certificate-root", CERTIFICATES, height, seq, None, "root", show(root), show(certificate.root))
             ]
+        if signers is not None and certificate.cosigners != signers.cosigners:
+            # Checked elsewhere under the genesis' set; what was in force at this height counts.
+            try:
+                certificate = under_cosigners(
+                    certificate.note, self.origin, signers.log_keys, signers.cosigners, certificate.place
+                )
+            except LedgerError as error:
+                return [from_error("certificate", CERTIFICATES, error, height=height, place=certificate.place)]
         result = certificate.certified
         if result is None:  # a checkpoint under way, such as a live node's newest
             self.short += 1
@@ -92,6 +124,7 @@ class Certificates:
             expected, got = f"≥ {time - CLOCK_AHEAD_MS}", str(result.recorded_by_s * 1000)
             return [Finding("certificate-time", CERTIFICATES, height, seq, None, "time", expected, got)]
         self.count += 1
+        self._ends.pop(certificate.size, None)
         certified = Certified(height, time, certificate.note, result)
         if self.first is None:
             self.first = certified

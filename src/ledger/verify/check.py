@@ -15,11 +15,12 @@ from dataclasses import dataclass, field
 from ledger.blockcodec import BlockData, SubmissionData, parse_block
 from ledger.core import merkle
 from ledger.core.checkpoint import parse_checkpoint_text
+from ledger.core.cosignature import CosignatureVerifier
 from ledger.core.event import event_hash_parts, parse_body, parse_head
 from ledger.core.hashing import Digest, sha256
 from ledger.core.ident import uuid7_time
 from ledger.core.keys import PublicKey
-from ledger.core.note import NoteVerifier, open_note, parse_note
+from ledger.core.note import NoteVerifier, index_verifiers, open_note, parse_note
 from ledger.core.quorum import CertifiedCheckpoint, Cosigner, certify, verify_note
 from ledger.core.submission import signed_message
 from ledger.errors import LedgerError, MalformedError, UnavailableError, VerificationError
@@ -74,7 +75,8 @@ class CheckedSubmission:
 class CheckedBlock:
     """A block after `check_block`. With `findings` it cannot be replayed; `missing` bodies stop a replay as well.
 
-    `damaged`: a submission could not be read and is left out, so that its records cannot be matched.
+    `damaged`: a submission could not be read and is left out, so that its records cannot be matched. `note_open`: the
+    note names a log key that is not the genesis'; whoever knows the keys registered since calls `check_note`.
     """
 
     height: int
@@ -88,19 +90,24 @@ class CheckedBlock:
     missing: int
     input_bytes: int
     damaged: bool = False
+    note_open: bool = False
     findings: list[Finding] = field(default_factory=list)
     facts: LeafFacts | None = None
 
 
 @dataclass(slots=True)
 class CheckedCertificate:
-    """A certificate whose lines hold; `certified` is None when they are no quorum of the context's cosigners."""
+    """A certificate whose lines hold; `certified` is None when they are no quorum of the context's cosigners.
+
+    `cosigners` are those it was checked with, None while it has lines of keys that the genesis does not name.
+    """
 
     size: int
     root: Digest
     note: bytes
     certified: CertifiedCheckpoint | None
     place: str
+    cosigners: tuple[Cosigner, ...] | None = ()
 
 
 @dataclass(slots=True)
@@ -156,7 +163,7 @@ def check_block(context: CheckContext, block: BlockData, place: str) -> CheckedB
         checked.findings.append(
             Finding("block-size", BYTES, block.height, expected=f"≤ {BLOCK_BYTES_MAX}", got=str(checked.input_bytes))
         )
-    checked.checkpoint = _check_note(context, checked)
+    check_note(checked, context.origin, context.log_keys, final=False)
     if context.parse_leaves:
         checked.facts = read_leaves(checked.leaves, block.height, checked.submissions)
     return checked
@@ -232,27 +239,32 @@ def signature_finding(
     return None
 
 
-def _check_note(context: CheckContext, block: CheckedBlock) -> tuple[int, Digest] | None:
-    """Size and root of the block's log-signed checkpoint, None (and a finding) where it does not hold.
+def check_note(block: CheckedBlock, origin: str, log_keys: Sequence[PublicKey], *, final: bool = True) -> None:
+    """Set the block's log-signed checkpoint (size, root), or add a finding where the note does not hold.
 
-    Block 0 needs none: the origin pins the genesis, which determines it.
+    Block 0 needs none: the origin pins the genesis, which determines it. Without `final` a line of an unknown key only
+    sets `note_open`, for the key may have been registered since.
     """
+    block.note_open = False
     if not block.height and not block.note:
-        return None
+        return
     try:
         unverified = parse_note(block.note)
         checkpoint = parse_checkpoint_text(unverified.text)
-        if checkpoint.origin != context.origin:
-            raise VerificationError("origin", "of another log", expected=context.origin, got=checkpoint.origin)
-        opened = open_note(unverified, [NoteVerifier(context.origin, key) for key in context.log_keys])
+        if checkpoint.origin != origin:
+            raise VerificationError("origin", "of another log", expected=origin, got=checkpoint.origin)
+        opened = open_note(unverified, [NoteVerifier(origin, key) for key in log_keys])
         # A log-signed note as it left the sequencer; other lines belong into certificates.
         if opened.unknown:
-            raise VerificationError("note-line", "a line of an unknown key", name=opened.unknown[0].name)
+            raise VerificationError("note-unsigned", "a line of an unknown key", name=opened.unknown[0].name)
     except LedgerError as error:
+        if error.code == "note-unsigned" and not final and {each.name for each in unverified.lines} == {origin}:
+            block.note_open = True
+            return
         level = SIGNATURES if isinstance(error, VerificationError) else BYTES
         block.findings.append(from_error("note", level, error, height=block.height, place=block.place))
-        return None
-    return checkpoint.size, checkpoint.root
+        return
+    block.checkpoint = checkpoint.size, checkpoint.root
 
 
 def check_certificate(
@@ -263,16 +275,45 @@ def check_certificate(
     Too few lines is no finding here: with another set in force they may suffice, and the caller knows the sets.
     """
     try:
-        verified = verify_note(note, context.origin, context.log_keys, context.cosigners)
-        if verified.encode() != note:
-            raise MalformedError("note", "holds lines that nobody here signed, or in another order")
+        checked = under_cosigners(note, context.origin, context.log_keys, context.cosigners, place)
     except LedgerError as error:
+        later = _of_later_keys(note, context, place)
+        if later is not None:
+            return later, None
         return None, from_error("certificate", CERTIFICATES, error, place=place)
+    return checked, None
+
+
+def under_cosigners(
+    note: bytes, origin: str, log_keys: tuple[PublicKey, ...], cosigners: tuple[Cosigner, ...], place: str
+) -> CheckedCertificate:
+    """A note with every line verified under this set. Raises `MalformedError` or `VerificationError`."""
+    verified = verify_note(note, origin, log_keys, cosigners)
+    if verified.encode() != note:
+        raise MalformedError("note", "holds lines that nobody here signed, or in another order")
     checkpoint = verified.checkpoint
     certified: CertifiedCheckpoint | None = None
     with suppress(VerificationError):
-        certified = certify(verified, context.cosigners)
-    return CheckedCertificate(checkpoint.size, checkpoint.root, note, certified, place), None
+        certified = certify(verified, cosigners)
+    return CheckedCertificate(checkpoint.size, checkpoint.root, note, certified, place, cosigners)
+
+
+def _of_later_keys(note: bytes, context: CheckContext, place: str) -> CheckedCertificate | None:
+    """A note of this log with lines of keys that the genesis does not name; None where that is not what is wrong."""
+    try:
+        unverified = parse_note(note)
+        checkpoint = parse_checkpoint_text(unverified.text)
+    except MalformedError:
+        return None
+    known = index_verifiers(
+        [
+            *(NoteVerifier(context.origin, key) for key in context.log_keys),
+            *(CosignatureVerifier(name, key) for name, key in context.cosigners),
+        ]
+    )
+    if checkpoint.origin != context.origin or all((each.name, each.key_hash) in known for each in unverified.lines):
+        return None
+    return CheckedCertificate(checkpoint.size, checkpoint.root, note, None, place, None)
 
 
 def leaf_hashes(leaves: list[bytes]) -> list[Digest]:
@@ -288,7 +329,9 @@ __all__ = [
     "CheckedSubmission",
     "check_block",
     "check_certificate",
+    "check_note",
     "check_piece",
     "leaf_hashes",
     "signature_finding",
+    "under_cosigners",
 ]

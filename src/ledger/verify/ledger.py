@@ -158,11 +158,11 @@ class _Audit:
 
     def _blocks(self, genesis: Genesis, loaded: LoadedRules | None) -> None:
         report = self._report
-        certificates = Certificates(genesis.clock == "wall")
+        certificates = Certificates(genesis.clock == "wall", genesis.origin)
         entries = self._source.state()
         audit = BlockAudit(
             genesis, loaded, self._scratch, report, certificates, self._known,
-            replay=self._options.replay, streams=entries is not None,
+            replay=self._options.replay, streams=entries is not None, bundle=self._source.bundle,
         )  # fmt: skip
         rules = loaded.rules if loaded is not None and audit.replaying else None
         context = _context(genesis, parse_leaves=not audit.replaying, rules=rules)
@@ -188,6 +188,8 @@ class _Audit:
         report.gaps.extend(self._known.end(report.size))
         report.agreed = [(each.source, each.size) for each in self._known.agreed]
         report.counts.certificates = certificates.count
+        for epoch, size in certificates.unanchored():
+            report.gaps.append(gap("epoch-uncertified", CERTIFICATES, epoch=epoch, size=size))
         _certified(report, certificates, trust, self._options.now_ms)
         if report.counts.missing_bodies:
             report.gaps.append(gap("bodies-missing", BODIES, count=report.counts.missing_bodies))

@@ -7,7 +7,9 @@ log already. Not here: tree and header (see `chain`), and verdicts of rules (see
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import replace
+from typing import Final
 
 from ledger.core import canonical
 from ledger.core.config import Config
@@ -20,16 +22,20 @@ from ledger.core.leaf import Record, TimerLeaf
 from ledger.core.merkle import EMPTY_RANGE
 from ledger.core.registry import genesis_registry
 from ledger.errors import RejectedError
+from ledger.limits import INT_MAX
 from ledger.machine import governance
 from ledger.machine.admit import NEW, Admitted
-from ledger.machine.block import Head
+from ledger.machine.block import Head, Item
 from ledger.verify.admission import admission_findings
 from ledger.verify.check import CheckedBlock, CheckedSubmission
-from ledger.verify.findings import LEAVES, REPLAY, STATE, Finding, show
+from ledger.verify.findings import LEAVES, REPLAY, STATE, Finding, gap, show
 from ledger.verify.leaves import LeafFacts, Matched, ReadLeaf, match_leaves
 from ledger.verify.report import Report
 from ledger.verify.scratch import Scratch
 from ledger.verify.state import StreamBook
+
+TIMERS_READ_MAX: Final = 10_000_000
+"""All timers that are armed: whoever holds more has other troubles."""
 
 
 class PlainAudit:
@@ -42,14 +48,25 @@ class PlainAudit:
         self, genesis: Genesis, config: Config | None, scratch: Scratch, report: Report, *, streams: bool
     ) -> None:
         self._genesis, self._scratch, self._report = genesis, scratch, report
+        self._objects: dict[str, bytes] = {}
+        self._armed: dict[str, int] = {}
+        self._lost = False
         self._head = Head(-1, genesis.time, EMPTY_RANGE, 0, config or _unknown(genesis), genesis_registry(genesis))
         self._config_hash: Digest | None = config.hash if config is not None else None
         self._streams = StreamBook(scratch) if streams else None
+
+    @property
+    def head(self) -> Head:
+        """Members, keys and config after the last block."""
+        return self._head
 
     def take_over(self, head: Head) -> None:
         """Go on from where a replay ended."""
         self._head = head
         self._config_hash = head.config.hash
+        # What was armed further back is in the scratch state, like the proposals themselves.
+        due = self._scratch.due_timers(INT_MAX, TIMERS_READ_MAX)
+        self._armed = {key: when for when, key in due if governance.is_governance_timer(key)}
 
     def forget_config(self) -> None:
         """The network runs another program than this software compiles: take the config's hash as it stands."""
@@ -62,13 +79,14 @@ class PlainAudit:
         if block.height == 0:
             return self._genesis_block(block, facts)
         findings: list[Finding] = []
-        if not block.findings:
-            findings.extend(admission_findings(block, self._genesis, self._head.registry))
+        if not block.findings and not self._lost:
+            findings.extend(admission_findings(block, self._genesis, self._head.registry, self._head.config))
+        config = self._head.config
         matched = match_leaves(block, facts, first_seq)
         if not block.damaged:
             findings.extend(matched.findings)
             findings.extend(self._index(block, matched, first_seq))
-            findings.extend(self._govern(block, matched, first_seq))
+            findings.extend(self._govern(block, facts, matched, first_seq))
         for read in facts.leaves:
             leaf = read.leaf
             if isinstance(leaf, TimerLeaf):
@@ -82,6 +100,8 @@ class PlainAudit:
         self._join(block, facts, matched, hashes, first_seq)
         if facts.header is not None:
             findings.extend(self._config(block, facts.header))
+        if self._head.config != config:
+            self._config_follows()
         return findings
 
     def _genesis_block(self, block: CheckedBlock, facts: LeafFacts) -> list[Finding]:
@@ -101,13 +121,18 @@ class PlainAudit:
         return findings
 
     def _config(self, block: CheckedBlock, header: Header) -> list[Finding]:
-        """The config in force is that of the state before; this protocol version never changes it."""
+        """The config in force is that of the state before."""
         if self._config_hash is None:
             self._config_hash = header.config
         if header.config == self._config_hash:
             return []
         expected, got = self._config_hash.hex(), header.config.hex()
         return [Finding("config", STATE, block.height, header.index, None, "config", expected, got)]
+
+    def _config_follows(self) -> None:
+        """The next header names the config as it was changed; where the program is not known, whatever it names."""
+        known = self._head.config.program != ZERO_DIGEST
+        self._config_hash = self._head.config.hash if known else None
 
     def _index(self, block: CheckedBlock, matched: Matched, first_seq: int | None) -> list[Finding]:
         """Every event is new, a conflict or a duplicate, as the index of all events says."""
@@ -134,13 +159,16 @@ class PlainAudit:
         self._scratch.add_events(added)
         return findings
 
-    def _govern(self, block: CheckedBlock, matched: Matched, first_seq: int | None) -> list[Finding]:
-        """Decide the `sys.*` events again, and take over the members and keys they leave."""
+    def _govern(self, block: CheckedBlock, facts: LeafFacts, matched: Matched, first_seq: int | None) -> list[Finding]:
+        """Decide the ledger's own timers and the `sys.*` events again, and take over what they leave in force."""
+        if self._lost:
+            return []
         findings: list[Finding] = []
-        deciding = governance.Governance(self._head, block.height)
+        deciding = governance.Governance(self._head, block.height, block.time, self._read_objects)
+        decided = self._fired(block, facts, deciding, findings)
         for read, submission, index in matched.records:
             leaf = read.leaf
-            head = submission.heads[index]
+            head, body = submission.heads[index], submission.bodies[index]
             if b'"kind":"sys.' not in head or read.author_only or not isinstance(leaf, Record):
                 continue
             fields = canonical.parse(head)
@@ -150,17 +178,55 @@ class PlainAudit:
                 signer = self._head.registry.signer(submission.key_id, submission.member, EVENT, block.height)
             except RejectedError:
                 continue  # `admission_findings` has said so
-            event = Event(head, submission.bodies[index] or b"", fields, {}, submission.hashes[index])
-            item = deciding.decide(Admitted(event, submission.member, signer, (0, index), NEW))
-            if item.verdict != leaf.verdict and read.ledger_code != "leaf-size":
+            if body is None:
+                self._lost = True
+                self._report.gaps.append(gap("governance-lost", REPLAY, height=block.height))
+                return findings
+            event = Event(head, body, fields, {}, submission.hashes[index])
+            entry = Admitted(event, submission.member, signer, (0, index), NEW)
+            decided.append((read, deciding.decide(entry, self._genesis.origin, alone=len(submission.ids) == 1)))
+        for read, item in decided:
+            leaf = read.leaf
+            if read.ledger_code != "leaf-size" and (item.verdict, item.extra_streams) != (
+                leaf.verdict,
+                leaf.extra_streams,
+            ):
                 seq = None if first_seq is None else first_seq + read.offset
-                name = f"{leaf.member}/{leaf.id}"
+                name = f"{leaf.member}/{leaf.id}" if isinstance(leaf, Record) else leaf.key
                 expected, got = item.verdict.decode(), show(leaf.verdict.decode())
                 findings.append(Finding("verdict", REPLAY, block.height, seq, name, "verdict", expected, got))
+            self._objects.update(item.writes)
+            for key, due in item.timers:
+                if due is not None:
+                    self._armed[key] = due
         self._head = replace(
             self._head, height=block.height, time=block.time, config=deciding.config, registry=deciding.registry
         )
         return findings
+
+    def _read_objects(self, keys: Collection[str]) -> dict[str, bytes]:
+        """Proposals and votes: those decided here, else those of a replay before."""
+        found = self._scratch.read_objects([key for key in keys if key not in self._objects])
+        found.update((key, self._objects[key]) for key in keys if key in self._objects)
+        return found
+
+    def _fired(
+        self, block: CheckedBlock, facts: LeafFacts, deciding: governance.Governance, findings: list[Finding]
+    ) -> list[tuple[ReadLeaf, Item]]:
+        """The block's leaf of a timer of the ledger's own, decided again; one that is due must fire, as last leaf."""
+        due = sorted((when, key) for key, when in self._armed.items() if when <= block.time)
+        found = [each for each in facts.leaves if governance.is_governance_timer(_timer(each))]
+        wanted = [key for _, key in due[:1]] if block.submissions or found else []
+        got = [_timer(each) for each in found]
+        if got != wanted or (found and found[-1] is not facts.leaves[-1]):
+            expected, shown = ", ".join(wanted), ", ".join(got)
+            findings.append(Finding("timer", LEAVES, block.height, None, None, "key", expected, shown))
+            return []
+        decided: list[tuple[ReadLeaf, Item]] = []
+        for read in found:
+            self._armed.pop(_timer(read))
+            decided.append((read, deciding.fire(_timer(read), due[0][0])))
+        return decided
 
     def _join(
         self, block: CheckedBlock, facts: LeafFacts, matched: Matched, hashes: list[Digest], first_seq: int | None
@@ -185,6 +251,10 @@ class PlainAudit:
     def has_streams(self) -> bool:
         """Whether every stream up to the last block is in the scratch state."""
         return self._streams is not None
+
+
+def _timer(read: ReadLeaf) -> str:
+    return read.leaf.key if isinstance(read.leaf, TimerLeaf) else ""
 
 
 def _unknown(genesis: Genesis) -> Config:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from ledger.core.bundle import bundle_hash, parse_bundle
 from ledger.core.config import Config
 from ledger.core.event import Event
 from ledger.core.genesis import Genesis
@@ -21,6 +22,7 @@ from ledger.errors import (
     FatalError,
     LedgerError,
     MalformedError,
+    NotFoundError,
     RejectedError,
     RuntimeFault,
     UnavailableError,
@@ -60,13 +62,21 @@ class Runtime(Protocol):
         ...
 
 
+Bundles = Callable[[Digest], bytes]
+"""A bundle by hash; `NotFoundError`."""
+
+
 @dataclass(slots=True)
 class LoadedRules:
-    """The network's rulebook, compiled: the config that follows from it at height 0, and a runtime for it."""
+    """The network's rulebook, compiled: the config that follows from it at height 0, and a runtime for it.
+
+    `reload` compiles what a later config names; it raises as `ledger.LoadNetworkRules` does.
+    """
 
     config: Config
     rules: Rules
     runtime: Runtime
+    reload: Callable[[Config, Bundles], tuple[Rules, Runtime]] | None = None
 
 
 # No canonical document holds U+0000, so this name is free in a body's place.
@@ -79,6 +89,7 @@ class _PlannedRules:
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
         self.plan_timer = rules.plan_timer
+        self.successor = rules.successor
 
     def plan(self, member: str, head: Mapping[str, Any], body: Mapping[str, Any]) -> Sequence[str]:
         """See `Rules`."""
@@ -91,7 +102,10 @@ class Replay:
 
     def __init__(self, genesis: Genesis, loaded: LoadedRules, scratch: Scratch) -> None:
         self._origin, self._loaded, self._scratch = genesis.origin, loaded, scratch
-        self._rules = _PlannedRules(loaded.rules)
+        self._rules: Rules = _PlannedRules(loaded.rules)
+        self._program = loaded.config.program
+        self._planned = True
+        self._bundles: dict[Digest, bytes] = {}
         sealed, head = seal_genesis(genesis, loaded.config, scratch.tree)
         self.genesis_block = sealed
         scratch.decided(sealed.decision)
@@ -100,6 +114,27 @@ class Replay:
         self.sealed_head: Head = head
         self._pending: tuple[CheckedBlock, Decision] | None = None
         self._begun: tuple[CheckedBlock, Draft] | None = None
+
+    def follow_rules(self, bundle: Bundles) -> None:
+        """Load the rulebook in force for the next block, where it is another one than before.
+
+        Raises `NotFoundError`, `VerificationError` or `MalformedError` where it cannot be had.
+        """
+        config = self.decided_head.config
+        if config.program == self._program:
+            return
+        loaded = self._loaded
+        if loaded.reload is None:
+            raise NotFoundError("rules", "this auditor loads the genesis' rules only")
+
+        def find(digest: Digest) -> bytes:
+            return self._bundles[digest] if digest in self._bundles else bundle(digest)
+
+        rules, runtime = loaded.reload(config, find)
+        loaded.runtime.close()
+        loaded.rules, loaded.runtime = rules, runtime
+        # Plans that came with the checked blocks were made by the rules of the genesis.
+        self._rules, self._program, self._planned = rules, config.program, False
 
     def start(self, block: CheckedBlock) -> Finding | None:
         """Plan `block` and hand it to the rules; a finding when no honest engine makes such a block."""
@@ -137,6 +172,8 @@ class Replay:
         if begun is None or self._pending is not None:
             raise FatalError("invariant", "start, seal, finish")
         block, draft = begun
+        for data in block.attachments:
+            self._bundles[bundle_hash(parse_bundle(data))] = data
         decision = finish(draft, self._loaded.runtime.result() if draft.call["steps"] else [])
         self._scratch.decided(decision)
         self._pending = (block, decision)
@@ -161,17 +198,23 @@ class Replay:
     def _inputs(self, block: CheckedBlock) -> BlockInput:
         submissions = tuple(
             Submission(
-                self._origin, each.member, each.key_id, tuple(_events(each)), each.signature, each.root, each.identity
+                self._origin,
+                each.member,
+                each.key_id,
+                tuple(_events(each, self._planned)),
+                each.signature,
+                each.root,
+                each.identity,
             )
             for each in block.submissions
         )
         return BlockInput(block.height, block.time, submissions, block.attachments)
 
 
-def _events(submission: CheckedSubmission) -> Iterator[Event]:
+def _events(submission: CheckedSubmission, planned: bool) -> Iterator[Event]:
     """The events of a checked submission. Form and hashes were checked where they were made; here bytes are only read."""
     read = _read
-    if submission.plans:
+    if submission.plans and planned:
         for head, body, plan, digest in zip(
             submission.heads, submission.bodies, submission.plans, submission.hashes, strict=True
         ):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from ledger.verify.findings import LEVELS, Findings, Gap
+from ledger.verify.findings import CERTIFICATES, LEVELS, REPLAY, STATE, Findings, Gap
 
 INTACT: Final = "intact"
 INCOMPLETE: Final = "incomplete"
@@ -88,9 +88,20 @@ class Report:
         if self.findings.levels[name]:
             return FAILED
         gaps = [each for each in self.gaps if each.level == name]
-        if any(each.code in WHOLE_LEVEL for each in gaps):
+        if any(each.code in WHOLE_LEVEL for each in gaps) or self._nothing_read(name):
             return NOT_CHECKED
-        return PARTLY if any(each.limits for each in gaps) else CHECKED
+        stopped = name == REPLAY and self.counts.replayed_blocks < self.counts.blocks
+        return PARTLY if stopped or any(each.limits for each in gaps) else CHECKED
+
+    def _nothing_read(self, name: str) -> bool:
+        """Whether nothing of this level came to the auditor's hands: then nothing can be said of it."""
+        counts = self.counts
+        read = {
+            CERTIFICATES: counts.certificates,
+            REPLAY: counts.replayed_blocks,
+            STATE: counts.replayed_blocks + counts.state_rows,
+        }
+        return not counts.blocks or not read.get(name, counts.blocks)
 
     def document(self) -> dict[str, Any]:
         """The JSON document of `--json`; names and codes are stable, times are unix ms unless named `_s`."""

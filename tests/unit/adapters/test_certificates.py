@@ -10,6 +10,7 @@ import pytest
 from ledger.adapters.certificates import CertificateBook, Certified
 from ledger.adapters.cosigner import Cosigner
 from ledger.adapters.engine import log_note
+from ledger.adapters.epochs import EpochEnd
 from ledger.adapters.signerstate import SignerState
 from ledger.core.checkpoint import Checkpoint, encode_checkpoint
 from ledger.core.cosignature import sign_cosignature
@@ -153,7 +154,8 @@ def test_cosigner_stops_when_its_own_tree_disagrees(cosigner: tuple, fault: str)
     tree[9 if fault == "other tree now" else 5] = sha256(b"bent")
     with pytest.raises(FatalError) as caught:
         signer._sign_proposal()
-    assert caught.value.code == "signer-rule" and state.signed.size == 5 and lines_of(book) == []
+    code = "signer-rule" if fault == "other tree now" else "signer-locked-elsewhere"
+    assert caught.value.code == code and state.signed.size == 5 and lines_of(book) == []
 
 
 def test_cosigner_withholds_while_block_time_is_ahead(tmp_path: Path) -> None:
@@ -165,3 +167,67 @@ def test_cosigner_withholds_while_block_time_is_ahead(tmp_path: Path) -> None:
     book.propose()
     signer._sign_proposal()
     assert lines_of(book) == [] and "ahead" in signer.alarm and state.signed.size == 0
+
+
+# --- epochs ------------------------------------------------------------------------------------------------------------
+
+NEW = Ed25519Signer(sha256(b"new"))
+NEXT = [*COSIGNERS[:3], ("d", NEW.public)]
+
+
+def ended_book(size: int = 5) -> CertificateBook:
+    """A book whose epoch ends with the checkpoint of `size`; d's key changes, and one block follows."""
+    book = make_book()
+    commit(book, size)
+    note = log_note(LOG, ORIGIN, size, root(size))
+    book.end_epoch(EpochEnd(1, size, root(size), note, tuple(COSIGNERS)), NEXT)
+    commit(book, size + 4, 2)
+    return book
+
+
+def by_new(size: int, *names: str) -> bytes:
+    """A note with lines by `names`, d's by its new key."""
+    signers = {**SIGNERS, "d": NEW}
+    text = encode_checkpoint(Checkpoint(ORIGIN, size, root(size)))
+    note = parse_note(log_note(LOG, ORIGIN, size, root(size)))
+    return encode_note(text, [*note.lines, *(sign_cosignature(text, name, signers[name], 1_000) for name in names)])
+
+
+def test_nothing_is_proposed_behind_an_uncertified_end_of_an_epoch() -> None:
+    """SPEC R-G21: first the leaving set certifies its last block, then the next set signs what follows."""
+    book = ended_book()
+    book.propose()
+    proposal = book.proposal()
+    assert proposal is not None and proposal.checkpoint.size == 5
+    old, new = SIGNERS["d"].public.key_id, NEW.public.key_id
+    assert book.may_sign(5, old) and not book.may_sign(5, new)
+    assert not book.may_sign(9, old) and not book.may_sign(9, new)
+    for name in ("b", "c", "d"):
+        book.add_note(cosigned(5, name))
+    certified = book.certified()
+    assert certified is not None and certified.result.checkpoint.size == 5 and book.pending_end() is None
+    assert book.may_sign(9, new) and not book.may_sign(9, old)
+    book.propose()
+    proposal = book.proposal()
+    assert proposal is not None and proposal.checkpoint.size == 9
+    book.add_note(by_new(9, "b", "c"))
+    book.add_note(by_new(9, "d"))
+    certified = book.certified()
+    assert certified is not None and certified.result.checkpoint.size == 9
+
+
+def test_next_set_is_not_believed_before_its_adoption() -> None:
+    """SPEC R-G21: a node without the leaving set's certificate takes no certificate of the next set, until it has it."""
+    book = ended_book()
+    book.add_note(by_new(9, "b", "c", "d"))
+    assert book.certified() is None
+    with pytest.raises(VerificationError):
+        book.add_end(by_new(5, "b", "c", "d"))
+    with pytest.raises(VerificationError):
+        book.add_end(cosigned(4, "a", "b", "c"))
+    book.add_end(cosigned(5, "a", "b", "c"))
+    certified = book.certified()
+    assert certified is not None and certified.result.checkpoint.size == 5
+    book.add_note(by_new(9, "a", "b", "c"))
+    certified = book.certified()
+    assert certified is not None and certified.result.checkpoint.size == 9

@@ -11,7 +11,7 @@ import pytest
 
 from ledger.adapters.follower import Follower, read_page
 from ledger.adapters.memory import MemoryStore
-from ledger.adapters.peers import Peer
+from ledger.adapters.peers import Answer, Peer
 from ledger.blockcodec import BlockData, encode_block, from_submission
 from ledger.core.hashing import sha256
 from ledger.core.keys import Ed25519Signer
@@ -114,3 +114,41 @@ def test_pages_of_blocks_are_parsed_totally(leader: Network) -> None:
     for bad in (b"", b"\xc0", page[:-1], page + b"x", msgpack.packb([1]), msgpack.packb({b"a": 1}), msgpack.packb("x")):
         with pytest.raises(MalformedError):
             read_page(bad)
+
+
+class BlocksPeer(Peer):
+    """Serves given blocks."""
+
+    def __init__(self, blocks: dict[int, BlockData]) -> None:
+        super().__init__("http://127.0.0.1:9")
+        self.served, self.asked = blocks, 0
+
+    def request(self, method: str, path: str, *_: object, **__: object) -> Answer:
+        """The block that is asked for, alone."""
+        self.asked += 1
+        height = int(path.partition("from=")[2].partition("&")[0])
+        found = [encode_block(self.served[height])] if height in self.served else []
+        return Answer(200, msgpack.packb(found), "")
+
+
+def test_another_block_at_our_head_is_noticed_on_an_idle_ledger(leader: Network, tmp_path: Path) -> None:
+    """Nothing follows and nothing is re-executed, yet the follower asks for its own head, once in a while, and stops."""
+    other = Network(MemoryStore())
+    other.block([other.submission("ga", [other.event(n=77), other.event(n=78)])])
+    app = Network(MemoryStore()).app
+    peer = BlocksPeer({1: block_of(other, 1)})
+    follower = Follower(app, [peer], [log_signer().public], tmp_path / "evidence")
+    follower.execute(block_of(leader, 1))
+    follower._next_height = 2
+    follower._fetch_from(peer, 0)
+    with pytest.raises(ForkError) as caught:
+        follower.step()
+    assert caught.value.code == "diverged" and caught.value.evidence["height"] == 1
+    (path,) = (tmp_path / "evidence").iterdir()
+    assert json.loads(path.read_text("utf-8"))["signed"].encode() == other.notes[1]
+    peer.served, asked = {1: block_of(leader, 1)}, peer.asked
+    follower._fetch_from(peer, 0)
+    assert peer.asked == asked + 1  # not compared again at once
+    follower._compared_at = -1e9
+    follower._fetch_from(peer, 0)
+    follower.step()  # the same block: nothing to say

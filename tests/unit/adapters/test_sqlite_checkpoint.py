@@ -45,7 +45,7 @@ def test_the_log_stays_short(network):
         write(network, 3)
         time.sleep(0.02)
         sizes.append(log.stat().st_size)
-    assert network.store._checkpointer.failure is None
+    assert network.store.upkeep_failure is None
     assert network.path.stat().st_size > 200_000
     assert max(sizes) < 2_500_000
     reader = SqliteReader(network.path)
@@ -56,15 +56,15 @@ def test_the_log_stays_short(network):
 
 
 def test_a_failure_is_kept_until_it_is_over(network, monkeypatch):
-    """A pass that fails is told by `failure`; blocks are written all the same, and the next good pass clears it."""
+    """A pass that fails is told by `upkeep_failure`; blocks are written all the same, and the next good pass clears it."""
     passes = checkpoint.Checkpointer._passes
     monkeypatch.setattr(checkpoint.Checkpointer, "_passes", _fail)
     write(network, 10)
-    wait_until(lambda: network.store._checkpointer.failure is not None)
-    assert network.store._checkpointer.failure.code == "storage"
+    wait_until(lambda: network.store.upkeep_failure is not None)
+    assert network.store.upkeep_failure.code == "storage"
     monkeypatch.setattr(checkpoint.Checkpointer, "_passes", passes)
     write(network, 1)
-    wait_until(lambda: network.store._checkpointer.failure is None)
+    wait_until(lambda: network.store.upkeep_failure is None)
     assert network.app.head.height == 11
 
 

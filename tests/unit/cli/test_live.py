@@ -162,6 +162,10 @@ def test_status_watch_and_doctor_are_content(live: object, call) -> None:
     assert doctor.code == 0 and {"file-modes", "fsync", "schema", "clock", "node"} <= {
         check["name"] for check in doctor.json["checks"]
     }
+    scrubbed = call("doctor", "--data", live.folder, "--node", f"http://127.0.0.1:{live.port}", "--scrub", "--json")  # type: ignore[attr-defined]
+    (stored,) = [check for check in scrubbed.json["checks"] if check["name"] == "stored"]
+    assert scrubbed.code == 0 and stored["state"] == "ok" and f"{live.node.head.size} leaves" in stored["found"]  # type: ignore[attr-defined]
+    assert call("doctor", "--scrub").code == Exit.USAGE
 
 
 def test_the_sdk_records_through_a_real_node(live: object, tmp_path: Path) -> None:

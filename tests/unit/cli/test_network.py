@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
+import sqlite3
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from ledger.adapters.datadir import DATABASE, load_rules
 from ledger.adapters.network import read_rulebook
 from ledger.adapters.nodefile import read_settings
+from ledger.adapters.sources import DataDirectorySource
+from ledger.adapters.sqlite.store import SqliteStore
+from ledger.app import Application
+from ledger.blockcodec import parse_block
 from ledger.cli.exits import Exit
 from ledger.cli.network import find_rulebook
 from ledger.core.genesis import parse_genesis
+from ledger.core.header import parse_header
 from ledger.core.keys import COSIGN, EVENT
+from tests.models.real_ledger import real_ledger
 from tests.unit.cli.runner import ledger
 from tests.unit.cli.test_permit_log import LOG
 
@@ -146,3 +157,66 @@ def test_the_trust_file_is_what_verify_wants(tmp_path: Path) -> None:
     )
     assert parse_trust(Path(ran.json["trust"]).read_bytes()).origin == ran.json["origin"]
     assert json.loads(Path(ran.json["trust"]).read_text())["origin"] == ran.json["origin"]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A ledger in a folder, and the checkpoint that was certified last."""
+
+    folder: Path
+    origin: str
+    size: int
+    root: bytes
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> Ended:
+    """A certified ledger with a block that nobody certified any more."""
+    made = real_ledger(tmp_path_factory.mktemp("ended") / "node", grants=1, uses=1)
+    made.store = SqliteStore.open(made.folder / DATABASE)
+    made.app = Application(made.store, load_rules("inline"))
+    head = made.app.head
+    user = made.workload.grants[0].user
+    made.block([made.workload.submission(user, "office", made.workload.mix(user, 1))])
+    made.close()
+    return Ended(made.folder, made.genesis.origin, head.size, head.log.root())
+
+
+def test_a_network_continues_one_that_ended(tmp_path: Path, ended: Ended) -> None:
+    """SPEC R-G06: the last certified note, not the head, is pinned; verify shows it, and holds the old ledger to it."""
+    new = ("network", "new", tmp_path / "net", "--name", "next.test", "--member", "ga", *RULEBOOK)
+    ran = ledger(*new, "--continues", ended.folder, "--json")
+    assert ran.code == 0, ran.out
+    before = parse_genesis((tmp_path / "net" / "genesis.json").read_bytes()).continues
+    assert before is not None and before.origin == ended.origin
+    assert (before.checkpoint.size, before.checkpoint.root) == (ended.size, ended.root)
+    with_state = DataDirectorySource(ended.folder)
+    headers = [parse_header(parse_block(e).leaves[-1]) for piece in with_state.pieces() for e in piece.load().blocks]
+    with_state.close()
+    assert [each.state_root for each in headers if each.index + 1 == ended.size] == [before.state_root]
+    assert ran.json["continues"]["origin"] == ended.origin
+    checked = ledger("verify", tmp_path / "net" / "ga", "--no-remember", "--json", "--jobs", "1")
+    assert checked.json["continues"] == {
+        "origin": before.origin, "size": before.checkpoint.size, "root": before.checkpoint.root.hex(),
+        "state_root": before.state_root.hex(),
+    }  # fmt: skip
+    text = ledger("verify", tmp_path / "net" / "ga", "--no-remember", "--jobs", "1")
+    assert re.search(f"^continues +{before.origin}, .*not audited here$", text.out, re.MULTILINE), text.out
+    old = ("verify", ended.folder, "--no-remember", "--runtime", "inline", "--jobs", "1", "--json")
+    held = ledger(*old, "--trust", tmp_path / "net" / "predecessor.json")
+    assert [each["size"] for each in held.json["agreed"]] == [before.checkpoint.size], held.out
+
+
+def test_nothing_continues_what_does_not_verify(tmp_path: Path, ended: Ended) -> None:
+    """A damaged predecessor is exit 6, one without a certificate exit 3, and no key is made."""
+    broken, fresh, net = tmp_path / "broken", tmp_path / "fresh", tmp_path / "net"
+    shutil.copytree(ended.folder, broken)
+    with sqlite3.connect(broken / DATABASE) as connection:
+        connection.execute("UPDATE blocks SET data = zeroblob(length(data)) WHERE height = 2")
+    new = ("network", "new", net, "--name", "next.test", "--member", "ga", *RULEBOOK, "--json", "--continues")
+    ran = ledger(*new, broken)
+    assert (ran.code, ran.json["error"]["code"]) == (Exit.INTEGRITY, "predecessor-broken"), ran.out
+    assert ledger("network", "new", fresh, "--name", "f.test", "--member", "ga", *RULEBOOK).code == 0
+    ran = ledger(*new, fresh / "ga")
+    assert (ran.code, ran.json["error"]["code"]) == (Exit.NOT_FOUND, "predecessor-uncertified"), ran.out
+    assert not net.exists()

@@ -12,6 +12,7 @@ import pytest
 from ledger.cli.exits import Exit
 from ledger.core.proof import Fork, parse_proof, trust_genesis
 from ledger.errors import VerificationError
+from ledger_node.query.log import parse_tile_path
 from tests.models.small_ledger import SmallLedger
 from tests.unit.cli.runner import Ran, ledger
 from tests.unit.client.server import Answer, Asked, problem, serve
@@ -106,6 +107,35 @@ def test_a_history_that_was_changed_is_caught(network: Network) -> None:
     assert f"\n{kept}\n" in document["first"] and f"\n{network.small.size}\n" in document["second"]
     # The remembered checkpoint stays, so that the next call is not fooled either.
     assert network.watch().code == Exit.INTEGRITY and len(network.evidence) == 2
+
+
+def test_two_histories_of_two_sizes_are_a_fork(network: Network) -> None:
+    """Exit 6 with a proof that anybody with the genesis can check: both notes, and our leaves as they stand in theirs."""
+    for _ in range(4):
+        network.grow()
+    assert network.watch().code == 0
+    kept = network.small.size
+    for _ in range(3):
+        network.grow()
+    network.small.leaves[1] = network.small.leaves[1][:-1] + b"X"
+
+    def tile(asked: Asked) -> Answer:
+        """A hash tile, as a node serves it."""
+        name = parse_tile_path(asked.path.removeprefix("/tile/"))
+        assert name.level == 0 and name.index == 0
+        return 200, "application/octet-stream", b"".join(network.small.hashes()[: name.width])
+
+    network.replace["/tile/0/000.p/" + str(network.small.size)] = tile
+    ran = network.watch("--json")
+    assert ran.code == Exit.INTEGRITY and ran.json["error"]["code"] == "fork-seen", ran.out
+    assert [str(path) for path in network.evidence] == [ran.json["error"]["evidence"]["evidence"]]
+    proof = parse_proof(network.evidence[0].read_bytes())
+    assert isinstance(proof, Fork)
+    result = proof.verify(trust_genesis(network.small.genesis, int(time.time())))
+    assert (result.first.size, result.second.size) == (kept, network.small.size)
+    assert {name for name, _ in result.guilty} == {network.small.origin, "ba", "fa", "ga"}
+    checked = ledger("proof", "verify", network.evidence[0], "--trust", network.folder / "genesis.json")
+    assert checked.code == Exit.INTEGRITY and "fork" in checked.out
 
 
 @pytest.mark.parametrize("path", [[], ["00"], ["zz" * 32], "no", None])

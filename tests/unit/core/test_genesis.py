@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from ledger.core import canonical
-from ledger.core.genesis import GENESIS_BYTES_MAX, PARAMETERS, Genesis, new_genesis, parse_genesis
+from ledger.core.checkpoint import parse_checkpoint_text
+from ledger.core.genesis import GENESIS_BYTES_MAX, PARAMETERS, Genesis, Predecessor, new_genesis, parse_genesis
 from ledger.core.keys import COSIGN, EVENT, LOG, Ed25519Signer
+from ledger.core.note import parse_note
 from ledger.errors import LedgerError, MalformedError, VerificationError
-from tests.models.small_ledger import MEMBERS, digest, make_genesis, signer
+from tests.models.small_ledger import MEMBERS, SmallLedger, digest, make_genesis, signer
 
 GENESIS = make_genesis()
 Change = Callable[[dict[str, Any]], object]
@@ -146,3 +148,44 @@ def test_no_other_bytes_are_this_genesis() -> None:
         for broken in (data[:at], data[:at] + bytes((data[at] ^ 1,)) + data[at + 1 :]):
             with pytest.raises(LedgerError):
                 parse_genesis(broken)
+
+
+def predecessor() -> Predecessor:
+    """The end of a ledger of two blocks."""
+    ledger = SmallLedger()
+    ledger.block(events=[ledger.event()])
+    note = ledger.note()
+    return Predecessor(parse_checkpoint_text(parse_note(note).text), note, digest("state"))
+
+
+def test_a_successor_pins_where_its_predecessor_ended() -> None:
+    """SPEC R-G06: the origin it continues, the last certified note and the state root are part of what the origin pins."""
+    before = predecessor()
+    genesis = make_genesis("next", before)
+    again = parse_genesis(genesis.data)
+    assert again == genesis and again.continues == before
+    assert before.origin == GENESIS.origin and before.checkpoint.size > 0
+    assert genesis.origin != make_genesis("next").origin and GENESIS.continues is None
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (lambda d: d.update(continues=None), "genesis-fields"),
+        (lambda d: d.update(continues={}), "genesis-fields"),
+        (lambda d: d["continues"].update(more=1), "genesis-fields"),
+        (lambda d: d["continues"].update(note=1), "genesis-continues"),
+        (lambda d: d["continues"].update(note="x" * 65_537), "genesis-continues"),
+        (lambda d: d["continues"].update(note="x"), "note"),
+        (lambda d: d["continues"].update(origin="other"), "genesis-continues"),
+        (lambda d: d["continues"].update(origin=1), "genesis-continues"),
+        (lambda d: d["continues"].update(state_root="00"), "digest"),
+    ],
+)
+def test_what_continues_nothing(change: Change, code: str) -> None:
+    """SPEC R-G06: a predecessor is a whole checkpoint note of the origin it names."""
+    document = json.loads(make_genesis("next", predecessor()).data)
+    change(document)
+    with pytest.raises(MalformedError) as caught:
+        parse_genesis(canonical.encode(document, bytes_max=GENESIS_BYTES_MAX))
+    assert caught.value.code == code

@@ -146,7 +146,7 @@ ATTACKS = {
     ),
     "too many effects": (
         "effect",
-        "def on_thing_do(event, state, env):\n    return [alert('look', n=n) for n in range(40)]\n",
+        "def on_thing_do(event, state, env):\n    return [alert('look', n=n) for n in range(140)]\n",
     ),
     "searching a long list again and again": (
         "budget",

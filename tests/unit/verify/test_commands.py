@@ -5,8 +5,11 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -161,8 +164,6 @@ def test_second_runtime_decides_the_same(made: RealLedger, exported: Path, tmp_p
 
 def test_broken_export(made: RealLedger, exported: Path, tmp_path: Path) -> None:
     """A damaged export exits with 6 in text and JSON, and the finding names file and message."""
-    import shutil
-
     copy = tmp_path / "copy"
     shutil.copytree(exported, copy)
     segment = copy / "segments" / "000000.gz"
@@ -253,3 +254,75 @@ def test_catalogues_have_the_same_keys_and_placeholders() -> None:
     assert texts[0].keys() == texts[1].keys()
     for key in texts[0]:
         assert sorted(re.findall(r"\{\w+\}", texts[0][key])) == sorted(re.findall(r"\{\w+\}", texts[1][key])), key
+
+
+def test_levels_of_which_nothing_was_read(made: RealLedger, exported: Path, tmp_path: Path) -> None:
+    """SPEC R-V11: an export whose only segment cannot be read failed in its bytes, and nothing else was checked."""
+    copy = tmp_path / "copy"
+    shutil.copytree(exported, copy)
+    (copy / "segments" / "000000.gz").write_bytes(b"nothing")
+    _, report = document(*verify_arguments(copy, "--origin", made.genesis.origin), home=tmp_path)
+    assert report["counts"]["blocks"] == 0 and report["levels"]["bytes"] == "failed"
+    assert {name: state for name, state in report["levels"].items() if state in ("checked", "partly")} == {}
+
+
+class Page(HTMLParser):
+    """Tags, attributes and text of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_the_report_as_a_page(made: RealLedger, exported: Path, tmp_path: Path, lang: str) -> None:
+    """One page without script, link or image, in the reader's language, with every level and the same verdict."""
+    target = tmp_path / "report.html"
+    arguments = verify_arguments(exported, "--origin", made.genesis.origin, "--html", str(target))
+    code, out, _ = call(*arguments, home=tmp_path, lang=lang)
+    assert code == Exit.OK
+    page = Page(target.read_text("utf-8"))
+    assert not {"script", "link", "img", "iframe", "a"} & set(page.tags)
+    assert ("lang", "zh-CN" if lang == "zh" else "en") in page.attributes
+    assert made.genesis.origin in page.text and page.tags.count("tr") == 1 + len(LEVELS)
+    verdict = out.strip().split("\n")[-1]
+    assert verdict in page.text and not any(name.startswith("on") or name == "src" for name, _ in page.attributes)
+    assert re.findall(r"https?://|url\(|@import", target.read_text("utf-8")) == []
+
+
+def test_a_page_shows_hostile_values_as_text(tmp_path: Path) -> None:
+    """Markup, control and bidirectional characters in names, findings and gaps stay text."""
+    from ledger.cli.verifypage import page
+    from ledger.cli.verifyreport import Shown
+    from ledger.verify.findings import BYTES, TREE, Finding, gap
+    from ledger.verify.report import Report
+
+    bad = "<script>alert(1)</script>\u202e\"'&"
+    report = Report(f"{bad}.tar", origin=bad)
+    report.findings.add(Finding("bundle", BYTES, 1, 2, bad, bad, bad, bad, bad))
+    report.findings.add(Finding(bad, TREE))
+    report.gaps.append(gap("origin-not-pinned", TREE, origin=bad))
+    console = Console(out=io.StringIO(), err=io.StringIO(), environment={}, language="en")
+    text = page(console, Shown(report, 1.5), 1_790_000_000_000)
+    shown = Page(text)
+    assert "script" not in shown.tags and "\u202e" not in text
+    assert shown.text.count("<script>alert(1)</script>\\u202e") >= 8
+    assert 'class="verdict broken"' in text
+
+
+def test_a_page_that_cannot_be_written(made: RealLedger, exported: Path, tmp_path: Path) -> None:
+    """The error names the file; nothing else is written."""
+    target = tmp_path / "nowhere" / "report.html"
+    arguments = verify_arguments(exported, "--origin", made.genesis.origin, "--html", str(target))
+    code, _, err = call(*arguments, home=tmp_path)
+    assert code == Exit.OPERATIONAL and str(target) in err

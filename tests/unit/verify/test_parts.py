@@ -143,9 +143,11 @@ def test_key_that_was_registered_later_is_checked_where_it_is_known(ledger: Tiny
     block = check_block(_context_of(ledger, event_keys={}), ledger.blocks[1], "x")
     assert (block.findings, block.submissions[0].verified) == ([], None)
     registry = genesis_registry(ledger.genesis)
-    assert admission_findings(block, ledger.genesis, registry) == []
+    config = ledger.app.head.config
+    assert admission_findings(block, ledger.genesis, registry, config) == []
     block.submissions[0].signature = bytes(64)
-    assert [each.code for each in admission_findings(block, ledger.genesis, registry)] == ["submission-signature"]
+    findings = admission_findings(block, ledger.genesis, registry, config)
+    assert [each.code for each in findings] == ["submission-signature"]
 
 
 def test_sizes_of_inputs_are_bounded(ledger: TinyLedger, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -378,6 +380,9 @@ class _Late:
 
     def plan_timer(self, timer: Any) -> Any:
         return self.inner.plan("", {}, {})
+
+    def successor(self, rulebook: Any, calendar: Any) -> Any:
+        return self.inner.successor(rulebook, calendar)
 
 
 def test_plans_made_while_checking_are_used(ledger: TinyLedger) -> None:

@@ -57,7 +57,7 @@ def _run(tell: Teller, folder: Path, permits: Path | None, once: bool) -> int:
     stage = Stage(make_network(folder, extra))
     tell.fact(f"网络标识 {stage.origin}", f"origin {stage.origin}")
     tell.fact("时钟为模拟时间", "the clock is simulated time")
-    with stage.network:
+    with stage.running():
         told = _play(tell, stage)
         if permits is not None:
             _permits(tell, stage, permits)
@@ -75,6 +75,7 @@ def _play(tell: Teller, stage: Stage) -> Told:
     tell.chapter("重放一座城市的七个星期", "Play seven weeks of a city")
     told = stage.play(scenario.story())
     stage.step_clock(scenario.day(scenario.DAYS))
+    stage.wait_ready()
     for step, outcome in told.surprises[:5]:
         tell.fact(f"意外:{step.event.kind} 为 {outcome}", f"surprise: {step.event.kind} became {outcome}")
     tell.check(
@@ -125,6 +126,7 @@ def _permits(tell: Teller, stage: Stage, file: Path) -> None:
 
 def _verify_offline(tell: Teller, stage: Stage, export: Path) -> None:
     tell.chapter("审计人员离线核验导出的账本", "An auditor verifies an export offline")
+    _await_certified(stage)
     note = stage.client.get_bytes(["v1", "checkpoint"]).decode("utf-8").splitlines()
     tell.fact(
         f"检查点: {note[1]} 条, {len(note) - 5} 个联署",

@@ -25,6 +25,8 @@ ACCEPTED, IRREGULAR, REFUSED = "accepted", "irregular", "refused"
 # Days without office hours in the scenario's weeks: weekends that are not worked, Mid-Autumn and National Day.
 _OFF: Final = frozenset({4, 5, 11, 12, 18, 24, 25, 26, 30, 31, 32, 33, 34, 35, 36, 40, 46, 47})
 
+_ROUNDS: Final = (2, 6)  # hours after opening at which the platform hands over what it logged
+
 PLANTED: Final = {"D809/39-4": 2, "D809/40-2": 1, "D809/40-3": 1}
 """Findings that the scenario plants, by code: an overdue reply and a delivery that never came; an access for another
 purpose; a supply onward. Any other finding, or one fewer, fails the demo."""
@@ -34,7 +36,8 @@ purpose; a supply onward. Any other finding, or one fewer, fails the demo."""
 class Step:
     """One event of the story: when (unix ms), by which key of which member, and what it should become.
 
-    `note` is a (zh, en) line for steps worth telling.
+    Steps of one moment do not build on each other, so that offices may act at once. `note` is a (zh, en) line for
+    steps worth telling.
     """
 
     time: int
@@ -83,9 +86,9 @@ class _Grant:
     until_day: int
 
 
-def day(number: int, hour: int = 0, minute: int = 0) -> int:
+def day(number: int, hour: int = 0) -> int:
     """Unix ms of scenario day `number` (0 is the first), counted from half past eight in Beijing."""
-    return START + number * DAY_MS + hour * HOUR_MS + minute * 60_000
+    return START + number * DAY_MS + hour * HOUR_MS
 
 
 def story() -> list[Step]:
@@ -144,7 +147,7 @@ def _applications(author: _Author, grants: list[_Grant]) -> Iterator[Step]:
     for number in range(44):
         dataset, provider = entries[(number * 7 + 1) % len(entries)]
         user = author.choice([each.id for each in DEPARTMENTS if each.id != provider])
-        asked = day(3 + number % 5, 1, number)
+        asked = day(3 + number % 5, 1)
         purpose = author.choice(PURPOSES)
         items = author.sample(ITEMS, 3)
         application = author.event(
@@ -169,7 +172,7 @@ def _applications(author: _Author, grants: list[_Grant]) -> Iterator[Step]:
             )
             continue
         # The tenth application waits until the working-day clock has run out: Mid-Autumn does not count, the 20th does.
-        replied = day(34 if number == 10 else (3 + number % 5 if unconditional else 6 + number % 5), 4, number)
+        replied = day(34 if number == 10 else (3 + number % 5 if unconditional else 6 + number % 5), 4)
         approved = author.event(replied, "share.approve", refs)
         late = ("一份答复逾期：时限到点自动形成线索", "One reply is overdue: the clock itself raises the finding")
         yield Step(replied, provider, "office", approved, note=late if number == 10 else None)
@@ -220,7 +223,7 @@ def _use(author: _Author, grants: list[_Grant]) -> Iterator[Step]:
             if number <= delivered or (grant is grants[3] and number >= 30):
                 continue
             for _ in range(1 + author.below(2)):
-                time = day(number, 1 + author.below(7))
+                time = day(number, author.choice(_ROUNDS))
                 yield Step(
                     time, grant.user, "system", _access(author, time, grant, grant.purpose, 1 + author.below(20))
                 )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -16,7 +19,7 @@ from ledger.adapters.keyfile import read_key
 from ledger.adapters.network import CreatedNetwork, KeyPlan, MemberPlan, NetworkPlan, create_network, read_rulebook
 from ledger.adapters.nodefile import event_key_file
 from ledger.client.http import NodeClient
-from ledger.client.request import Appended, Request, parse_appended, parse_json, submit
+from ledger.client.request import Appended, Recorded, Request, parse_appended, parse_json, submit
 from ledger.core.event import Event
 from ledger.core.ident import format_time
 from ledger.core.keys import Signer
@@ -75,6 +78,27 @@ class Stage:
         self.client = NodeClient(self.sequencer.url)
         self._signers: dict[tuple[str, str], Signer] = {}
 
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Start every node, wait until each answers and the ordering one takes part; stop them at the end.
+
+        The others take part with their first block, which `wait_ready` makes sure of once there was one.
+        """
+        try:
+            for node in self.network.nodes:
+                node.start()
+            for node in self.network.nodes:
+                node.wait_listening()
+            self.sequencer.wait_ready()
+            yield
+        finally:
+            self.network.stop()
+
+    def wait_ready(self) -> None:
+        """Every node passes its own checks; raises `UnavailableError` naming those that do not hold."""
+        for node in self.network.nodes:
+            node.wait_ready()
+
     @property
     def origin(self) -> str:
         """The network's name."""
@@ -108,21 +132,36 @@ class Stage:
         return parse_appended((client or self.client).send(submit(framing.encode(submission))))
 
     def play(self, steps: Iterable[Step]) -> Told:
-        """Feed the story, moment by moment, and note what became of it."""
+        """Feed the story, moment by moment, and note what became of it.
+
+        What several offices do in one moment arrives at the node together, as it does in a city; steps of one moment do
+        not build on each other (`scenario.Step`).
+        """
         told = Told()
-        for time, moment in groupby(steps, key=lambda step: step.time):
-            self.step_clock(time)
-            for (member, key), part in groupby(moment, key=lambda step: (step.member, step.key)):
-                group = list(part)
-                for start in range(0, len(group), SUBMISSION_EVENTS_MAX):
-                    chunk = group[start : start + SUBMISSION_EVENTS_MAX]
-                    appended = self.record(member, key, [step.event for step in chunk])
-                    for step, recorded in zip(chunk, appended.events, strict=True):
-                        _note(told, step, recorded.outcome, recorded.verdict)
+        with ThreadPoolExecutor(len(city.DEPARTMENTS)) as offices:
+            for time, steps_then in groupby(steps, key=lambda step: step.time):
+                self.step_clock(time)
+                moment = list(steps_then)
+                desks: dict[tuple[str, str], list[Step]] = {}
+                for step in moment:
+                    desks.setdefault((step.member, step.key), []).append(step)
+                became = dict(itertools.chain.from_iterable(offices.map(self._record_steps, desks.values())))
+                for step in moment:
+                    _note(told, step, became[step.event.id])
         return told
 
+    def _record_steps(self, steps: list[Step]) -> list[tuple[str, Recorded]]:
+        """Record what one key did; the outcomes by event id."""
+        became: list[tuple[str, Recorded]] = []
+        for start in range(0, len(steps), SUBMISSION_EVENTS_MAX):
+            chunk = steps[start : start + SUBMISSION_EVENTS_MAX]
+            appended = self.record(chunk[0].member, chunk[0].key, [step.event for step in chunk])
+            became.extend((step.event.id, each) for step, each in zip(chunk, appended.events, strict=True))
+        return became
 
-def _note(told: Told, step: Step, outcome: str, verdict: dict[str, Any]) -> None:
+
+def _note(told: Told, step: Step, became: Recorded) -> None:
+    outcome, verdict = became.outcome, became.verdict
     told.events += 1
     told.outcomes[step.event.kind, outcome] += 1
     for finding in verdict.get("findings", []):

@@ -20,7 +20,14 @@ from starlette.responses import Response
 from starlette.routing import Match
 
 from ledger.errors import LedgerError
-from ledger_node.http import routes_health, routes_intake, routes_log, routes_provenance, routes_rules
+from ledger_node.http import (
+    routes_governance,
+    routes_health,
+    routes_intake,
+    routes_log,
+    routes_provenance,
+    routes_rules,
+)
 from ledger_node.http.access import LocalToken
 from ledger_node.http.append import Append, Recorder
 from ledger_node.http.body import BodyReader, Receive, Scope
@@ -78,7 +85,7 @@ def create_app(
         redirect_slashes=False,  # a redirected POST may become a GET
         lifespan=_lifespan(context),
     )
-    for module in (routes_log, routes_provenance, routes_rules, routes_intake, routes_health):
+    for module in (routes_log, routes_provenance, routes_rules, routes_governance, routes_intake, routes_health):
         app.include_router(module.routes(context))
     _own_pages(app)
     _own_errors(app, settings.http.language)

@@ -111,6 +111,12 @@ class AskTimers(AskPage):
     state: Literal["open", "overdue"] = "open"
 
 
+class AskProposals(AskPage):
+    """Proposals by status."""
+
+    status: Annotated[Word | None, Field(examples=["open"])] = None
+
+
 class AskSearch(Asked):
     """A text to look for."""
 

@@ -395,6 +395,46 @@ class RulebooksBody(Answer):
     rulebooks: list[Json]
 
 
+class ProposalItem(Answer):
+    """A proposal to change what is in force."""
+
+    name: Annotated[str, Field(examples=["sj/0192f5c2-0000-7000-8000-000000000001"])]
+    proposal: Json
+
+
+class Voters(Answer):
+    """Who votes now, and how many of them decide."""
+
+    checkpoint: CheckpointBody
+    cosigners: list[tuple[str, Hex]]
+    cosigners_needed: int
+    electorate: list[str]
+    needed: int
+
+
+class ProposalsBody(Voters):
+    """A page of proposals, and who votes."""
+
+    count: int
+    items: list[ProposalItem]
+    next: int | None
+
+
+class ProposalBody(Voters):
+    """One proposal and the votes on it by member."""
+
+    name: str
+    needs_cosigners: bool
+    proposal: Json
+    votes: dict[str, Json]
+
+
+class OfferedBody(Answer):
+    """A bundle waits for its proposal."""
+
+    digest: Hex
+
+
 class KindsBody(Answer):
     """The rulebook's declarations by name."""
 

@@ -51,8 +51,16 @@ class Checker:
     async def check(self, data: bytes) -> Submission:
         """The submission of framed bytes, which the registry allows and whose signature holds.
 
-        Raises `MalformedError`, `RejectedError` or `VerificationError`.
+        Raises `MalformedError`, `RejectedError` or `VerificationError`. Whoever gets a submission submits it before
+        anything else is awaited: the block that waits for arrivals would close without it.
         """
+        self._node.arrival(1)
+        try:
+            return await self._check(data)
+        finally:
+            self._node.arrival(-1)
+
+    async def _check(self, data: bytes) -> Submission:
         if self._writer is not None and self.active >= WORKER_FROM and len(data) <= WORKER_BYTES_MAX:
             parts = await self._ask(self._writer, data)
             if parts is not None:

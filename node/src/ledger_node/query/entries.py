@@ -30,10 +30,14 @@ def height_of(leaf: bytes) -> int:
 
 
 def encode_entry(stored: StoredLeaf, time: int) -> bytes:
-    """`{"body":…,"head":…,"leaf":…,"seq":…,"time":…,"type":…}`; head and body are null for a timer and where gone."""
+    """`{"body":…,"head":…,"leaf":…,"seq":…,"time":…,"type":…}`; head and body are null for a timer and where gone.
+
+    Of an erased body `body_hash` is left.
+    """
     leaf, head, body = stored.leaf, stored.head, stored.body
-    return b'{"body":%b,"head":%b,"leaf":%b,"seq":%d,"time":%d,"type":"%b"}' % (
+    return b'{"body":%b,%b"head":%b,"leaf":%b,"seq":%d,"time":%d,"type":"%b"}' % (
         b"null" if body is None else body,
+        b"" if stored.body_hash is None else b'"body_hash":"%b",' % stored.body_hash.hex().encode(),
         b"null" if head is None else head,
         leaf[2:],
         stored.seq,

@@ -139,10 +139,26 @@ class Indexer:
             self._moved.notify_all()
 
 
+class _KindsInForce(Mapping[str, Kind]):
+    """The declarations of the rulebook in force, also after another one took effect."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    def __getitem__(self, name: str) -> Kind:
+        return self._node.rules.book.kinds[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._node.rules.book.kinds)
+
+    def __len__(self) -> int:
+        return len(self._node.rules.book.kinds)
+
+
 def open_indexer(node: Node) -> Indexer:
     """The indexer of a node, listening to its engine; its file lies in the node's data directory."""
     index = Index(node.options.data_dir / FILE_NAME, node.origin)
-    indexer = Indexer(index, node.reader, node.rules.kinds())
+    indexer = Indexer(index, node.reader, _KindsInForce(node))
     node.engine.on_commit.append(indexer.committed)
     return indexer
 

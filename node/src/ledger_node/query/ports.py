@@ -18,6 +18,7 @@ from ledger.adapters.sqlite.reader import SqliteReader
 from ledger.blockcodec import BlockData
 from ledger.core.config import Config
 from ledger.core.genesis import Genesis
+from ledger.core.hashing import Digest
 from ledger.core.keys import Signer
 from ledger.core.registry import Registry
 from ledger.core.submission import Submission
@@ -82,6 +83,12 @@ class Node(Protocol):
 
     def check(self, submission: Submission) -> None:
         """May this submission be recorded? Verifies its signature; raises `RejectedError` or `VerificationError`."""
+
+    def arrival(self, count: int) -> None:
+        """`count` more requests (or fewer) are being checked and will be submitted; called on the event loop only."""
+
+    def offer_bundle(self, data: bytes) -> Digest:
+        """Keep a bundle for the proposal that will name it, where blocks are made (may block); its hash."""
 
     def submit(self, submission: Submission) -> Future[Committed]:
         """Have a checked submission recorded; raises `UnavailableError` at once where it cannot be taken."""

@@ -12,7 +12,6 @@ from functools import lru_cache
 
 from ledger.adapters.sqlite.snapshot import Snapshot, StoredLeaf
 from ledger.core.config import config_hash
-from ledger.core.event import event_hash
 from ledger.core.hashing import Digest
 from ledger.core.mapkeys import config_key, key_hash, key_key
 from ledger.core.mapproof import MapProof, prove_map
@@ -82,9 +81,10 @@ def read_page(snap: Snapshot, key: bytes, value: StreamValue, begin: int, end: i
             "stored-page", "stored records are not those of the stream's root", reason=str(error)
         ) from error
     for stored in leaves:
-        if stored.head is not None and stored.body is not None:
+        hashed = stored.event_hash
+        if hashed is not None:
             # The event hash is a record's first field, so comparing the beginning is comparing the hash.
-            claimed = b'\x01\x01{"event_hash":"%b"' % event_hash(stored.head, stored.body).hex().encode()
+            claimed = b'\x01\x01{"event_hash":"%b"' % hashed.hex().encode()
             if not stored.leaf.startswith(claimed):
                 raise FatalError("stored-event", "a stored event is not that of its record", seq=stored.seq)
     return Page(begin, end, leaves, path)
@@ -120,8 +120,15 @@ def splice_entries(proof: bytes, leaves: Sequence[StoredLeaf]) -> bytes:
 
 
 def _encode_entry(stored: StoredLeaf) -> bytes:
-    """See `EntryProof.encode`; an archived body leaves the record alone, for its hash stands nowhere else."""
+    """See `EntryProof.encode`; of an erased body its hash is shown, and without that the record alone."""
     leaf, head, body = stored.leaf, stored.head, stored.body
+    if head is not None and body is None and stored.body_hash is not None:
+        return b'{"body_hash":"%b","head":%b,"leaf":%b,"type":%d}' % (
+            stored.body_hash.hex().encode(),
+            _quote(head),
+            _quote(leaf[2:]),
+            leaf[0],
+        )
     if head is None or body is None:
         return b'{"leaf":%b,"type":%d}' % (_quote(leaf[2:]), leaf[0])
     return b'{"body":%b,"head":%b,"leaf":%b,"type":%d}' % (_quote(body), _quote(head), _quote(leaf[2:]), leaf[0])

@@ -60,13 +60,13 @@ def make_receipts(found: Standing, seqs: Sequence[int], *, first: bool = False) 
 def _receipt(
     found: Standing, stored: StoredLeaf, part: SubmissionPart, size: int, note: bytes, registration: Registration | None
 ) -> bytes:
-    if stored.head is None or stored.body is None:
+    if stored.head is None or (stored.body is None and stored.body_hash is None):
         raise NotFoundError("body-archived", "the body of this event is no longer here", seq=stored.seq)
     return Receipt(
         certificate=note,
         head=stored.head,
         body=stored.body,
-        body_hash=None,
+        body_hash=stored.body_hash,
         submission=part,
         index=stored.seq,
         record=stored.leaf,

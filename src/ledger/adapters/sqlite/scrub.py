@@ -25,7 +25,6 @@ from ledger.core import canonical, merkle
 from ledger.core.buckets import bucket_count, bucket_index
 from ledger.core.bundle import bundle_hash, parse_bundle
 from ledger.core.checkpoint import parse_checkpoint_text
-from ledger.core.event import event_hash_parts
 from ledger.core.genesis import GENESIS_BYTES_MAX
 from ledger.core.hashing import Digest, parse_hex_digest, sha256
 from ledger.core.header import Header, parse_header
@@ -135,10 +134,10 @@ class _Scrub:
                 yield damaged("leaf", height=height, position=position)
         stored = snapshot.leaves(list(records), checked=False)
         for entry in stored:
-            body_hash = sha256(entry.body) if entry.body is not None else entry.body_hash
-            if entry.head is None or body_hash is None:
+            hashed = entry.event_hash
+            if hashed is None:
                 yield damaged("event", height=height, seq=entry.seq, reason="head or body is missing")
-            elif event_hash_parts(sha256(entry.head), body_hash) != records[entry.seq].event_hash:
+            elif hashed != records[entry.seq].event_hash:
                 yield damaged("event", height=height, seq=entry.seq, reason="not the event of its record")
         by_submission: dict[int, list[Record]] = {}
         for entry in stored:

@@ -68,6 +68,14 @@ class StoredLeaf:
     place: tuple[int, int] | None = None
     body_hash: Digest | None = None
 
+    @property
+    def event_hash(self) -> Digest | None:
+        """The hash of its event, also where the body was erased; None for a timer and where a part is not here."""
+        body_hash = sha256(self.body) if self.body is not None else self.body_hash
+        if self.head is None or body_hash is None:
+            return None
+        return event_hash_parts(sha256(self.head), body_hash)
+
 
 class StoredEvent(NamedTuple):
     """Head and body of an event; of an erased body only `body_hash` = H(body) is left (None where the body is there)."""
@@ -301,10 +309,9 @@ class Snapshot:
         for (seq, stored), expected in zip(leaves.items(), self.leaf_hashes(list(leaves)), strict=True):
             if merkle.leaf_hash(stored.leaf) != expected:
                 raise damaged("leaf", seq=seq, reason="not the leaf of its hash tile")
-            body_hash = sha256(stored.body) if stored.body is not None else stored.body_hash
-            if stored.head is not None and body_hash is not None:
+            hashed = stored.event_hash
+            if hashed is not None:
                 # The record's first field is the event hash, so equal bytes are enough.
-                hashed = event_hash_parts(sha256(stored.head), body_hash)
                 claimed = b'\x01\x01{"event_hash":"%b"' % hashed.hex().encode()
                 if not stored.leaf.startswith(claimed):
                     raise damaged("event", seq=seq, reason="not the event of its record")

@@ -23,10 +23,11 @@ from ledger.adapters.sqlite.leaves import LeafReader
 from ledger.adapters.sqlite.lock import DataDirLock
 from ledger.adapters.sqlite.state import StateTables
 from ledger.adapters.sqlite.tiles import TileWriter
+from ledger.core.bundle import bundle_hash, parse_bundle
 from ledger.core.hashing import Digest
 from ledger.core.leaf import Stream
 from ledger.core.maptree import MapTree
-from ledger.errors import ConflictError, NotFoundError, UnavailableError, invariant
+from ledger.errors import ConflictError, LedgerError, NotFoundError, UnavailableError, invariant
 from ledger.machine.block import Head, Sealed, StateRow
 
 
@@ -171,23 +172,29 @@ class SqliteStore:
         self._transaction("writing the genesis", statements)
         self._height = 0
 
-    def write(self, sealed: Sealed, note: bytes) -> None:
+    def write(self, sealed: Sealed, note: bytes, certificates: Sequence[tuple[int, bytes]] = ()) -> None:
         """See `Store`."""
         self._check_usable()
         invariant(self._height >= 0 and sealed.height == self._height + 1, "a block follows the last one")
-        self._transaction("writing a block", lambda: self._write_block(sealed, note))
+
+        def statements() -> None:
+            self._write_block(sealed, note)
+            self._put_certificates(certificates)
+
+        self._transaction("writing a block", statements)
         self._height = sealed.height
         self._loaded_tree = None
 
-    def write_certificate(self, size: int, note: bytes) -> None:
+    def write_certificates(self, certificates: Sequence[tuple[int, bytes]]) -> None:
         """See `Store`."""
         self._check_usable()
-        self._transaction(
-            "writing a certificate",
-            lambda: self._connection.execute(
-                "INSERT OR REPLACE INTO certificates VALUES (?, ?)", (size, Compressor().single(note))
-            ),
-        )
+        self._transaction("writing certificates", lambda: self._put_certificates(certificates))
+
+    def _put_certificates(self, certificates: Sequence[tuple[int, bytes]]) -> None:
+        frame = Compressor().single
+        rows = [(size, frame(note)) for size, note in certificates]
+        if rows:
+            self._connection.executemany("INSERT OR REPLACE INTO certificates VALUES (?, ?)", rows)
 
     def erase_bodies(self, seqs: Collection[int]) -> int:
         """Erase the bodies of records for ever (see `erasure`); how many there were. Not part of the `Store` port.
@@ -204,6 +211,12 @@ class SqliteStore:
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return len(erasure.events)
 
+    @property
+    def upkeep_failure(self) -> LedgerError | None:
+        """Why the last attempt to move the log into the file failed; None when it did not. What was written is safe, but
+        the log grows until an attempt succeeds. Any thread may ask."""
+        return self._checkpointer.failure
+
     def close(self) -> None:
         """See `Store`."""
         self._checkpointer.close()
@@ -217,6 +230,9 @@ class SqliteStore:
 
     def _write_block(self, sealed: Sealed, note: bytes) -> None:
         self._blocks.write(sealed, note)
+        for data in sealed.decision.block.attachments:
+            digest = bundle_hash(parse_bundle(data))
+            self._connection.execute("INSERT OR IGNORE INTO bundles VALUES (?, ?)", (digest, data))
         self._tiles.append_log(sealed.header.first_seq, sealed.leaf_hashes)
         self._events.write(sealed)
         self._state.write(sealed)

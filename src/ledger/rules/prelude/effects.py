@@ -120,6 +120,14 @@ def settle_finding(code: Any, about: Any, on: Any) -> Any:
     return ("settle", _name(code), _name(about), on, None)
 
 
+def close_finding(target: Any) -> Any:
+    """A human has decided the finding object `target`: the next breach of its kind is a new one.
+
+    The object that the finding is on must be among the refs.
+    """
+    return ("close", target)
+
+
 def _due_of(due: Any) -> Any:
     if due is None or (type(due) is tuple and due[0] == "term"):
         return due

@@ -118,7 +118,12 @@ def _suffix(rule: str, key: str, label: Any) -> str:
 
 def _timer_value(c: Any, rule: str, key: str, label: Any, due: Any) -> Any:
     names = _TIMERS[rule][0]
-    value = {"keys": [c["keys"].get(name) or "" for name in names], "names": names, "on": key, "rule": rule}
+    found = [c["keys"].get(name) or "" for name in names]
+    # Of a list the handler is given the one that the timer is on.
+    found = [(key if key in part.values() else "") if type(part) is dict else part for part in found]
+    # An object of the kind that a name stands for is the one that the timer is on, whatever the event calls it.
+    found = [key if key.startswith(names[i] + "/") else found[i] for i in range(len(names))]
+    value = {"keys": found, "names": names, "on": key, "rule": rule}
     if label is not None:
         value["label"] = label
     if type(due) is tuple:

@@ -100,3 +100,21 @@ def _fits(value: Any, form: Any) -> bool:
         elif field[1]:
             return False
     return count == len(value)
+
+
+def _union(objects: Any, field: str) -> list[str]:
+    # Everything that this list field of the objects holds, once, in order.
+    found: list[str] = []
+    for name in sorted(objects):
+        for item in objects[name].get(field) or []:
+            if item not in found:
+                found.append(item)
+    return sorted(found)
+
+
+def _every(objects: Any, field: str, value: Any) -> bool:
+    # Whether there are objects, and all of them have this value.
+    for name in objects:
+        if objects[name] is None or objects[name].get(field) != value:
+            return False
+    return len(objects) > 0

@@ -35,6 +35,7 @@ _size: Any = None  # bytes of a stored form
 # --- program text ---
 _WITH_TARGET = {
     "breach": 3, "finding": 3, "write": 1, "move": 1, "duty": 3, "discharge": 2, "timer": 2, "clear": 2, "settle": 3,
+    "close": 1,
 }  # fmt: skip
 _TARGETLESS = {"refuse": 1, "alert": 1, "error": 1}
 
@@ -67,7 +68,7 @@ def _take(c: Any, out: Any, rule: str, result: Any) -> None:
     for effect in result if what == "" else []:
         if effect is None:
             continue
-        if type(effect) is not tuple or len(out) + len(taken) >= 32:
+        if type(effect) is not tuple or len(out) + len(taken) >= 128:
             what = "effect"
             break
         op = effect[0]
@@ -83,7 +84,7 @@ def _take(c: Any, out: Any, rule: str, result: Any) -> None:
                 if type(key) is dict:
                     of = effect[place + 1]
                     key = key.get(of) if type(of) is str else None
-                if key is None:
+                if key is None or (op == "close" and _slot_of(c, key) is None):
                     what = "target"
                     break
             if op in ("breach", "finding") and not _is_party(c, effect):
@@ -97,6 +98,20 @@ def _take(c: Any, out: Any, rule: str, result: Any) -> None:
         taken = [[rule, ("error", 0, what), None]]
     for item in taken:
         out.append(item)
+
+
+def _slot_of(c: Any, key: str) -> Any:
+    # [effect as of `settle_finding`, key of the object] for the finding object `key`; None when that object is not named.
+    value = _read(c["block"], key)
+    if not key.startswith("finding/") or value is None or "code" not in value:
+        return None
+    on = value.get("on")
+    named: list[Any] = []
+    for each in c["keys"].values():
+        named = named + (sorted(each.values()) if type(each) is dict else [each])
+    if on is not None and on not in named:
+        return None
+    return [("settle", value["code"], value["about"]), on]
 
 
 def _is_ahead(c: Any, effect: Any) -> bool:
@@ -219,6 +234,10 @@ def _perform(c: Any, out: Any, moves: Any, discharges: Any) -> None:
             _disarm(c, "timer/" + _suffix(effect[1], key, effect[4]))
         elif op == "settle":
             _close(c, effect, key)
+        elif op == "close":
+            slot = _slot_of(c, key)
+            if slot[1] is not None:
+                _close(c, slot[0], slot[1])
 
 
 def _start_timer(c: Any, effect: Any, key: str) -> None:

@@ -1,0 +1,146 @@
+"""What the product is meant to reach, each judged by the recorded figures; nothing is judged that was not measured.
+
+Not here: measuring, and the page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+Documents = dict[str, dict[str, Any]]
+Rows = Sequence[dict[str, Any]]
+MILLION: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A target with what was measured; `reached` is None where it was not measured as it is meant."""
+
+    target: str
+    measured: str
+    reached: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """`measure` finds (value, words) in the documents, or None; `at_least` or `at_most` bounds the value."""
+
+    text: str
+    measure: Callable[[Documents], tuple[float, str] | None]
+    at_least: float | None = None
+    at_most: float | None = None
+
+
+def judge(documents: Documents) -> list[Judged]:
+    """Every target, in order."""
+    judged = []
+    for target in TARGETS:
+        found = target.measure(documents)
+        if found is None:
+            judged.append(Judged(target.text, "not measured", None))
+            continue
+        value, words = found
+        reached = value >= target.at_least if target.at_least is not None else value <= (target.at_most or 0.0)
+        judged.append(Judged(target.text, words, reached))
+    return judged
+
+
+def _rows(documents: Documents, name: str) -> Rows:
+    rows: Rows = documents.get(name, {}).get("rows", ())
+    return rows
+
+
+def _append(batch: int, in_flight: int) -> Callable[[Documents], tuple[float, str] | None]:
+    def measure(documents: Documents) -> tuple[float, str] | None:
+        for row in _rows(documents, "append"):
+            if (row["batch"], row["in_flight"]) == (batch, in_flight):
+                return row["events_per_s"], f"{row['events_per_s']:,} events/s"
+        return None
+
+    return measure
+
+
+def _ratio(peer: str, our_cell: str) -> Callable[[Documents], tuple[float, str] | None]:
+    def measure(documents: Documents) -> tuple[float, str] | None:
+        for row in _rows(documents, "peers"):
+            if row["peer"] == peer and row["our_cell"].endswith(our_cell):
+                return row[
+                    "ratio"
+                ], f"{row['our_events_per_s']:,} against {row['peer_events_per_s']:,} /s: {row['ratio']} ×"
+        return None
+
+    return measure
+
+
+def _largest(name: str, figure: str, unit: str) -> Callable[[Documents], tuple[float, str] | None]:
+    def measure(documents: Documents) -> tuple[float, str] | None:
+        rows = [row for row in _rows(documents, name) if figure in row]
+        if not rows:
+            return None
+        row = max(rows, key=lambda each: each["events"])
+        return row[figure], f"{row[figure]:,} {unit} at {row['events']:,} events"
+
+    return measure
+
+
+def _timeline(documents: Documents) -> tuple[float, str] | None:
+    rows = [row for row in _rows(documents, "query") if row.get("stream_events", 0) >= 1_000]
+    if not rows:
+        return None
+    row = max(rows, key=lambda each: each["events"])
+    words = f"{row['timeline_proof_p95_ms']} ms at {row['events']:,} events in the ledger"
+    return row["timeline_proof_p95_ms"], words
+
+
+def _disk(documents: Documents) -> tuple[float, str] | None:
+    rows = [row for row in _rows(documents, "append") if row["batch"] >= 10]
+    if not rows:
+        return None
+    worst = max(row["disk_bytes_per_event"] / row["raw_bytes_per_event"] for row in rows)
+    return worst, f"{worst:.2f} × at the worst of batches of 10 and more"
+
+
+def _growth(documents: Documents) -> tuple[float, str] | None:
+    rows = sorted(_rows(documents, "scale"), key=lambda row: row["events"])
+    if len(rows) < 2:
+        return None
+    first, last = rows[0], rows[-1]
+    grown = last["build_us_per_event"] / first["build_us_per_event"]
+    return grown, f"{grown:.2f} × from {first['events']:,} to {last['events']:,} events"
+
+
+def _memory(documents: Documents) -> tuple[float, str] | None:
+    rows = _rows(documents, "append")
+    if not rows:
+        return None
+    worst = max(row["rss_mb"] for row in rows)
+    return worst, f"{worst} MB at the most, its worker processes included"
+
+
+TARGETS: Final = (
+    Target("batches of 100, 4 clients: 15,000 events/s", _append(100, 4), at_least=15_000),
+    Target("batches of 1,000, 4 clients: 20,000 events/s", _append(1000, 4), at_least=20_000),
+    Target("one event a request, 50 in flight: as fast as immudb Set", _ratio("immudb Set", "1:50"), at_least=1.0),
+    Target(
+        "the same: 8 × immudb VerifiedSet (our client does not check a receipt here)",
+        _ratio("immudb VerifiedSet", "1:50"),
+        at_least=8.0,
+    ),
+    Target("batches of 100, 4 clients: as fast as immudb", _ratio("immudb Set", "100:4"), at_least=1.0),
+    Target("batches of 1,000, 4 clients: half as fast as immudb", _ratio("immudb Set", "1000:4"), at_least=0.5),
+    Target(
+        "full verification with rule replay: 30,000 events/s",
+        _largest("verify", "full_events_per_s", "events/s"),
+        30_000,
+    ),
+    Target("full verification: as fast as Tessera's fsck", _ratio("Tessera fsck", "everything replayed"), at_least=1.0),
+    Target(
+        "verification without replay: 3 × Tessera's fsck", _ratio("Tessera fsck", "without rule replay"), at_least=3.0
+    ),
+    Target("a stream of 1,000 events with completeness proof: p95 ≤ 50 ms", _timeline, at_most=50.0),
+    Target("disk: at most 0.6 × the raw events", _disk, at_most=0.6),
+    Target("cost of an event grows at most 1.3 × with the ledger", _growth, at_most=1.3),
+    Target("memory of a node: at most 300 MB", _memory, at_most=300.0),
+)

@@ -1,0 +1,172 @@
+"""Runs a ledger's history under a rulebook: opens the source, keeps the run's state in a temporary file, confines the rules.
+
+Rules: memory holds one piece of the source and bounded caches, whatever the ledger's length; rules of a folder run in the
+confined worker, for they may be somebody's proposal. Not here: what is decided (see `ledger.verify.redecide`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from ledger.adapters.compiling import compile_program, genesis_config
+from ledger.adapters.replayrules import COMPILED, MONTY
+from ledger.adapters.scratch import ScratchState
+from ledger.blockcodec import BlockData
+from ledger.core.bundle import bundle_hash, parse_bundle
+from ledger.core.config import Config
+from ledger.core.event import parse_head
+from ledger.core.genesis import Genesis, parse_genesis
+from ledger.core.hashing import Digest
+from ledger.core.leaf import Record
+from ledger.errors import NotFoundError, RejectedError, VerificationError
+from ledger.machine.block import Decision
+from ledger.rules.program import Program
+from ledger.verify.redecide import ForeignRules, Redecided, Redecision, RunBlock, read_blocks
+from ledger.verify.simulate import Difference, Simulation
+from ledger.verify.source import LedgerSource
+
+
+class Decided(ScratchState):
+    """The state of a run that seals nothing."""
+
+    def decided(self, decision: Decision) -> None:
+        """See `Scratch`; streams are forgotten, because nothing asks for them."""
+        super().decided(decision)
+        self._joining.clear()
+
+
+@contextmanager
+def running(program: Program, runtime: str) -> Iterator[RunBlock]:
+    """A function that decides block calls in `runtime` (compiled, inline or monty), without a time limit."""
+    from ledger.adapters.worker import Inline, Worker
+
+    engine: Any
+    if runtime == MONTY:
+        from ledger.adapters.monty import Monty
+
+        engine = Monty(program)
+    else:
+        engine = Worker(program) if runtime == COMPILED else Inline(program)
+    try:
+        yield lambda call: engine.run_block(call, patient=True)
+    finally:
+        engine.close()
+
+
+class OwnRules:
+    """The rulebooks that a ledger was decided by, compiled as they come into force. `program` is the present one."""
+
+    def __init__(self, source: LedgerSource, genesis: Genesis) -> None:
+        self._source = source
+        self._attached: dict[Digest, bytes] = {}
+        self.program = self._compile(genesis.rulebook, genesis.calendar)
+
+    def attached(self, data: BlockData) -> None:
+        """Keep the bundles that came with a block: they may come into force later."""
+        for bundle in data.attachments:
+            self._attached[bundle_hash(parse_bundle(bundle))] = bundle
+
+    def change(self, config: Config) -> Program:
+        """The program of a later config. Raises `NotFoundError` where a bundle is missing."""
+        self.program = self._compile(config.rulebook, config.calendar)
+        return self.program
+
+    def _compile(self, rulebook: Digest, calendar: Digest) -> Program:
+        bundles = {each: self._attached.get(each) or self._source.bundle(each) for each in (rulebook, calendar)}
+        return compile_program(rulebook, calendar, bundles)
+
+
+def simulate(
+    source: LedgerSource,
+    program: Program,
+    *,
+    runtime: str = COMPILED,
+    kept_max: int,
+    progress: Callable[[int], None] | None = None,
+    tell: Callable[[Difference], None] | None = None,
+) -> Simulation:
+    """Decide the whole of `source` by `program`. `tell` gets every difference, `progress` the events so far."""
+    genesis = parse_genesis(source.genesis())
+    found = Simulation(kept_max)
+    height = 0
+    with Decided() as objects, running(program, runtime) as run:
+        rules = ForeignRules(program)
+        redecision = Redecision(genesis, genesis_config(genesis, program), rules, run, objects)
+        try:
+            for block in read_blocks(source.pieces()):
+                height = block.height
+                differences = found.add(redecision.block(block))
+                if tell is not None:
+                    for difference in differences:
+                        tell(difference)
+                if progress is not None:
+                    progress(found.events + found.timers)
+        except (RejectedError, VerificationError) as error:
+            found.stopped = (height, str(error))
+        for difference in found.end():
+            if tell is not None:
+                tell(difference)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An event in its block: its record, its bytes, the block decided again, and the call that the rules were asked.
+
+    `program` is the one in force there; `call` is None when the rules were not asked; `body` when it is gone.
+    """
+
+    program: Program
+    record: Record
+    head: bytes
+    body: bytes | None
+    block: Redecided
+    call: dict[str, Any] | None
+
+
+def until_event(
+    source: LedgerSource, member: str, event_id: str, progress: Callable[[int], None] | None = None
+) -> Found:
+    """The event `member`/`event_id`, everything before it decided again. Raises `NotFoundError` where there is none."""
+    genesis = parse_genesis(source.genesis())
+    own = OwnRules(source, genesis)
+    needle = f'"id":"{event_id}"'.encode()
+    caught: list[tuple[Program, dict[str, Any]]] = []
+    wanted = False
+    count = 0
+
+    def run(call: dict[str, Any]) -> list[Any]:
+        if wanted and any(step[0] == 0 and step[1] == member and needle in step[4] for step in call["steps"]):
+            caught.append((own.program, call))
+        return own.program.run_block(call)
+
+    def follow(config: Config) -> tuple[Program, RunBlock]:
+        return own.change(config), run
+
+    with Decided() as objects:
+        config = genesis_config(genesis, own.program)
+        redecision = Redecision(genesis, config, own.program, run, objects, follow)
+        for block in read_blocks(source.pieces()):
+            events = [
+                (head, body)
+                for data in block.submissions
+                for head, body, _ in data.events
+                if data.member == member and needle in head and parse_head(head)["id"] == event_id
+            ]
+            wanted = bool(events)
+            decided = redecision.block(block)
+            own.attached(block)
+            count += len(decided.items)
+            if progress is not None:
+                progress(count)
+            for leaf in decided.recorded if wanted else ():
+                if isinstance(leaf, Record) and (leaf.member, leaf.id) == (member, event_id):
+                    program, call = caught[0] if caught else (own.program, None)
+                    return Found(program, leaf, *events[0], decided, call)
+    raise NotFoundError("event-absent", "the ledger has no such event", event=f"{member}/{event_id}")
+
+
+__all__ = ["Decided", "Found", "OwnRules", "running", "simulate", "until_event"]

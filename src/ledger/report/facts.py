@@ -1,0 +1,225 @@
+"""Collects what a report says from records and state objects, each looked at once.
+
+Rules: memory holds counts, the rows that are shown (at most `ROWS_SHOWN_MAX` of a table), and with a dataset as filter the
+names of its objects. Whoever asks for one member, one dataset or a period gets exactly what concerns it. A duty is on time
+when it was discharged before its due; one without a due is open, never overdue. Never here: whether any of it is true.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from ledger.core import canonical
+from ledger.core.mapkeys import NS_OBJECT, parse_object_value
+from ledger.errors import MalformedError
+from ledger.rules.sections import Section
+
+ROWS_SHOWN_MAX: Final = 1_000
+GROUPS_MAX: Final = 10_000
+LENGTH_BYTES: Final = 2  # of a part of a map key
+DAY_MS: Final = 86_400_000
+
+Row = list[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """What a report is about; empty means everything. Times are unix ms, `until` is excluded."""
+
+    member: str = ""
+    dataset: str = ""
+    since: int | None = None
+    until: int | None = None
+
+    def covers(self, time: int | None) -> bool:
+        """Whether a time lies in the period; nothing without a time does, unless no period was asked for."""
+        if self.since is None and self.until is None:
+            return True
+        if time is None:
+            return False
+        return (self.since is None or time >= self.since) and (self.until is None or time < self.until)
+
+
+@dataclass(slots=True)
+class Listed:
+    """Rows of a list: those shown, and how many there are."""
+
+    rows: list[Row] = field(default_factory=list)
+    total: int = 0
+
+    def add(self, row: Row) -> None:
+        """One more row."""
+        self.total += 1
+        if len(self.rows) < ROWS_SHOWN_MAX:
+            self.rows.append(row)
+
+
+@dataclass(slots=True)
+class Facts:
+    """What was collected. Duties by rule and member: on time, late, open, overdue; `groups` and `lists` by section id."""
+
+    events: Counter[tuple[str, str]] = field(default_factory=Counter)
+    refusals: Counter[str] = field(default_factory=Counter)
+    timers: int = 0
+    duties: dict[tuple[str, str], Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    open_duties: list[Row] = field(default_factory=list)
+    findings: Counter[tuple[str, str]] = field(default_factory=Counter)
+    found: Listed = field(default_factory=Listed)
+    groups: dict[str, dict[tuple[Any, ...], list[int]]] = field(default_factory=lambda: defaultdict(dict))
+    lists: dict[str, Listed] = field(default_factory=lambda: defaultdict(Listed))
+
+
+class Collector:
+    """Takes records and state rows in any order; `finish` gives the facts. `now` is the head's block time, unix ms."""
+
+    def __init__(self, sections: Sequence[Section], wanted: Filter, now: int) -> None:
+        self._wanted, self._now = wanted, now
+        self._sections: dict[str, list[Section]] = defaultdict(list)
+        for section in sections:
+            self._sections[section.object].append(section)
+        self.facts = Facts()
+        self._related: set[str] = set()
+        self._waiting: list[tuple[str, str, dict[str, Any]]] = []
+
+    # --- records -----------------------------------------------------------------------------------------------------
+
+    def record(self, time: int, member: str, head: Mapping[str, Any], verdict: bytes, datasets: Iterable[str]) -> None:
+        """One record: its block time, its event's head, its verdict, and the datasets that its refs name."""
+        wanted = self._wanted
+        if not wanted.covers(time) or (wanted.member and wanted.member != member):
+            return
+        if wanted.dataset and wanted.dataset not in datasets:
+            return
+        decided = canonical.parse(verdict)
+        self.facts.events[head["kind"], str(decided["outcome"])] += 1
+        if decided["outcome"] == "refused":
+            for reason in decided.get("reasons", ()):
+                self.facts.refusals[str(reason[1])] += 1  # [rule, code, arguments]
+
+    def timer(self, time: int) -> None:
+        """One deadline that fell due."""
+        self.facts.timers += self._wanted.covers(time)
+
+    # --- state -------------------------------------------------------------------------------------------------------
+
+    def row(self, key: bytes, value: bytes) -> None:
+        """One row of the state map."""
+        if key[:1] != bytes((NS_OBJECT,)) or not value:
+            return
+        kind, identifier = object_name(key)
+        fields = canonical.parse(parse_object_value(value)[1])
+        if self._wanted.dataset:
+            if fields.get("dataset") == self._wanted.dataset or (kind, identifier) == ("dataset", self._wanted.dataset):
+                self._related.add(f"{kind}/{identifier}")
+            elif kind in ("duty", "finding"):
+                self._waiting.append((kind, identifier, fields))  # its object may still come
+                return
+            else:
+                return
+        self._object(kind, identifier, fields)
+
+    def finish(self) -> Facts:
+        """Everything, once all rows were given."""
+        for kind, identifier, fields in self._waiting:
+            on = fields.get("on") if kind == "finding" else identifier.partition("/")[2].partition("#")[0]
+            if on in self._related:
+                self._object(kind, identifier, fields)
+        self._waiting = []
+        self.facts.open_duties.sort(key=lambda row: (row[4] is None, row[4], row[0], row[1]))
+        return self.facts
+
+    def _object(self, kind: str, identifier: str, fields: dict[str, Any]) -> None:
+        if kind == "duty":
+            self._duty(identifier, fields)
+        elif kind == "finding":
+            self._finding(identifier, fields)
+        for section in self._sections.get(kind, ()):
+            self._section(section, identifier, fields)
+
+    def _duty(self, identifier: str, fields: dict[str, Any]) -> None:
+        rule, _, rest = identifier.partition("/")
+        on, _, label = rest.partition("#")
+        by, due, since = fields.get("by", ""), fields.get("due"), fields.get("since")
+        if self._wanted.member and self._wanted.member != by:
+            return
+        counts = self.facts.duties[rule, by]
+        if fields.get("status") == "discharged":
+            at = fields.get("at")
+            if self._wanted.covers(at):
+                counts["late" if due is not None and at is not None and at >= due else "on-time"] += 1
+            return
+        # What is open now belongs to every period that reaches up to it.
+        if self._wanted.until is not None and (since is None or since >= self._wanted.until):
+            return
+        overdue = due is not None and due <= self._now
+        counts["overdue" if overdue else "open"] += 1
+        self.facts.open_duties.append([rule, on, label, by, due, overdue])
+
+    def _finding(self, identifier: str, fields: dict[str, Any]) -> None:
+        about = fields.get("about", "")
+        if (self._wanted.member and self._wanted.member != about) or not self._wanted.covers(fields.get("at")):
+            return
+        status = str(fields.get("status", "raised"))
+        self.facts.findings[fields.get("code", ""), status] += 1
+        self.facts.found.add(
+            [
+                fields.get("code", ""),
+                about,
+                fields.get("on", ""),
+                fields.get("at"),
+                fields.get("due"),
+                status,
+                identifier,
+            ]
+        )
+
+    def _section(self, section: Section, identifier: str, fields: dict[str, Any]) -> None:
+        wanted = self._wanted
+        if any(fields.get(name) not in values for name, values in section.where.items()):
+            return
+        if wanted.member and section.member and all(fields.get(name) != wanted.member for name in section.member):
+            return
+        if section.time and not wanted.covers(fields.get(section.time)):
+            return
+        if section.older is not None:
+            last = fields.get(section.older[0])
+            if isinstance(last, int) and last > self._now - section.older[1] * DAY_MS:
+                return
+        if section.is_list:
+            self.facts.lists[section.id].add([identifier, *(fields.get(name) for name in section.columns)])
+            return
+        groups = self.facts.groups[section.id]
+        key = tuple(_plain(fields.get(name)) for name in section.group)
+        if key not in groups and len(groups) >= GROUPS_MAX:
+            key = tuple("…" for _ in section.group)
+        counts = groups.setdefault(key, [0] * (1 + len(section.sums) + 2 * (section.ratio is not None)))
+        counts[0] += 1
+        for place, name in enumerate((*section.sums, *(section.ratio or ())), 1):
+            amount = fields.get(name)
+            counts[place] += amount if isinstance(amount, int) else 0
+
+
+def object_name(key: bytes) -> tuple[str, str]:
+    """(kind, id) of a state object's map key. Raises `MalformedError` for bytes that are none."""
+    parts = list(_parts(key[1:]))
+    if len(parts) != 2:
+        raise MalformedError("map-key", "not the key of a state object", key=key)
+    return parts[0], parts[1]
+
+
+def _parts(data: bytes) -> Iterator[str]:
+    place = 0
+    while place < len(data):
+        end = place + LENGTH_BYTES + int.from_bytes(data[place : place + LENGTH_BYTES], "big")
+        part = data[place + LENGTH_BYTES : end]
+        if end > len(data) or not part.isascii():
+            raise MalformedError("map-key", "a part of a map key is cut", key=data)
+        yield part.decode("ascii")
+        place = end
+
+
+def _plain(value: Any) -> Any:
+    return tuple(map(str, value)) if isinstance(value, list) else str(value) if isinstance(value, dict) else value

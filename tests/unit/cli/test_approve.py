@@ -1,0 +1,139 @@
+"""`ledger approve` against a real node: proposals, votes, what takes effect, and the auditor's view of all of it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.cli.runner import Ran, ledger
+
+pytestmark = pytest.mark.slow
+
+live_node = pytest.importorskip("tests.models.live_node", reason="suyuan-node is not installed")
+HOUR_MS = 3_600_000
+NEW_KIND = """
+["catalog.note"]
+type = "act"
+title = { zh = "目录备注", en = "A note" }
+retention = "catalogue"
+
+["catalog.note".refs]
+dataset = { opaque = true }
+
+["catalog.note".body]
+text = { type = "text", max = 100, title = { zh = "内容", en = "Text" } }
+"""
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """One running node of three members; sj is the authority, ga orders and cosigns."""
+    with live_node.live_node(tmp_path_factory.mktemp("approve") / "net") as made:
+        made.step(1_000)
+        yield made
+
+
+@pytest.fixture
+def call(live: Any, tmp_path: Path):
+    """Runs a command against the node, signed by the event key of `by`."""
+
+    def run(*arguments: object, by: str = "") -> Ran:
+        signed = ["--member", by, "--key", live.folder / "keys" / f"event-{by}.key"] if by else []
+        env = {"LEDGER_NODE": f"http://127.0.0.1:{live.port}"}
+        return ledger(*arguments, *signed, env=env, home=tmp_path)
+
+    return run
+
+
+def proposed(ran: Ran) -> str:
+    """The name of a proposal from the answer to `approve propose --json`."""
+    assert ran.code == 0, ran.out + ran.err
+    event = ran.json["events"][0]
+    return f"{event['member']}/{event['id']}"
+
+
+def effect(live: Any) -> None:
+    """Let what passed take effect, and its block be certified."""
+    live.step(1_000)
+    height = live.node.head.height
+    live_node._await(lambda: live.node.certificates.certified().height >= height, "the head is certified")
+
+
+def certified(live: Any) -> None:
+    """Wait until what is written is certified, for answers stand on that."""
+    height = live.node.head.height
+    live_node._await(lambda: live.node.certificates.certified().height >= height, "the head is certified")
+
+
+def test_key_is_added_and_speaks(live: Any, call, tmp_path: Path) -> None:
+    """Propose, list, show, sign; a moment later the new key records events, before it does not."""
+    file = tmp_path / "event-new.key"
+    assert call("key", "new", file).code == 0
+    parts = ["sys.key.add", "--ref", "member=rs", "--new-key", file, "--role", "system", "--reason", "a second system"]
+    name = proposed(call("approve", "propose", *parts, "--json", by="sj"))
+    certified(live)
+    listed = call("approve", "list", "--status", "open")
+    assert listed.code == 0 and name in listed.out and "sys.key.add" in listed.out
+    shown = call("approve", "show", name)
+    assert shown.code == 0 and "a second system" in shown.out and "0 of 1 votes for it, 1 needed" in shown.out
+    assert "0 票" not in shown.out
+    event = ["event", "append", "--kind", "none.such", "--member", "rs", "--key", file, "--json"]
+    assert call(*event).json["error"]["code"] == "key-unknown"
+    refused = call("approve", "sign", name, by="rs")
+    assert refused.code == 1 and "author" in refused.out
+    assert call("approve", "sign", name, by="sj").code == 0
+    again = call("approve", "sign", name, "--reject", by="sj")
+    assert again.code == 1 and "decided already" in again.out
+    effect(live)
+    assert call(*event).json["counts"]["refused"] == 1  # recorded, though the rulebook knows no such kind
+    assert "in force" in call("approve", "show", name).out
+    missing = call("approve", "show", f"sj/{name.partition('/')[2][:-1]}0")
+    assert missing.code == 3
+
+
+def test_rulebook_is_amended_while_the_node_runs(live: Any, call, tmp_path: Path) -> None:
+    """A changed rulebook is compiled here, travels to the node, and decides from its effect on; the auditor follows."""
+    folder = tmp_path / "amended"
+    shutil.copytree(live_node.ROOT / "contracts" / "data-sharing", folder)
+    manifest = folder / "rulebook.toml"
+    text = manifest.read_text("utf-8")
+    version = live.node.rules.book.version
+    manifest.write_text(text.replace(f'version = "{version}"', 'version = "9.9"', 1), "utf-8")
+    with (folder / "kinds" / "catalog.toml").open("a", encoding="utf-8") as kinds:
+        kinds.write(NEW_KIND)
+    assert call("approve", "propose", "sys.rulebook.amend", "--bundle", tmp_path / "none", by="sj").code == 2
+    before = live.node.config
+    name = proposed(call("approve", "propose", "sys.rulebook.amend", "--bundle", folder, "--json", by="sj"))
+    certified(live)
+    assert live.node.rules.book.version == version
+    early = live.post(live.sign("ga", [live.event("catalog.note", {"dataset": "ga/hukou"}, text="seen")]))
+    assert early.json()["events"][0]["outcome"] == "refused"
+    assert call("approve", "sign", name, by="sj").code == 0
+    effect(live)
+    live.record("ga", "event", "catalog.note", {"dataset": "ga/hukou"}, text="seen")
+    assert live.node.rules.book.version == "9.9" and live.node.config.program != before.program
+    certified(live)
+    served = live.client.get("/v1/rulebooks").json()
+    assert served["rulebooks"][0]["version"] == "9.9"
+    document = ledger("verify", f"http://127.0.0.1:{live.port}", "--json", home=tmp_path).json
+    assert document["findings"] == [] and document["counts"]["replayed_blocks"] == live.node.head.height + 1
+
+
+def test_parameters_need_the_cosigner(live: Any, call) -> None:
+    """A change of parameters waits for the cosigner's own signature, and then for its notice."""
+    parameters = 'parameters={"timers_block":900}'
+    name = proposed(call("approve", "propose", "sys.param.set", "--set", parameters, "--json", by="sj"))
+    certified(live)
+    voted = call("approve", "sign", name, by="sj")
+    assert voted.code == 0 and "--cosign-key" in voted.err
+    certified(live)
+    assert "0 of 1 cosigners signed it, 1 needed" in call("approve", "show", name).out
+    assert call("approve", "sign", name, "--cosign-key", live.folder / "keys" / "cosign.key", by="ga").code == 0
+    live.step(23 * HOUR_MS)
+    assert live.node.config.parameters["timers_block"] == 1_000
+    live.step(24 * HOUR_MS + 1)
+    assert live.node.config.parameters["timers_block"] == 900

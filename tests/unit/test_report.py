@@ -1,0 +1,203 @@
+"""Reports: what they count, for whom, and that nothing of a ledger can break out of the page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ledger.adapters.exporting import export
+from ledger.adapters.reporting import parse_period, report
+from ledger.adapters.sources import open_source
+from ledger.cli.reportview import html_page
+from ledger.cli.texts import Texts
+from ledger.core import canonical
+from ledger.core.hashing import ZERO_DIGEST
+from ledger.core.mapkeys import object_key, object_value
+from ledger.errors import MalformedError, NotFoundError, VerificationError
+from ledger.report.build import CODE, Column, Report, Table
+from ledger.report.facts import DAY_MS, ROWS_SHOWN_MAX, Collector, Filter, object_name
+from ledger.rules.kinds import ObjectKind
+from ledger.rules.sections import Section, parse_sections
+from tests.models.real_ledger import RealLedger, real_ledger
+from tests.unit.cli.runner import ledger
+
+NOW = 1_000 * DAY_MS
+TITLE = {"zh": "表", "en": "Table"}
+GRANT = ObjectKind(
+    "grant",
+    TITLE,
+    {"status": None, "user": None, "copies": 0, "last": None, "done": 0, "dataset": None},
+    titles=dict.fromkeys(("status", "user", "copies", "last", "done", "dataset"), TITLE),
+)
+
+
+def section(**fields: Any) -> Section:
+    return parse_sections({"one": {"title": TITLE, "object": "grant", **fields}}, {"grant": GRANT})[0]
+
+
+def collect(rows: dict[str, dict[str, Any]], *sections: Section, **wanted: Any) -> Any:
+    """The facts of these state objects."""
+    collector = Collector(sections, Filter(**wanted), NOW)
+    for name, fields in rows.items():
+        collector.row(object_key(name), object_value(ZERO_DIGEST, canonical.encode(fields)))
+    return collector.finish()
+
+
+def duty(by: str, due: int | None, at: int | None = None, since: int = 0) -> dict[str, Any]:
+    found: dict[str, Any] = {"by": by, "due": due, "since": since, "status": "open" if at is None else "discharged"}
+    return found if at is None else {**found, "at": at}
+
+
+def test_duties_are_on_time_late_open_or_overdue() -> None:
+    """A duty counts as what it is at the head's time; one without a term is open and never overdue."""
+    facts = collect(
+        {
+            "duty/A3/application/a": duty("ga", NOW, at=NOW - 1),
+            "duty/A3/application/b": duty("ga", NOW, at=NOW),
+            "duty/A3/application/c": duty("ga", NOW),
+            "duty/A3/application/d": duty("ga", NOW + 1),
+            "duty/C2/grant/e#rs": duty("ga", None),
+        }
+    )
+    assert facts.duties["A3", "ga"] == {"on-time": 1, "late": 1, "overdue": 1, "open": 1}
+    assert facts.duties["C2", "ga"] == {"open": 1}
+    assert [(row[1], row[2], row[5]) for row in facts.open_duties] == [
+        ("application/c", "", True), ("application/d", "", False), ("grant/e", "rs", False),
+    ]  # fmt: skip
+
+
+def test_filters_select_what_concerns_them() -> None:
+    """Member, dataset and period each leave exactly their own duties and findings, whatever the order of the rows."""
+    rows = {
+        "finding/f:1": {"about": "ga", "at": 5, "code": "D809/39-4", "on": "grant/x", "status": "raised"},
+        "finding/f:2": {"about": "rs", "at": 50, "code": "D809/40-2", "on": "grant/y", "status": "confirmed"},
+        "duty/C2/grant/x": duty("ga", None),
+        "grant/x": {"dataset": "ga/one"},
+        "grant/y": {"dataset": "ga/two"},
+    }
+    assert set(collect(rows).findings) == {("D809/39-4", "raised"), ("D809/40-2", "confirmed")}
+    assert set(collect(rows, member="rs").findings) == {("D809/40-2", "confirmed")}
+    assert set(collect(rows, since=10, until=51).findings) == {("D809/40-2", "confirmed")}
+    one = collect(rows, dataset="ga/one")
+    assert set(one.findings) == {("D809/39-4", "raised")}
+    assert [row[1] for row in one.open_duties] == ["grant/x"]
+
+
+def test_sections_count_sum_and_list() -> None:
+    """Objects are counted by group with sums and a rate, or listed with their fields; conditions hold for both."""
+    rows = {
+        "grant/a": {"status": "live", "user": "rs", "copies": 4, "done": 1, "last": NOW},
+        "grant/b": {"status": "live", "user": "rs", "copies": 4, "done": 2, "last": NOW - 91 * DAY_MS},
+        "grant/c": {"status": "closed", "user": "sj", "copies": 0, "done": 0},
+    }
+    counted = collect(rows, section(group=["user"], sums=["copies"], ratio=["done", "copies"]))
+    assert counted.groups["one"] == {("rs",): [2, 8, 3, 8], ("sj",): [1, 0, 0, 0]}
+    listed = collect(rows, section(where={"status": ["live"]}, older={"field": "last", "days": 90}, columns=["user"]))
+    assert listed.lists["one"].rows == [["b", "rs"]]
+    assert collect(rows, section(member=["user"], group=["status"]), member="sj").groups["one"] == {("closed",): [1]}
+
+
+def test_long_lists_are_counted_and_cut() -> None:
+    """A list shows its first rows and says how many there are."""
+    rows = {f"grant/{number}": {"user": "rs"} for number in range(ROWS_SHOWN_MAX + 5)}
+    listed = collect(rows, section(columns=["user"])).lists["one"]
+    assert (len(listed.rows), listed.total) == (ROWS_SHOWN_MAX, ROWS_SHOWN_MAX + 5)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"object": "nothing"},
+        {"group": ["nothing"]},
+        {"where": {"status": "live"}},
+        {"where": {"status": []}},
+        {"older": {"field": "last", "days": 0}},
+        {"ratio": ["done"]},
+        {"group": ["user"], "columns": ["user"]},
+        {"surprise": 1},
+    ],
+)
+def test_bad_sections_are_refused(fields: dict[str, Any]) -> None:
+    """A section that names what is not declared, or is not of the form, is refused with its file."""
+    with pytest.raises(MalformedError) as caught:
+        section(**fields)
+    assert caught.value.evidence["file"] == "reports.toml"
+
+
+@pytest.mark.parametrize(
+    "key", [b"\x02", b"\x02\x00\x05grant", b"\x02\x00\x09grant\x00\x01a", b"\x02\x00\x01\xff\x00\x01a"]
+)
+def test_object_names_are_parsed_totally(key: bytes) -> None:
+    """Bytes that are no object's key are an error of their own."""
+    with pytest.raises(MalformedError):
+        object_name(key)
+
+
+def test_periods_are_whole_days_of_the_zone() -> None:
+    """Either end may be left out; both days count in full; anything else is refused."""
+    zone = 8 * 3_600_000
+    assert parse_period("1970-01-02..1970-01-02", zone) == (DAY_MS - zone, 2 * DAY_MS - zone)
+    assert parse_period("..1970-01-01", 0) == (None, DAY_MS)
+    assert parse_period("1970-01-01..", 0) == (0, None)
+    for text in ("", "..", "1970-01-02", "1970-01-02..1970-01-01", "x..y", "1970-13-01.."):
+        with pytest.raises(ValueError):
+            parse_period(text, 0)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> RealLedger:
+    """A small ledger under the real rulebook."""
+    return real_ledger(tmp_path_factory.mktemp("real") / "node")
+
+
+def test_the_same_report_from_directory_and_export(made: RealLedger, tmp_path: Path) -> None:
+    """A data directory and its export with state give equal figures; an export without state is refused with advice."""
+    export(open_source(str(made.folder)), tmp_path / "with", state=True)
+    export(open_source(str(made.folder)), tmp_path / "without")
+    found = [report(open_source(str(path)), lambda _: Filter()).document() for path in (made.folder, tmp_path / "with")]
+    assert {**found[0], "source": ""} == {**found[1], "source": ""}
+    tables = {table["id"]: table for table in found[0]["tables"]}
+    assert sum(row[2] + row[3] + row[4] for row in tables["events"]["rows"]) > 10
+    assert {"grants-by-purpose", "live-copies", "catalogue", "duties"} <= set(tables)
+    with pytest.raises(NotFoundError):
+        report(open_source(str(tmp_path / "without")), lambda _: Filter())
+
+
+def test_a_changed_state_is_not_reported_on(made: RealLedger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row that the last block's header does not cover ends the report."""
+    source = open_source(str(made.folder))
+    rows = list(source.state() or ())
+    key, value = next((key, value) for key, value in rows if key.startswith(b"\x02") and b'"status":"live"' in value)
+    changed = [(k, v.replace(b'"status":"live"', b'"status":"gone"') if k == key else v) for k, v in rows]
+    monkeypatch.setattr(type(source), "state", lambda _self: changed)
+    with pytest.raises(VerificationError):
+        report(source, lambda _: Filter())
+    assert value
+
+
+def test_nothing_of_a_ledger_breaks_out_of_the_page() -> None:
+    """Markup in names and values is shown as text, and the page names no address and runs nothing."""
+    evil = "<script>alert(1)</script>\"'&"
+    made = Report(evil, evil, {"zh": evil, "en": evil}, Filter(member=evil), 0, tables=[
+        Table("t", {"zh": evil, "en": evil}, (Column("c", {"zh": evil, "en": evil}, CODE),), ((evil,),), 3),
+    ])  # fmt: skip
+    for language in ("zh", "en"):
+        page = html_page(made, Texts(language))
+        assert "<script" not in page
+        assert "default-src 'none'" in page
+        assert "http://" not in page.replace("http-equiv", "") and "https://" not in page
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_command_writes_text_page_and_document(made: RealLedger, tmp_path: Path, language: str) -> None:
+    """The command shows tables, writes the page it was asked for, and gives one JSON document."""
+    page = tmp_path / "report.html"
+    shown = ledger("--lang", language, "export", "report", "--from", made.folder, "--html", page)
+    assert ("义务履行" if language == "zh" else "Duties") in shown.out
+    assert page.read_text("utf-8").startswith("<!doctype html>")
+    document = json.loads(ledger("--json", "export", "report", "--from", made.folder, "--member", "ga").out)
+    assert document["ok"]
+    assert document["filter"]["member"] == "ga"
