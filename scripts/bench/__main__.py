@@ -27,6 +27,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=15.0, help="measured seconds per cell (append, peers)")
     parser.add_argument("--repeat", type=int, default=1, help="rounds; rows give the median, with minimum and maximum")
     parser.add_argument("--followers", type=int, default=0, help="nodes beside the ordering one, 0 to 3 (append)")
+    parser.add_argument("--receipts", action="store_true", help="the client verifies every event's receipt (append)")
     parser.add_argument("--events", help="ledger sizes (verify, query, scale), events (profile), leaves (peers)")
     parser.add_argument("--json", type=Path, help="write rows and conditions here")
     given = parser.parse_args()
@@ -52,7 +53,7 @@ def measure(given: argparse.Namespace) -> list[dict[str, Any]]:
         cells = [
             (int(batch), int(flight)) for batch, _, flight in (cell.partition(":") for cell in given.cells.split(","))
         ]
-        return append.run(cells, given.seconds, given.followers, given.repeat)
+        return append.run(cells, given.seconds, given.followers, given.repeat, given.receipts)
     if given.what == "peers":
         from scripts.bench.peers import run as peers
 
@@ -85,6 +86,7 @@ def conditions(given: argparse.Namespace) -> dict[str, Any]:
         "seconds": given.seconds if given.what in ("append", "peers") else None,
         "repeat": given.repeat,
         "followers": given.followers,
+        "receipts": given.receipts,
     }
 
 

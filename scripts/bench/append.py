@@ -8,6 +8,7 @@ with followers it needs their cosignatures, and the row says what the whole netw
 from __future__ import annotations
 
 import asyncio
+import json
 import statistics
 import threading
 import time
@@ -15,12 +16,15 @@ from bisect import bisect_left
 from typing import Any, Self
 
 from ledger.client.http import NodeClient
+from ledger.client.receipt import check_receipt, pin
+from ledger.core.canonical import encode
 from ledger.core.checkpoint import parse_checkpoint_text
 from ledger.core.hashing import sha256
 from ledger.core.note import parse_note
 from ledger.core.quorum import threshold
+from ledger.limits import PROOF_BYTES_MAX
 from scripts.bench.bed import Bed, bed
-from scripts.bench.load import Run, closed_loop, request_bytes
+from scripts.bench.load import Check, Run, closed_loop, request_bytes
 from scripts.bench.processes import cpu_seconds, folder_bytes, resident_bytes
 from scripts.bench.repeat import summary
 
@@ -66,7 +70,9 @@ class CertificateWatch:
         return self.times[place] if place < len(self.sizes) else None
 
 
-def run(cells: list[tuple[int, int]], seconds: float, followers: int = 0, repeat: int = 1) -> list[dict[str, Any]]:
+def run(
+    cells: list[tuple[int, int]], seconds: float, followers: int = 0, repeat: int = 1, checked: bool = False
+) -> list[dict[str, Any]]:
     """A row for each (batch, in flight), each cell on a fresh network.
 
     Repetitions go round by round, so that a change of the machine's mood falls on every cell.
@@ -75,7 +81,7 @@ def run(cells: list[tuple[int, int]], seconds: float, followers: int = 0, repeat
     for number in range(repeat):
         for batch, in_flight in cells:
             with bed(followers) as network:
-                row = cell(network, batch, in_flight, seconds)
+                row = cell(network, batch, in_flight, seconds, checked)
             rounds.setdefault((batch, in_flight), []).append(row)
             if repeat > 1:
                 print(f"round {number + 1}: {batch}:{in_flight}  {row['events_per_s']}/s", flush=True)
@@ -85,23 +91,24 @@ def run(cells: list[tuple[int, int]], seconds: float, followers: int = 0, repeat
     return rows
 
 
-def cell(network: Bed, batch: int, in_flight: int, seconds: float) -> dict[str, Any]:
-    """One measured cell."""
+def cell(network: Bed, batch: int, in_flight: int, seconds: float, checked: bool = False) -> dict[str, Any]:
+    """One measured cell; `checked`: every event's receipt is asked for and verified by the client before it goes on."""
     wanted = int(RATE_GUESS.get(batch, 4_000 * 12 // (11 + batch)) * (seconds + WARM_UP_S)) + 4 * in_flight
     if in_flight == 1:
         wanted = min(wanted, int(400 * (seconds + WARM_UP_S)))
     bodies = network.workload.framed(batch, wanted)
     raw = statistics.mean(len(e.head) + len(e.body) for e in network.workload.mix("ga", 500))
-    requests = [request_bytes(f"{network.host}:{network.port}", "/v1/submissions", body) for body in bodies]
+    path, check = ("/v1/submissions?receipt=full", receipt_check(network)) if checked else ("/v1/submissions", None)
+    requests = [request_bytes(f"{network.host}:{network.port}", path, body) for body in bodies]
     del bodies
     warm = max(1, int(len(requests) * WARM_UP_S / (seconds + WARM_UP_S)))
     pids = [node.pid for node in network.network.nodes]
-    asyncio.run(closed_loop(network.host, network.port, requests[:warm], in_flight, WARM_UP_S))
+    asyncio.run(closed_loop(network.host, network.port, requests[:warm], in_flight, WARM_UP_S, check))
     disk, own = folder_bytes(network.folder), time.process_time()
     cpu = [cpu_seconds(pid) for pid in pids]
     with CertificateWatch(network.network.nodes[0].url, len(pids)) as watch:
         started = time.perf_counter()
-        measured = asyncio.run(closed_loop(network.host, network.port, requests[warm:], in_flight, seconds))
+        measured = asyncio.run(closed_loop(network.host, network.port, requests[warm:], in_flight, seconds, check))
         took = time.perf_counter() - started
         lag = _catch_up(network)
         spent = [cpu_seconds(pid) - before for pid, before in zip(pids, cpu, strict=True)]
@@ -129,6 +136,20 @@ def cell(network: Bed, batch: int, in_flight: int, seconds: float) -> dict[str, 
         row["network_rss_mb"] = round(sum(rss) / 2**20)
         row["follower_lag_ms"] = round(lag * 1000)
     return row
+
+
+def receipt_check(network: Bed) -> Check:
+    """Verifies the receipts of an answer offline, as a department that pinned the genesis does."""
+    pinned = pin(network.made.genesis.data, network.made.genesis.origin)
+
+    def check(body: bytes) -> None:
+        for event in json.loads(body)["events"]:
+            check_receipt(
+                encode(event["receipt"], bytes_max=PROOF_BYTES_MAX), pinned, int(time.time()),
+                member=event["member"], event_id=event["id"],
+            )  # fmt: skip
+
+    return check
 
 
 def _catch_up(network: Bed) -> float:

@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+
+from ledger.errors import LedgerError
 
 _LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
 _SIZE = re.compile(rb'"size":(\d+)')
@@ -44,11 +46,17 @@ def request_bytes(host: str, path: str, body: bytes) -> bytes:
     return "\r\n".join((*lines, "", "")).encode("ascii") + body
 
 
-class _Connection(asyncio.Protocol):
-    """One connection: sends the next request when the answer of the last is whole."""
+Check = Callable[[bytes], None]
+"""Raises for an answer (its body) that the client does not believe."""
 
-    def __init__(self, source: Iterator[bytes], run: Run, until: float, done: asyncio.Future[None]) -> None:
-        self._source, self._run, self._until, self._done = source, run, until, done
+
+class _Connection(asyncio.Protocol):
+    """One connection: sends the next request when the answer of the last is whole and, where asked for, checked."""
+
+    def __init__(
+        self, source: Iterator[bytes], run: Run, until: float, done: asyncio.Future[None], check: Check | None
+    ) -> None:
+        self._source, self._run, self._until, self._done, self._check = source, run, until, done, check
         self._buffer = bytearray()
         self._sent = 0.0
 
@@ -77,6 +85,12 @@ class _Connection(asyncio.Protocol):
             return
         status = int(self._buffer[9:12])
         size = _SIZE.search(self._buffer, end)
+        if self._check is not None and status == 201:
+            try:
+                self._check(bytes(self._buffer[end + 4 : whole]))
+            except LedgerError as error:
+                self._run.failed += 1
+                print("answer not believed:", error)
         self._run.samples.append(Sample(self._sent, time.perf_counter(), status, int(size[1]) if size else 0))
         if status != 201:
             self._run.failed += 1
@@ -92,8 +106,13 @@ class _Connection(asyncio.Protocol):
             self._done.set_result(None)
 
 
-async def closed_loop(host: str, port: int, requests: list[bytes], in_flight: int, seconds: float) -> Run:
-    """Keep `in_flight` requests under way until `seconds` are over or the prepared requests are used up."""
+async def closed_loop(
+    host: str, port: int, requests: list[bytes], in_flight: int, seconds: float, check: Check | None = None
+) -> Run:
+    """Keep `in_flight` requests under way until `seconds` are over or the prepared requests are used up.
+
+    With `check` an answer is answered once it was checked; one that does not pass counts as failed.
+    """
     run, source = Run(), iter(requests)
     loop = asyncio.get_running_loop()
     until = time.perf_counter() + seconds
@@ -101,6 +120,6 @@ async def closed_loop(host: str, port: int, requests: list[bytes], in_flight: in
     for _ in range(in_flight):
         done: asyncio.Future[None] = loop.create_future()
         ends.append(done)
-        await loop.create_connection(lambda done=done: _Connection(source, run, until, done), host, port)  # type: ignore[misc]
+        await loop.create_connection(lambda done=done: _Connection(source, run, until, done, check), host, port)  # type: ignore[misc]
     await asyncio.gather(*ends)
     return run

@@ -43,6 +43,30 @@ def grouped(title: str, names: Sequence[str], series: Mapping[str, Sequence[floa
     return _end(parts)
 
 
+def ratios(title: str, values: Sequence[tuple[str, float]]) -> str:
+    """Horizontal bars over a logarithmic axis, from 1: to the right more than the other, to the left less."""
+    left, row, reach = 300, 22, 1.0
+    for _, value in values:
+        reach = max(reach, abs(math.log10(value)) if value > 0 else 0.0)
+    height = 56 + row * len(values) + 10
+    zero = left + (WIDTH - left - 60) / 2
+    unit = (WIDTH - left - 120) / 2 / reach
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(title)}">',
+        f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
+        _text(WIDTH / 2, 22, title, 15),
+        f'<line x1="{zero:.1f}" y1="36" x2="{zero:.1f}" y2="{height - 8}" stroke="#404040"/>',
+    ]
+    for number, (name, value) in enumerate(values):
+        y, long = 44 + number * row, unit * math.log10(value) if value > 0 else -unit * reach
+        colour = COLOURS[2] if value >= 1 else COLOURS[1]
+        x, end = (zero, "start") if long >= 0 else (zero + long, "end")
+        parts.append(f'<rect x="{x:.1f}" y="{y}" width="{abs(long):.1f}" height="{row - 6}" fill="{colour}"/>')
+        parts.append(_text(zero + long + (5 if long >= 0 else -5), y + 12, f"{value:.3g} ×", 11, end))
+        parts.append(_text(left - 50, y + 12, name, 11, "end"))
+    return _end(parts)
+
+
 def stacked(title: str, names: Sequence[str], series: Mapping[str, Sequence[float]]) -> str:
     """For each name the series on top of each other, their sum above."""
     sums = [sum(values[number] for values in series.values()) for number in range(len(names))]

@@ -1,8 +1,9 @@
 """`./dev bench profile`: where an event's time goes in a node, stage by stage, timed in this process.
 
 The stages run one after the other as a node runs them, without HTTP: decode, signature, admission, plan, reads, rules (in
-the confined worker), decide, leaves and seal, streams, map, sign, store. A stage's figure is this process's
-processor time, exclusive: a stage inside another counts once; waiting for the worker and for the disk stands apart. Not here: answers, certificates, the search index, and what overlaps in a running node.
+the confined worker), decide, leaves and seal, streams, map, sign, store. A stage's figure is this process's processor
+time, exclusive: a stage inside another counts once; waiting for the worker and for the disk stands apart.
+Not here: answers, certificates, the search index, and what overlaps in a running node.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -69,8 +70,8 @@ class Stages:
     """Exclusive seconds by stage: this process's processor time, and what was only waited for (a disk, the worker)."""
 
     def __init__(self) -> None:
-        self.seconds: Counter[str] = Counter()
-        self.waited: Counter[str] = Counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self.waited: defaultdict[str, float] = defaultdict(float)
         self._open: list[str] = []
         self._since = (0.0, 0.0)
 

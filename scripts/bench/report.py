@@ -25,6 +25,7 @@ APPEND_COLUMNS: Final = (
 FOLLOWER_COLUMNS: Final = (
     *APPEND_COLUMNS[:10], "followers", "network_cpu_s_per_1000", "network_rss_mb", "follower_lag_ms",
 )  # fmt: skip
+DOES: Final = "does"  # what a peer does for an entry: words, below the table
 # Name of a JSON file → title and what each row shows (None: every figure).
 SECTIONS: Final[dict[str, tuple[str, Sequence[str] | None]]] = {
     "append": ("Durable append over HTTP", APPEND_COLUMNS),
@@ -50,8 +51,11 @@ def write(folder: Path, page: Path) -> None:
         if name not in documents:
             continue
         rows = documents[name]["rows"]
-        wanted = [column for column in shown or columns(rows) if any(column in row for row in rows)]
+        wanted = [column for column in shown or columns(rows) if column != DOES and any(column in row for row in rows)]
         parts.append(f"## {title}\n\n{table(wanted, rows)}\n")
+        does = dict.fromkeys(f"- {row['peer']}: {row[DOES]}." for row in rows if DOES in row)
+        if does:
+            parts.append("\n".join(does) + "\n")
         for picture, caption, svg in pictures(name, rows):
             (folder / picture).write_text(svg, "utf-8")
             parts.append(f"![{caption}](bench/{picture})\n")
@@ -128,12 +132,12 @@ def _append(rows: Rows, name: str = "append") -> list[Picture]:
 
 
 def _peers(rows: Rows) -> list[Picture]:
-    names = [f"{row['peer']} {row['peer_cell']}".replace(" leaves", "") for row in rows]
-    short = [name.replace("immudb ", "i. ").replace("Tessera ", "T. ") for name in names]
-    ratios = plots.bars(
-        "our events/s as a multiple of the peer's (i. immudb, T. Tessera)", short, [r["ratio"] for r in rows]
-    )
-    return [("peers.svg", "ratios to other stores", ratios)]
+    named = []
+    for row in rows:
+        # A ledger's size is in the table; what was verified of it is the last word.
+        pair = (row["our_cell"].split("events, ")[-1], row["peer_cell"] if ":" in row["peer_cell"] else "")
+        named.append((f"{pair[0]} : {row['peer']} {pair[1]}".strip(), row["ratio"]))
+    return [("peers.svg", "ratios to other stores", plots.ratios("our rate as a multiple of the other's", named))]
 
 
 def _profile(rows: Rows) -> list[Picture]:

@@ -102,6 +102,13 @@ def test_engine_says_that_it_is_not_there(place: Path) -> None:
     assert "not part of this version" in done.stderr
 
 
+def test_soak_minutes_needs_a_number(place: Path) -> None:
+    """`./dev soak --minutes` without a number runs nothing and shows how it is meant."""
+    done = _dev(place, "soak", "--minutes", python=GOOD_PYTHON)
+    assert done.returncode == 1
+    assert "for example: ./dev soak --minutes 10" in done.stderr
+
+
 def test_old_python_is_named_in_one_line(place: Path) -> None:
     """A Python that is too old is named with its version and what to do, in one line."""
     done = _dev(place, "run", "true", python=OLD_PYTHON)

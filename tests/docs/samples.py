@@ -158,7 +158,7 @@ def _slots(value: Any) -> dict[str, Any]:
 def _governance(found: Samples) -> None:
     """Proposals that end in each way, votes with and without a cosigner's key, and members that were there."""
     ledger = Governed()
-    key, fields = ledger.new_key("zx", "event", "first")
+    _, fields = ledger.new_key("zx", "event", "first")
     title = {"en": "Newcomer", "zh": "新成员"}
     args = {"attributes": {}, "keys": [fields], "roles": ["department"], "title": title}
     ledger.change("sys.member.admit", {"member": "zx"}, args, reason="a new department")
@@ -172,6 +172,7 @@ def _governance(found: Samples) -> None:
         )
     ledger.block(ms=HOUR_MS)
     ledger.block(ms=1)
+    ledger.change("sys.rulebook.retire", {}, {"bundle": ledger.app.genesis.rulebook.hex()})
     for sealed in ledger.sealed:
         for item in sealed.decision.items:
             _governance_item(found, item)
@@ -186,7 +187,7 @@ def _governance_item(found: Samples, item: Item) -> None:
         found["propose-body" if "action" in body else "vote-body"].append(body)
         found["cosign"] += [body["cosign"]] if "cosign" in body else []
     for name, data in item.writes:
-        for kind in ("proposal", "vote"):
+        for kind in ("proposal", "retired", "vote"):
             if name.startswith(f"sys-{kind}/"):
                 found[kind].append(json.loads(data))
 

@@ -140,6 +140,15 @@ def test_dev_commands_are_those_of_dev() -> None:
         assert set(re.findall(r"\./dev ([a-z]+)", text(path))) <= offered, path
 
 
+def test_every_error_code_has_words_in_both_languages() -> None:
+    """Whoever reads Chinese is told what each error code means; the English table can fall back on the message."""
+    codes = {
+        code: make_reference.CODE_TEXTS.get(code) or make_reference.texts_of(code) for code in make_reference.raised()
+    }
+    lacking = [code for code, (_, chinese) in codes.items() if not chinese]
+    assert not lacking, f"{lacking}: write texts in src/ledger/texts/errors.*.toml"
+
+
 def test_reference_tables_are_those_of_the_code() -> None:
     """Commands, options, exit codes, settings, routes and error codes stand in the documents as the code has them."""
     differing = [name for name in make_reference.DOCUMENTS if make_reference.render(name, text(name)) != text(name)]

@@ -20,6 +20,7 @@ from ledger.adapters.keyfile import read_key
 from ledger.adapters.nodefile import event_key_file
 from ledger.client.http import NodeClient
 from ledger.client.request import get
+from ledger.core.event import Event
 from ledger.errors import LedgerError, NotFoundError, UnavailableError
 from ledger_node.local import LocalNetwork
 from scripts.bench.bed import Bed, make
@@ -128,7 +129,7 @@ def check_full_and_back(bed: Bed, fill: Callable[[], None], free: Callable[[], o
     assert done.returncode == 0, done.stdout[-800:]
 
 
-def write(bed: Bed, user: str) -> list:
+def write(bed: Bed, user: str) -> list[Event]:
     """One acknowledged submission; its events."""
     events = bed.workload.mix(user, BATCH)
     bed.record(bed.workload.submission(user, "office", events))

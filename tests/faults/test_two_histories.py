@@ -97,6 +97,8 @@ def test_a_misled_follower_follows_the_certificate(bed: Bed) -> None:
     bed.record(bed.workload.submission("ga", "office", bed.workload.mix("ga", 1)))
     until(lambda: status(misled)["certified_size"] == status(bed.network.nodes[0])["size"], "it goes on")
 
+    found = NodeClient(misled.url).get_json(["v1", "events"], {"member": "ga", "limit": 100})
+    assert found == NodeClient(bed.network.nodes[0].url).get_json(["v1", "events"], {"member": "ga", "limit": 100})
     (proof,) = (misled.folder / EVIDENCE).glob("fork-????????????????.json")
     ran = ledger("proof", "verify", str(proof), "--trust", str(misled.folder / "genesis.json"))
     assert ran["exit_code"] == 6 and bed.made.genesis.origin in json.dumps(ran)

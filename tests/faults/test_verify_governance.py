@@ -149,7 +149,7 @@ def test_lost_vote_is_a_gap_and_not_a_lie() -> None:
 def test_rules_that_cannot_be_had_later(replay: bool) -> None:
     """A rulebook that this auditor cannot compile ends the replay at that block, with a gap; the rest is checked on."""
     from ledger.errors import MalformedError
-    from tests.models import governed
+    from tests.models.tiny_ledger import load_rules
 
     ledger = Governed()
     args, attachment = ledger.bundle_args(NEW_RULEBOOK)
@@ -157,7 +157,7 @@ def test_rules_that_cannot_be_had_later(replay: bool) -> None:
     ledger.record("ga", ledger.event())
 
     def loading(genesis: Any, bundle: Any) -> Any:
-        loaded = governed.load_rules(genesis, bundle)
+        loaded = load_rules(genesis, bundle)
 
         def reload(config: Any, find: Any) -> Any:
             raise MalformedError("rule-program", "another compiler")

@@ -149,8 +149,11 @@ def tell_story(live: LiveNode) -> None:
     live.record(
         "ga", "office", "catalog.draft", refs,
         name="户籍人口 household register", items=["name-tag", "status"], format="table", frequency="daily",
-        sharing="conditional", methods=["api"], level="important", purposes=["pension-check"],
+        sharing="conditional", methods=["api"], level="general", purposes=["pension-check"],
     )  # fmt: skip
+    live.record(
+        "ga", "office", "quality.plan", refs, completeness=9800, accuracy=9900, consistency=9500, timeliness=9000
+    )
     live.record("ga", "head", "catalog.submit", refs)
     live.record("sj", "office", "catalog.publish", refs)
     asked = {

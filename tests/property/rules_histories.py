@@ -32,14 +32,15 @@ class Action:
 
 
 KINDS = (
-    "catalog.draft", "catalog.submit", "catalog.return", "catalog.publish", "share.apply", "share.withdraw", "share.notice",
-    "share.supplement", "share.extend", "share.approve", "share.deny", "share.deliver", "share.receive", "use.access",
+    "catalog.draft", "quality.plan", "catalog.submit", "catalog.return", "catalog.publish", "share.apply", "share.withdraw",
+    "share.notice",
+    "share.supplement", "share.extend.request", "share.extend.decide", "share.approve", "share.deny", "share.deliver", "share.receive", "use.access",
     "use.record", "purpose.end", "dispose.instruct", "dispose.done", "dispose.verify", "import.batch", "source.register",
 )  # fmt: skip
 
 # Who does what, unless an action is odd.
 PARTY = {
-    "catalog.draft": "ga", "catalog.submit": "ga", "share.apply": "jy", "share.withdraw": "jy", "share.notice": "ga",
+    "catalog.draft": "ga", "quality.plan": "ga", "share.extend.request": "ga", "catalog.submit": "ga", "share.apply": "jy", "share.withdraw": "jy", "share.notice": "ga",
     "share.supplement": "jy", "share.approve": "ga", "share.deny": "ga", "share.deliver": "ga", "share.receive": "jy",
     "use.access": "jy", "use.record": "jy", "purpose.end": "jy", "dispose.instruct": "ga", "dispose.done": "jy",
     "dispose.verify": "ga",
@@ -47,7 +48,8 @@ PARTY = {
 
 # Likelier kinds first, so that histories get somewhere.
 COURSE = (
-    "catalog.draft", "catalog.submit", "catalog.publish", "share.apply", "share.approve", "share.deliver", "share.receive",
+    "catalog.draft", "quality.plan", "catalog.submit", "catalog.publish", "share.apply", "share.approve", "share.deliver",
+    "share.receive",
     "use.access", "use.access", "purpose.end", "dispose.done", "dispose.verify",
 )  # fmt: skip
 
@@ -66,7 +68,8 @@ histories = st.lists(actions, min_size=5, max_size=40)
 PREFIX = [
     Action(0, kind, member, "fit", 0, 9, intent=False)
     for kind, member in (
-        ("catalog.draft", "ga"), ("catalog.submit", "ga"), ("catalog.publish", "ga"), ("share.apply", "jy"),
+        ("catalog.draft", "ga"), ("quality.plan", "ga"), ("catalog.submit", "ga"), ("catalog.publish", "ga"),
+        ("share.apply", "jy"),
         ("share.approve", "ga"), ("share.deliver", "ga"), ("share.receive", "jy"), ("use.access", "jy"),
     )
 ]  # fmt: skip
@@ -93,7 +96,9 @@ class Writer:
             self.names[made].append(f"{action.member}/{event_id}")
         signer = action.signer
         if signer == "fit":
-            signer = "authority" if action.kind in ("catalog.publish", "catalog.return", "share.extend") else "head"
+            signer = (
+                "authority" if action.kind in ("catalog.publish", "catalog.return", "share.extend.decide") else "head"
+            )
         key = f"{action.member}-{signer}-{action.pick % 2}"
         claimed = self.time - (action.odd - 8) * 1000 if action.odd < 2 else self.time
         step = make_step(
@@ -137,8 +142,13 @@ class Writer:
                 refs = application
             case "share.notice":
                 refs, body = application, {"lacking": ["basis"]}
-            case "share.extend":
-                refs, body = {**application, **dataset}, {"days": 1 + pick * 3, "reason": "会商"}
+            case "quality.plan":
+                refs = dataset
+                body = dict.fromkeys(("completeness", "accuracy", "consistency", "timeliness"), 9_000 + pick)
+            case "share.extend.request":
+                refs, body = application, {"days": 1 + pick * 3, "reason": "会商"}
+            case "share.extend.decide":
+                refs, body = {**application, **dataset}, {"granted": odd > 3, "days": 1 + pick * 3, "reason": "会商"}
             case "share.approve":
                 refs, body = {**application, **dataset}, {"onward": ["sw"]} if pick % 2 else {}
             case "share.deny":

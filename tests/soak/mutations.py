@@ -53,7 +53,7 @@ def inside(sample: bytes, chance: random.Random) -> bytes | None:
         pass
     try:
         value = msgpack.unpackb(sample, use_list=True, strict_map_key=False)
-        extra = (*NUMBERS, *TEXTS, *BYTES, None, True, 1.5, [], {}, [[]])
+        extra: tuple[Any, ...] = (*NUMBERS, *TEXTS, *BYTES, None, True, 1.5, [], {}, [[]])
         packed: bytes = msgpack.packb(changed_value(value, chance, extra))
         return packed
     except (ValueError, OverflowError, RecursionError, TypeError, msgpack.UnpackException):

@@ -61,7 +61,15 @@ def on_share_supplement(event, state, env):
             lacking=lacking,
         ),
         move("application", "lacking") if lacking else None,
-    ]
+    ] + ([] if lacking else nothing_owed())
+
+
+def on_share_withdraw(event, state, env):
+    return nothing_owed()
+
+
+def nothing_owed():
+    return [discharge("A2", on="application"), clear_timer("A2.notice", on="application")]
 
 
 def on_timer_A2_notice(timer, state, env):

@@ -1,8 +1,9 @@
 """A3 答复时限 · Reply clock. Decree 809 Art. 21: 1 working day (unconditional) or 10 (conditional), at most 10 more.
 
 The term runs from receipt, that is from the record. Silence has no effect but a candidate finding: there is no deemed
-consent, and an overdue application can still be answered. Whether a supplement starts the term anew is not set by law:
-the finding follows the lenient reading, that it does.
+consent, and an overdue application can still be answered. Only the authority extends the term, when the provider asks
+for it before it has passed, and by no more than was asked; the applicant reads both on its application. Whether a
+supplement starts the term anew is not set by law: the finding follows the lenient reading, that it does.
 """
 
 
@@ -16,19 +17,33 @@ def on_share_supplement(event, state, env):
     return reply_duty(state["application"]["provider"], working_days(env, days))
 
 
-def on_share_extend(event, state, env):
+def on_share_extend_request(event, state, env):
+    return write("application", asked=event.body["days"])
+
+
+def on_share_extend_decide(event, state, env):
+    application = state["application"]
     if "authority" not in env.signer.roles:
         return refuse("not-authority")
-    application = state["application"]
-    sharing = state["dataset"]["sharing"]
+    if not application["asked"]:
+        return refuse("not-asked")
+    if not event.body["granted"]:
+        return write("application", asked=0)
+    days = event.body.get("days", application["asked"])
+    if days > application["asked"]:
+        return refuse("more-than-asked", days=days, asked=application["asked"])
+    return extend(application, state["dataset"]["sharing"], days, env)
+
+
+def extend(application, sharing, days, env):
     longest = env.params["reply_extension_days"]
-    total = application["extended"] + event.body["days"]
+    total = application["extended"] + days
     if total > longest:
         return refuse("extension-too-long", days=total, longest=longest)
-    days = env.params["reply_days"][sharing] + total
+    term = env.params["reply_days"][sharing] + total
     effects = [
-        write("application", extended=total),
-        reply_duty(application["provider"], working_days(env, days, since=application["received"])),
+        write("application", extended=total, asked=0),
+        reply_duty(application["provider"], working_days(env, term, since=application["received"])),
     ]
     if sharing == "unconditional":
         effects.append(alert("open-point", open=env.params["extension_unconditional"]["open"]))

@@ -1,7 +1,8 @@
 """A4 答复有据 · Reasoned reply, no added conditions. Decree 809 Art. 14, 15, 20, 21, 25.
 
 An approval is signed by the provider's office head, not by the key that applied, and adds no condition that the catalogue
-does not list; it makes the grant. A denial has a reason; one for lacking papers needs the notice first.
+does not list; it makes the grant. A denial has a reason; one for lacking papers needs the notice first. A wider scope and a
+supply onward are answered in the same way (Art. 25), and change what the grant allows; items are added at its end.
 """
 
 DAY = 86400000
@@ -43,3 +44,43 @@ def on_share_deny(event, state, env):
         return refuse("no-law")
     if application["lacking"] and not application["noticed"]:
         return refuse("notice-first", lacking=application["lacking"])
+
+
+def on_scope_reply(event, state, env):
+    fault = signed_reply(event, state["scope"], env)
+    if fault is not None or event.body["decision"] == "deny":
+        return fault
+    grant = state["grant"]
+    scope = state["scope"]
+    dataset = state["dataset"]
+    beyond = [item for item in scope["items"] if item not in dataset["items"]]
+    if dataset["sharing"] == "conditional":
+        beyond = beyond + [purpose for purpose in scope["purposes"] if purpose not in dataset["purposes"]]
+    if beyond:
+        return refuse("beyond-catalogue", what=beyond[:4])
+    until = scope.get("until")
+    return write(
+        "grant",
+        purposes=grant["purposes"] + [purpose for purpose in scope["purposes"] if purpose not in grant["purposes"]],
+        items=grant["items"] + [item for item in scope["items"] if item not in grant["items"]],
+        until=grant["until"] if until is None else ms(until) + DAY,
+    )
+
+
+def on_onward_reply(event, state, env):
+    fault = signed_reply(event, state["onward"], env)
+    if fault is not None or event.body["decision"] == "deny":
+        return fault
+    onward = state["grant"]["onward"]
+    receiver = state["onward"]["receiver"]
+    if receiver not in onward:
+        return write("grant", onward=onward + [receiver])
+
+
+def signed_reply(event, asked, env):
+    if "office-head" not in env.signer.roles:
+        return refuse("head-consent", role="office-head")
+    if env.signer.key == asked["key"]:
+        return refuse("same-key")
+    if event.body["decision"] == "deny" and event.body.get("reason") is None:
+        return refuse("no-reason")

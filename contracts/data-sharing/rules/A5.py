@@ -1,7 +1,8 @@
 """A5 提供时限 · Delivery clock. Decree 809 Art. 22: 20 working days after consent.
 
-Delivery by the provider stops the clock; the receipt is the receiver's duty, and a slow receiver never makes the provider
-late. The law sets no term for the receipt. Nothing is owed to a user whose purpose has ended.
+Delivery by the provider stops the clock; the receipt is the receiver's duty, and a slow receiver never makes the
+provider late. The law sets no term for the receipt; a receiver that contests what came says so in it. Nothing is owed
+to a user whose purpose has ended.
 """
 
 
@@ -11,17 +12,12 @@ def on_share_approve(event, state, env):
 
 
 def on_share_deliver(event, state, env):
-    receiver = event.body["to"]
-    return [
-        write(
-            "new",
-            dataset=event.refs["dataset"],
-            provider=state["grant"]["provider"],
-            holder=receiver,
-            grant=event.refs["grant"],
-        ),
-        duty("A5.receipt", by=receiver, on="new", due=None, kinds=["share.receive"]),
-    ]
+    return duty("A5.receipt", by=event.body["to"], on="new", due=None, kinds=["share.receive"])
+
+
+def on_share_receive(event, state, env):
+    if event.body.get("contested") is not None:
+        return [move("copy", "contest"), alert("delivery-contested", by=event.member)]
 
 
 def on_purpose_end(event, state, env):
@@ -30,4 +26,7 @@ def on_purpose_end(event, state, env):
 
 def on_timer_A5(timer, state, env):
     if state["grant"]["status"] == "agreed":
-        return finding("D809/39-4", about=state["grant"]["provider"], on="grant", what="delivery")
+        return [
+            write("grant", late=True),
+            finding("D809/39-4", about=state["grant"]["provider"], on="grant", what="delivery"),
+        ]

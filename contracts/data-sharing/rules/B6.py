@@ -1,11 +1,117 @@
 """B6 使用记录 · Records of use. Decree 809 Art. 26, 29.
 
-The records of Art. 29 are counted on the use account, with the last day they cover.
+The user keeps records of scenario, process, effect, storage and destruction. One clock runs per grant, from the oldest use
+that no record covers: no law sets its length, so slowness is an alert under the strict reading. Effect is due when the
+purpose ends, not after each access: what is still lacking by the lenient reading after that is a candidate finding.
+Destruction is recorded by the disposal (C2). A grant under which nothing was accessed owes no record.
 """
 
 DAY = 86400000
+SLOTS = 31
+
+
+def on_share_approve(event, state, env):
+    if state["application"]["lacking"]:
+        return None
+    return set_timer("B6.end", on="grant", due=ms(state["application"]["until"]) + DAY)
+
+
+def on_scope_reply(event, state, env):
+    until = state["scope"].get("until")
+    if event.body["decision"] == "approve" and until is not None:
+        return set_timer("B6.end", on="grant", due=ms(until) + DAY)
+
+
+def on_service_file(event, state, env):
+    if state["grant"].get("change") == "end":
+        return set_timer("B6.end", on="grant", due=ms(state["grant"]["change_from"]))
+
+
+def on_use_access(event, state, env):
+    use = state["use"]
+    if use["oldest"] > 0 or event.time < use["covered"]:
+        return None
+    return [write("use", oldest=event.time), lag(env)]
 
 
 def on_use_record(event, state, env):
     use = state["use"]
-    return write("use", recorded=use["recorded"] + 1, covered=max(use["covered"], ms(event.body["covers"]) + DAY))
+    covered = max(use["covered"], ms(event.body["covers"]) + DAY)
+    oldest = first_after(use, covered) if use["last"] >= covered else 0
+    effects = state["grant"]["effects"] + (1 if event.body.get("effect") is not None else 0)
+    return [
+        write("use", recorded=use["recorded"] + 1, covered=covered, oldest=oldest),
+        write("grant", effects=effects),
+        lag(env) if oldest > 0 else clear_timer("B6.lag", on="grant"),
+        discharge("B6", on="grant") if oldest == 0 and effects > 0 else None,
+    ]
+
+
+def on_use_effect(event, state, env):
+    return [
+        write("grant", effects=state["grant"]["effects"] + 1),
+        discharge("B6", on="grant") if state["use"]["oldest"] == 0 else None,
+    ]
+
+
+def on_purpose_end(event, state, env):
+    if state["grant"]["status"] in ["expired", "purpose_ended", "terminated", "closed"]:
+        return None
+    return [clear_timer("B6.end", on="grant")] + owed(state["grant"], state["use"], env)
+
+
+def on_grant_terminate(event, state, env):
+    if state["grant"]["status"] in ["expired", "purpose_ended"]:
+        return None
+    return [clear_timer("B6.end", on="grant")] + owed(state["grant"], state["use"], env)
+
+
+def on_timer_B6_end(timer, state, env):
+    return owed(state["grant"], state["use"], env)
+
+
+def owed(grant, use, env):
+    if not lacking(grant, use):
+        return []
+    days = env.params["use_closing_days"]
+    return [
+        duty("B6", by=grant["user"], on="grant", due=working_days(env, days["lenient"])),
+        set_timer("B6.slow", on="grant", due=working_days(env, days["strict"])),
+    ]
+
+
+def on_timer_B6(timer, state, env):
+    found = lacking(state["grant"], state["use"])
+    if found:
+        return finding("D809/40-5", about=state["grant"]["user"], on="grant", lacking=found)
+
+
+def on_timer_B6_slow(timer, state, env):
+    found = lacking(state["grant"], state["use"])
+    if found:
+        return alert("record-late", open=env.params["use_closing_days"]["open"], lacking=found)
+
+
+def on_timer_B6_lag(timer, state, env):
+    if state["use"]["oldest"] > 0:
+        return alert("record-late", open=env.params["use_record_days"]["open"], lacking=["use"])
+
+
+def lacking(grant, use):
+    if use["accesses"] == 0:
+        return []
+    found = ["use"] if use["oldest"] > 0 else []
+    return found + ["effect"] if grant["effects"] == 0 else found
+
+
+def lag(env):
+    return set_timer("B6.lag", on="grant", due=working_days(env, env.params["use_record_days"]["strict"]))
+
+
+# The first day, from `covered` on, on which something was read: from the ring of B3, which reaches back 31 days.
+def first_after(use, covered):
+    start = day(covered)
+    for number in range(max(start, use["ring_day"] - SLOTS + 1), use["ring_day"] + 1):
+        if use["ring"][number % SLOTS] > 0 or number == use["ring_day"]:
+            return covered + (number - start) * DAY
+    return covered

@@ -5,17 +5,47 @@ An entry shared under conditions lists the purposes it is for; an entry that is 
 
 
 def on_catalog_draft(event, state, env):
-    purposes = event.body.get("purposes", [])
+    lacking = unjustified(event)
+    if lacking is not None:
+        return lacking
+    return write(
+        "dataset",
+        sharing=event.body["sharing"],
+        purposes=event.body.get("purposes", []),
+        legal_basis=event.body.get("legal_basis"),
+    )
+
+
+def on_catalog_update(event, state, env):
+    lacking = unjustified(event)
+    if lacking is not None:
+        return lacking
+    return write(
+        "revision",
+        sharing=event.body["sharing"],
+        purposes=event.body.get("purposes", []),
+        legal_basis=event.body.get("legal_basis"),
+    )
+
+
+def on_catalog_publish(event, state, env):
+    if state["dataset"]["status"] != "updated":
+        return None
+    revision = state["revision"]
+    return write(
+        "dataset",
+        sharing=revision["sharing"],
+        purposes=revision["purposes"],
+        legal_basis=revision.get("legal_basis"),
+    )
+
+
+def unjustified(event):
     match event.body["sharing"]:
         case "conditional":
-            if not purposes:
+            if not event.body.get("purposes", []):
                 return refuse("conditions-missing")
         case "refused":
             if event.body.get("reason") is None or event.body.get("legal_basis") is None:
                 return refuse("no-law")
-    return write(
-        "dataset",
-        sharing=event.body["sharing"],
-        purposes=purposes,
-        legal_basis=event.body.get("legal_basis"),
-    )
+    return None

@@ -49,6 +49,7 @@ from ledger.errors import FatalError, ForkError, LedgerError, NotFoundError, Rej
 from ledger.limits import NOTE_BYTES_MAX
 from ledger.machine.block import Head, Sealed
 from ledger.rules.program import Program
+from ledger_node.query.index import FILE_NAME as INDEX
 
 SEQUENCER, FOLLOWER, OBSERVER = "sequencer", "follower", "observer"
 WATCH_S = 3.0  # how often a follower looks at another follower's note
@@ -81,7 +82,7 @@ class Node:
     def __init__(self, options: NodeOptions) -> None:
         self.options, self.role = options, options.role
         path = options.data_dir / datadir.DATABASE
-        finish_crossing(options.data_dir)
+        finish_crossing(options.data_dir, derived=(INDEX,))
         self.store = SqliteStore.open(path)
         self.app = Application(self.store, datadir.load_rules(options.runtime))
         self.reader = SqliteReader(path)
@@ -172,6 +173,9 @@ class Node:
         except LedgerError as error:
             self.engine.failure = error
             self.alarms["open"] = str(error)
+            theirs = error.evidence.get("theirs")
+            if isinstance(theirs, bytes):
+                keep_evidence(self.evidence, "fork-block", theirs, {"message": str(error)})
             return
         while isinstance(self.engine, Sequencer) and not self._closing.is_set():
             self._fresh.wait(IDLE_S)

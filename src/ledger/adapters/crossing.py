@@ -185,10 +185,11 @@ class Crossing:
             reader.close()
 
 
-def finish_crossing(data_dir: Path) -> Path | None:
+def finish_crossing(data_dir: Path, derived: Sequence[str] = ()) -> Path | None:
     """Put a complete replica in place of the old one, which becomes evidence; its new folder, None where nothing waits.
 
-    Called before the store is opened. Raises `UnavailableError` where another process writes the folder.
+    Called before the store is opened. `derived` are names of databases that were made from the old replica: they go first,
+    so that none of them outlives it. Raises `UnavailableError` where another process writes the folder.
     """
     folder = data_dir / FOLDER
     if not folder.exists():
@@ -200,6 +201,8 @@ def finish_crossing(data_dir: Path) -> Path | None:
             kept = data_dir / datadir.EVIDENCE / (folder / COMPLETE).read_text("ascii")
             made = folder / datadir.DATABASE
             if made.exists():
+                for path in [path for name in derived for path in data_dir.glob(f"{name}*")]:
+                    path.unlink()
                 kept.mkdir(mode=0o700, exist_ok=True)
                 for path in sorted(data_dir.glob(f"{datadir.DATABASE}*")):
                     path.rename(kept / path.name)

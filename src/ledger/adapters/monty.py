@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from collections import OrderedDict
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final, Self
 
 from ledger.errors import RuntimeFault, UnavailableError
 from ledger.rules.program import Outcome, Program
+from ledger.rules.slices import Slices
 
 MONTY_VERSION: Final = "1.4.0"
+PARTS_MAX: Final = 64  # texts of parts of the program that are kept
 
 # Codecs of the program inside the sandbox: values cross as one JSON text, so decoding is done once, for the whole block.
 _HOST: Final = """
@@ -70,7 +73,8 @@ class Monty:
         import pydantic_monty
 
         self._monty: Any = pydantic_monty
-        self._source = _HOST + program.text + _CALL
+        self._slices = Slices(program.text)
+        self._parts: OrderedDict[frozenset[str], str] = OrderedDict()
         self._timeout_s = timeout_s
         self._pool: Any = pydantic_monty.Monty(min_processes=1, max_processes=1, request_timeout=timeout_s)
         self._pool.__enter__()
@@ -82,11 +86,23 @@ class Monty:
         policy = {"datetime": moment, "sleep": "zero", "process_time": "zero", "random_start": {"seed": 0}}
         try:
             with self._pool.checkout(os_policy=policy, assert_message_annotations=False) as session:
-                session.feed_run(self._source)
+                session.feed_run(self._part(call))
                 answer = json.loads(session.feed_run("_main(call)", inputs={"call": _call_text(call)}))
         except self._monty.MontyError as error:
             raise RuntimeFault("runtime-monty", "the sandbox failed", error=str(error)[:500]) from error
         return [_outcome(item) for item in answer]
+
+    def _part(self, call: Mapping[str, Any]) -> str:
+        """The program as far as this block needs it: the sandbox reads its text anew for every block."""
+        kinds = {json.loads(step[4])["kind"] for step in call["steps"] if step[0] != 1}
+        timers = {step[1].split("/")[1] for step in call["steps"] if step[0] == 1}
+        names = frozenset((*kinds, *(f"timer/{name}" for name in timers)))
+        part = self._parts.get(names)
+        if part is None:
+            part = self._parts[names] = _HOST + self._slices.part(kinds, timers) + _CALL
+            while len(self._parts) > PARTS_MAX:
+                self._parts.popitem(last=False)
+        return part
 
     def start(self, call: Mapping[str, Any], *, patient: bool = False) -> None:  # noqa: ARG002
         """Run `call` now; `result` hands over what came out."""

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from threading import Event as Flag
 
 from ledger.adapters.certificates import CertificateBook
-from ledger.adapters.follower import compute, read_page
+from ledger.adapters.follower import compute, read_page, signed_checkpoint
 from ledger.adapters.peers import Peer
 from ledger.adapters.signerstate import SignerState
 from ledger.app import Application
@@ -34,8 +34,8 @@ def recover(
     wait_s: float,
     closing: Flag,
 ) -> None:
-    """Execute what peers have and we lack. Raises `FatalError` when the node must not open, `ForkError` with evidence
-    when a peer holds another history under our signature."""
+    """Execute what peers have and we lack. Raises `FatalError` when the node must not open, `ForkError` (`theirs`: the
+    other note) when a peer holds another history under our signature."""
     keys = list(book.log_keys)
     heard: set[str] = set()
     needed = threshold(len(book.cosigners)) - 1 if len(book.cosigners) > 1 else 0
@@ -74,21 +74,40 @@ def recover(
 
 
 def _catch_up(app: Application, peer: Peer, keys: Sequence[PublicKey]) -> bool:
-    """Execute the peer's blocks beyond ours; False when it does not answer."""
+    """Execute the peer's blocks beyond ours; False when it does not answer.
+
+    The first page begins with our head, which has to be the peer's too.
+    """
     verifiers = [NoteVerifier(app.origin, key) for key in keys]
+    first = max(1, app.head.height)
     while True:
         try:
-            page = read_page(peer.blocks(app.head.height + 1, 0, PAGE))
+            page = read_page(peer.blocks(first, 0, PAGE))
         except (UnavailableError, LedgerError):
             return False
-        if not page:
-            return True
         for data in page:
-            _execute(app, data, verifiers)
+            if data.height == app.head.height:
+                _compare(app, data, verifiers)
+            else:
+                _execute(app, data, verifiers)
+        if not page or page[-1].height < first:
+            return True
+        first = app.head.height + 1
+
+
+def _compare(app: Application, data: BlockData, verifiers: Sequence[NoteVerifier]) -> None:
+    """Our head and the peer's block of this height are one, where our signature stands under both."""
+    try:
+        checkpoint = signed_checkpoint(data.note, app.origin, verifiers)
+    except LedgerError:
+        return  # nobody signed it: the peer's word only
+    head = app.head
+    if (checkpoint.size, checkpoint.root) != (head.size, head.log.root()):
+        raise ForkError("fork", "our own signature stands under another block", height=data.height, theirs=data.note)
 
 
 def _execute(app: Application, data: BlockData, verifiers: Sequence[NoteVerifier]) -> None:
     checkpoint, sealed = compute(app, data, verifiers)
     if (sealed.size, sealed.root) != (checkpoint.size, checkpoint.root):
-        raise ForkError("fork", "our own signature stands under another block", height=data.height, note=data.note)
+        raise ForkError("fork", "our own signature stands under another block", height=data.height, theirs=data.note)
     app.commit(data.note)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from ledger.adapters.compiling import compile_program, genesis_config
 from ledger.adapters.replayrules import COMPILED, MONTY
@@ -27,6 +27,8 @@ from ledger.rules.program import Program
 from ledger.verify.redecide import ForeignRules, Redecided, Redecision, RunBlock, read_blocks
 from ledger.verify.simulate import Difference, Simulation
 from ledger.verify.source import LedgerSource
+
+CACHE_BYTES: Final = 12 * 1024 * 1024  # an auditor's run keeps rows and buckets too, and has four times as much
 
 
 class Decided(ScratchState):
@@ -92,7 +94,7 @@ def simulate(
     genesis = parse_genesis(source.genesis())
     found = Simulation(kept_max)
     height = 0
-    with Decided() as objects, running(program, runtime) as run:
+    with Decided(cache_bytes=CACHE_BYTES) as objects, running(program, runtime) as run:
         rules = ForeignRules(program)
         redecision = Redecision(genesis, genesis_config(genesis, program), rules, run, objects)
         try:
@@ -146,7 +148,7 @@ def until_event(
     def follow(config: Config) -> tuple[Program, RunBlock]:
         return own.change(config), run
 
-    with Decided() as objects:
+    with Decided(cache_bytes=CACHE_BYTES) as objects:
         config = genesis_config(genesis, own.program)
         redecision = Redecision(genesis, config, own.program, run, objects, follow)
         for block in read_blocks(source.pieces()):

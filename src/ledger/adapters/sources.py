@@ -216,9 +216,9 @@ class NodeSource:
         """Heights at which the node says that the cosigner set changed; whatever it leaves out is a gap of the report."""
         try:
             items = json.loads(self._get("/v1/proposals?status=enacted&limit=1000", 8 * BUNDLE_BYTES_MAX))["items"]
-            return [
-                each["proposal"]["height"] - 1 for each in items if each["proposal"]["action"] == "sys.set.change"
-            ]
+            found = [each["proposal"] for each in items]
+            heights = [each["height"] for each in found if each["action"] == "sys.set.change"]
+            return [height - 1 for height in heights if type(height) is int]
         except (NotFoundError, UnavailableError, MalformedError, ValueError, KeyError, TypeError):
             return []
 

@@ -54,6 +54,11 @@ def vote_key(name: str, member: str) -> str:
     return f"sys-vote/{name}/{member}"
 
 
+def retired_key(bundle: str) -> str:
+    """State key that says that a bundle (hash in hex) has been retired."""
+    return f"sys-retired/{bundle}"
+
+
 def timer_key(name: str) -> str:
     """State key of the timer at which the proposal `name` takes effect."""
     return f"{TIMER_PREFIX}proposal/{name}"

@@ -328,6 +328,14 @@ def _bundle_args(standing: Standing, refs: Refs, args: Args) -> tuple[Digest, Di
     return digest, parse_hex_digest(program)
 
 
+def _retire(standing: Standing, refs: Refs, args: Args) -> None:
+    """A rulebook or calendar that is not in force can never be put in force (again); `governance` keeps its name."""
+    _closed(refs)
+    (bundle,) = _closed(args, "bundle")
+    if parse_hex_digest(bundle) in (standing.config.rulebook, standing.config.calendar):
+        raise Refused("in-force")
+
+
 def _set_change(standing: Standing, refs: Refs, args: Args) -> None:
     """Announce the next cosigner set (R-G20); the epoch's last block is that of `end_epoch`."""
     (named,) = _closed(refs, "member")
@@ -373,6 +381,7 @@ def cancel_epoch(standing: Standing) -> None:
 RULEBOOK_ACTIONS: Final = ("sys.rulebook.publish", "sys.rulebook.amend")
 CALENDAR_ACTION: Final = "sys.calendar.publish"
 BUNDLE_ACTIONS: Final = frozenset((*RULEBOOK_ACTIONS, CALENDAR_ACTION))
+RETIRE: Final = "sys.rulebook.retire"
 SET_CHANGE: Final = "sys.set.change"
 KEY_ACTIONS: Final = frozenset(("sys.key.add", "sys.key.rotate", "sys.key.revoke"))
 WITH_COSIGNERS: Final = frozenset((SET_CHANGE, "sys.param.set"))
@@ -392,5 +401,6 @@ ACTIONS: Final[dict[str, Callable[[Standing, Refs, Args], None]]] = {
     "sys.rulebook.publish": _rulebook,
     "sys.rulebook.amend": _rulebook,
     "sys.calendar.publish": _calendar,
+    RETIRE: _retire,
     SET_CHANGE: _set_change,
 }

@@ -28,6 +28,8 @@ STREAM_LIMIT_VERDICT: Final = b'{"outcome":"refused","reasons":[["ledger","strea
 
 LEAF_SIZE_VERDICT: Final = b'{"outcome":"refused","reasons":[["ledger","leaf-size",{}]]}'
 
+_MEMBER: Final = "member/"
+
 Timer = tuple[int, str]
 """(due, timer key)."""
 
@@ -100,7 +102,7 @@ def plan_call(
     keys: set[str] = {key for _, key in timers}
     for entry in events:
         keys.update(rules.plan(entry.member, entry.event.fields, entry.event.content))
-    objects = view.read_objects(keys)
+    objects = _read(view, keys)
     later: set[str] = set()
     # A timer's handler reads what its object lists; a timer that an event of this block supersedes or sets off inside
     # the block names keys that this event planned already (R-T05), so one further read is enough.
@@ -109,7 +111,7 @@ def plan_call(
             later.update(rules.plan_timer(parse(value)))
     later -= keys
     if later:
-        objects.update(view.read_objects(later))
+        objects.update(_read(view, later))
     steps: list[list[Any]] = [[1, key, due] for due, key in timers]
     steps.extend(
         [
@@ -129,6 +131,19 @@ def plan_call(
         "objects": objects,
         "steps": steps,
     }
+
+
+def _read(view: DecideView, keys: set[str]) -> dict[str, bytes]:
+    """The objects that exist; `member/<id>` is the member's entry in the registry, which no rule writes (R-R09)."""
+    members = {key for key in keys if key.startswith(_MEMBER)}
+    if not members:
+        return view.read_objects(keys)
+    found = view.read_objects(keys - members)
+    for key in members:
+        entry = view.head.registry.members.get(key[len(_MEMBER) :])
+        if entry is not None:
+            found[key] = entry.encode()
+    return found
 
 
 class Draft:

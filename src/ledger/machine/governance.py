@@ -41,6 +41,7 @@ from ledger.core.proposal import (
     proposal_hash,
     proposal_key,
     proposal_of_timer,
+    retired_key,
     timer_key,
     vote_key,
 )
@@ -174,6 +175,7 @@ class Governance:
                 raise Refused("shape")
             self._check_bundle(action, args)
             base = (self.config.rulebook.hex(), self.config.calendar.hex())
+        self._check_retired(action, args)
         changes.apply(self._standing(origin), action, refs, args)
         event = entry.event
         name = f"{entry.member}/{event.fields['id']}"
@@ -220,6 +222,14 @@ class Governance:
             raise Refused("bundle") from error
         if compiled != claimed:
             raise Refused("program")
+
+    def _check_retired(self, action: str, args: Mapping[str, Any]) -> None:
+        """A retired bundle neither takes effect nor is retired twice."""
+        bundle = args.get("bundle")
+        if action in changes.BUNDLE_ACTIONS or action == changes.RETIRE:
+            key = retired_key(parse_hex_digest(bundle).hex())
+            if self._objects([key]):
+                raise Refused("retired")
 
     def _vote(self, entry: Admitted, body: dict[str, Any], origin: str, item: Item) -> None:
         """R-G14: one vote, bound to the proposal's hash; the one that completes a majority decides."""
@@ -350,6 +360,9 @@ class Governance:
         else:
             if again is None:
                 proposal = replace(proposal, status=ENACTED, height=self._height + 1)
+                if proposal.action == changes.RETIRE:
+                    name = canonical.encode({"proposal": proposal.name})
+                    item.writes.append((retired_key(proposal.args["bundle"]), name))
             else:
                 proposal = replace(proposal, status=ANNOUNCED, due=again)
         self._put(proposal, item)
@@ -371,6 +384,7 @@ class Governance:
             raise Refused("stale")
         if proposal.base and proposal.base != (config.rulebook.hex(), config.calendar.hex()):
             raise Refused("stale")
+        self._check_retired(proposal.action, proposal.args)
         changes.apply(standing, proposal.action, proposal.refs, proposal.args)
         return self._time + 1 if proposal.action == changes.SET_CHANGE else None
 

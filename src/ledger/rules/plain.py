@@ -75,12 +75,19 @@ class Plain:
 
         def handle(event: Any, state: Any, env: Any) -> Any:
             try:
-                return function(_Record(event), state, _Record(env))
+                return function(_Record(event), _ordered(state), _Record(env))
             except Exception as error:  # noqa: BLE001 - a rule that raises is a verdict, as in the compiled program
                 line = _line(error, path)
                 return fault(marks.get(line, line), error)
 
         return handle
+
+
+def _ordered(value: Any) -> Any:
+    """A value whose maps stand in the order of their keys, in which the program walks them."""
+    if type(value) is dict:
+        return {name: _ordered(value[name]) for name in sorted(value)}
+    return [_ordered(item) for item in value] if type(value) is list else value
 
 
 def _line(error: Exception, path: str) -> int:

@@ -101,6 +101,30 @@ def test_another_root_under_valid_lines_is_fork_evidence() -> None:
     assert book.certified() is None
 
 
+@pytest.mark.parametrize("size", [5, 7])
+def test_a_smaller_checkpoint_of_another_history_is_noticed(size: int) -> None:
+    """SPEC R-B03: behind what is proposed, another root at a block's end, or an end where we have none, is a fork."""
+    book = make_book()
+    for height, end in enumerate((5, 8, 11), start=1):
+        commit(book, end, height)
+    book.propose()
+    book.add_note(cosigned(5, "b"))  # ours, only late
+    other = cosigned(size, "a", "b", "c", tree=sha256(b"other"))
+    with pytest.raises(ForkError) as caught:
+        book.add_note(other)
+    assert caught.value.evidence["theirs"] == other
+
+
+def test_blocks_that_the_book_was_not_told_of_are_no_fork() -> None:
+    """After blocks that it did not see, sizes between the ones it knows may be ours: nothing is claimed of them."""
+    book = make_book()
+    commit(book, 5, 1)
+    commit(book, 20, 9)
+    book.propose()
+    book.add_note(cosigned(12, "b"))
+    book.add_note(cosigned(5, "b", tree=sha256(b"long ago")))
+
+
 def test_lines_of_strangers_prove_nothing_and_bad_lines_refuse_the_note() -> None:
     """SPEC R-Q01: an unknown cosigner does not count; one bad line of a known key refuses the whole note."""
     book = make_book()

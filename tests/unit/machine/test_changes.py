@@ -167,9 +167,8 @@ def test_parameters_need_cosigners_and_notice() -> None:
     for voter in MEMBERS[:3]:
         ledger.record(voter, ledger.approve(name, event))
     assert ledger.proposal(name).status == "open"
-    for voter in MEMBERS[:3]:
-        item = ledger.record(voter, ledger.approve(name, event, voter))
-    assert item.timers[0][1] == ledger.app.head.time + 1 + 24 * HOUR_MS
+    items = [ledger.record(voter, ledger.approve(name, event, voter)) for voter in MEMBERS[:3]]
+    assert items[-1].timers[0][1] == ledger.app.head.time + 1 + 24 * HOUR_MS
     ledger.block(ms=24 * HOUR_MS)
     assert ledger.app.head.config.parameters["timers_block"] == 1_000
     sealed = ledger.block(ms=1)

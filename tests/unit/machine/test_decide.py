@@ -13,7 +13,7 @@ from ledger.core.stream import parse_stream_value
 from ledger.errors import RejectedError, RuntimeFault
 from ledger.machine import decide, streams
 from ledger.machine.block import BlockInput
-from tests.models.accept_all import GENESIS, START_MS, Network, event_signer
+from tests.models.accept_all import GENESIS, START_MS, AcceptAllRules, Network, event_signer
 
 T1, T2 = "timer/A3/application/ga/1", "timer/A3/application/ga/2"
 
@@ -228,3 +228,14 @@ def test_a_timer_that_an_earlier_one_cleared_does_not_fire(network: Network) -> 
         else:
             with pytest.raises(RuntimeFault):
                 decide.finish(draft, outcomes)
+
+
+def test_rules_read_members_from_the_registry(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SPEC R-R09: `member/<id>` is the registry's entry as it stood before the block; of nobody there is nothing."""
+    monkeypatch.setattr(AcceptAllRules, "plan", lambda *_: ["member/ga", "member/nobody", "grant/x"])
+    network.app.begin(
+        BlockInput(network.app.head.height + 1, network.time, (network.submission("ga", [network.event()]),))
+    )
+    draft = network.app._draft
+    assert draft is not None
+    assert draft.call["objects"] == {"member/ga": network.app.head.registry.members["ga"].encode()}

@@ -54,10 +54,9 @@ def test_set_changes_in_two_steps() -> None:
     ledger = Governed()
     new = [*OLD[:3], ("wj", add_cosigner(ledger))]
     name, event = propose(ledger, "ga", *set_parts(new))
-    for voter in MEMBERS[:3]:
-        item = ledger.record(voter, ledger.approve(name, event, voter))
+    items = [ledger.record(voter, ledger.approve(name, event, voter)) for voter in MEMBERS[:3]]
     voted = ledger.app.head.height
-    assert item.timers[0][1] == ledger.app.head.time + 1 + NOTICE
+    assert items[-1].timers[0][1] == ledger.app.head.time + 1 + NOTICE
     ledger.block(ms=NOTICE + 1)
     wanted = tuple((member, key.public.key_id) for member, key in new)
     config = ledger.app.head.config

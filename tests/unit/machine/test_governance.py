@@ -292,6 +292,25 @@ def test_rulebook_that_was_voted_on_under_another_calendar_fails() -> None:
     assert ledger.verify().findings.kept == [] and ledger.verify(replay=False).findings.kept == []
 
 
+def test_retired_rulebook_never_comes_back() -> None:
+    """SPEC R-G11, R-G22: what is in force cannot be retired; what was retired is not published again, or retired twice."""
+    ledger = Governed()
+    before = ledger.app.head.config.rulebook.hex()
+    assert code(ledger.record("ga", ledger.propose("sys.rulebook.retire", {}, {"bundle": before}))) == "in-force"
+    args, attachment = ledger.bundle_args(NEW_RULEBOOK)
+    ledger.change("sys.rulebook.publish", {}, args, attachments=(attachment,))
+    ledger.change("sys.rulebook.retire", {}, {"bundle": before})
+    assert code(ledger.record("ga", ledger.propose("sys.rulebook.retire", {}, {"bundle": before}))) == "retired"
+    other, attached = ledger.bundle_args({"rules/third.py": b"# a third"})
+    event = ledger.propose("sys.rulebook.publish", {}, other, effective=ledger.app.head.time + HOUR_MS)
+    ledger.record("ga", event, attachments=(attached,))
+    for voter in MEMBERS[:3]:
+        ledger.record(voter, ledger.approve(f"ga/{event.id}", event))
+    ledger.change("sys.rulebook.retire", {}, {"bundle": other["bundle"]})
+    assert code(ledger.block(ms=HOUR_MS).decision.items[0]) == "retired"
+    assert ledger.verify().findings.kept == [] and ledger.verify(replay=False).findings.kept == []
+
+
 def test_bundles_wait_for_their_proposal() -> None:
     """SPEC R-G19, R-A03: `prepare` puts the waiting bundle into the block, or leaves the proposal out with a reason."""
     ledger = Governed()

@@ -50,8 +50,8 @@ def test_every_answer_carries_its_certificate(live: LiveNode, path: str) -> None
 def test_timeline_tells_the_story_in_order(live: LiveNode) -> None:
     """All records of the dataset, oldest first, with block times and what was hashed."""
     page = get(live, "/v1/datasets/ga/hukou/timeline")
-    kinds = [entry["head"]["kind"] for entry in page["entries"]]
-    assert kinds[:3] == ["catalog.draft", "catalog.submit", "catalog.publish"]
+    kinds = [entry["head"]["kind"] if entry["head"] else entry["type"] for entry in page["entries"]]
+    assert kinds[:4] == ["catalog.draft", "quality.plan", "catalog.submit", "catalog.publish"]
     assert kinds[-1] == "use.access"
     assert page["count"] == len(kinds) == page["stream"]["size"]
     assert page["next"] is None

@@ -1,0 +1,110 @@
+"""B3 异常使用 · Unusual access: volume, rate, hour, object. Decree 809 Art. 35; GB/T 39477.
+
+The use account keeps the records read on each of 31 days. An access is unusual when its day exceeds a multiple of the mean
+of the 30 days before, when its hour exceeds a multiple of the busiest hour before, when it asks for an item that the grant
+allows but that was never accessed (these three after a time of learning), or when it falls outside office hours. No law sets a threshold: these are strict readings,
+so they raise alerts, once a day each (rate: once an hour), and the provider owes a human review. Only the review, by a
+person's key, turns what is unusual into a candidate finding, and only a confirmed one leads to suspension (B7).
+"""
+
+DAY = 86400000
+HOUR = 3600000
+ZONE = 28800000
+SLOTS = 31
+KINDS = ["volume", "rate", "hour", "object"]
+
+
+def on_use_access(event, state, env):
+    use = state["use"]
+    today = day(event.time)
+    count = max(event.body["count"], 1)
+    latest = use["ring_day"] if use["accesses"] > 0 else today
+    first = use["ring_first"] if use["accesses"] > 0 else today
+    hour = (event.time + ZONE) // HOUR
+    rate = use["hour_accesses"] + 1 if hour == use["hour"] else 1
+    peak = use["hour_peak"] if hour == use["hour"] else max(use["hour_peak"], use["hour_accesses"])
+    if today == latest:
+        read = use["day_read"] + count
+        history = use["ring_total"]
+        kept = write(
+            "use", ring_day=latest, ring_first=first, day_read=read, hour=hour, hour_accesses=rate, hour_peak=peak
+        )
+    elif today > latest:
+        ring = turned(use, today)
+        read = count
+        history = sum(ring)
+        kept = write(
+            "use",
+            ring=ring,
+            ring_total=history,
+            ring_day=today,
+            day_read=read,
+            hour=hour,
+            hour_accesses=rate,
+            hour_peak=peak,
+        )
+    else:
+        ring = added(use, today, count)
+        read = max(ring[today % SLOTS], count)
+        history = sum(ring) + use["day_read"] - ring[today % SLOTS]
+        kept = write("use", ring=ring, ring_total=sum(ring))
+    granted = state["grant"]["items"]
+    places = [place for place in range(len(granted)) if granted[place] in event.body["items"]]
+    unseen = [place for place in places if place not in use["seen"]]
+    volume = env.params["unusual_volume"]["strict"]
+    often = env.params["unusual_rate"]["strict"]
+    office = env.params["office_hours"]["strict"]
+    age = max(today, latest) - first
+    learned = age >= volume["learning_days"]
+    found = {}
+    if learned and read >= volume["least"] and read * min(age, SLOTS - 1) > volume["factor"] * history:
+        found["volume"] = today
+    if learned and rate >= often["least"] and rate > often["factor"] * peak:
+        found["rate"] = hour
+    if hour % 24 < office["from"] or hour % 24 >= office["to"]:
+        found["hour"] = today
+    if learned and unseen:
+        found["object"] = today
+    effects = [kept]
+    if unseen:
+        effects.append(write("use", seen=sorted(use["seen"] + unseen)))
+    fresh = [kind for kind in sorted(found) if use["alerted"].get(kind, 0) != found[kind]]
+    if fresh:
+        alerted = {kind: found.get(kind, use["alerted"].get(kind, 0)) for kind in KINDS}
+        effects.append(write("use", alerted=alerted))
+        effects.append(alert("unusual-access", open=env.params["unusual_volume"]["open"], kinds=fresh))
+        effects.append(duty("B3", by=state["grant"]["provider"], on="grant", due=None, kinds=["use.review"]))
+    return effects
+
+
+# The latest day goes into the ring when the next one begins; the days in between are empty.
+def turned(use, today):
+    latest = use["ring_day"]
+    empty = today - latest
+    if empty >= SLOTS:
+        return [0] * SLOTS
+    slot = latest % SLOTS
+    return [
+        use["day_read"] if place == slot else (0 if (place - latest - 1) % SLOTS < empty else use["ring"][place])
+        for place in range(SLOTS)
+    ]
+
+
+# What is claimed for an earlier day goes to its slot, if the ring reaches back to it.
+def added(use, today, count):
+    if today <= use["ring_day"] - SLOTS:
+        return use["ring"]
+    slot = today % SLOTS
+    return use["ring"][:slot] + [use["ring"][slot] + count] + use["ring"][slot + 1 :]
+
+
+def on_use_review(event, state, env):
+    grant = state["grant"]
+    if event.member != grant["provider"] and "authority" not in env.signer.roles:
+        return refuse("not-party")
+    if "system" in env.signer.roles:
+        return refuse("human-review")
+    reviewed = [write("use", reviewed=state["use"]["reviewed"] + 1), discharge("B3", on="grant")]
+    if event.body["outcome"] == "normal":
+        return reviewed
+    return reviewed + [finding("D809/40-2", about=grant["user"], on="grant", held=grant["user"], what="review")]

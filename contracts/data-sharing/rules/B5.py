@@ -1,0 +1,60 @@
+"""B5 脱敏与可用不可见 · Masking; usable but not visible. PIPL Art. 51; Data Twenty Articles.
+
+Who delivers items that are personal information says for each how it is masked, by the id of a profile that this rulebook
+declares; `none-needed` is a profile too, and so a choice that is on record. An entry of personal information that does not
+say which items are means all of them. What is opened carries a registered profile; personal information is opened neither
+unmasked nor as raw rows (raw rows for operation: F4). It is the supplier's duty, whatever the receiver may do.
+"""
+
+PERSONAL = ["pi", "sensitive"]
+PLAIN = "none-needed"
+
+
+def on_catalog_draft(event, state, env):
+    items = event.body.get("pi_items", [])
+    unknown = [item for item in items if item not in event.body["items"]]
+    if unknown:
+        return refuse("no-such-item", items=unknown[:4])
+    return write("dataset", pi_items=items)
+
+
+def on_share_deliver(event, state, env):
+    declared = env.params["masking_profiles"]
+    given = {entry["item"]: entry["profile"] for entry in event.body.get("masking", [])}
+    unknown = [profile for profile in given.values() if profile not in declared]
+    if unknown:
+        return breach("PIPL/51", about=event.member, on="grant", held=event.member, unknown=unknown[:4])
+    granted = state["grant"]["items"]
+    bare = [item for item in personal(state["dataset"]) if item in granted and item not in given]
+    if bare:
+        return breach("PIPL/51", about=event.member, on="grant", held=event.member, bare=bare[:4])
+
+
+def on_data_manage(event, state, env):
+    profile = event.body.get("masking")
+    if profile is not None and profile not in env.params["masking_profiles"]:
+        return breach("PIPL/51", about=event.member, held=event.member, unknown=[profile])
+
+
+def on_open_publish(event, state, env):
+    profile = event.body["masking"]
+    if profile not in env.params["masking_profiles"]:
+        return refuse("unknown-profile", profile=profile)
+    bare = [item for item in personal(state["dataset"]) if item in event.body["items"]]
+    if bare and profile == PLAIN:
+        return refuse("unmasked", items=bare[:4])
+
+
+def on_open_release(event, state, env):
+    profile = event.body["masking"]
+    if profile not in env.params["masking_profiles"]:
+        return breach("PIPL/51", about=event.member, on="dataset", held=event.member, unknown=[profile])
+    bare = [item for item in personal(state["dataset"]) if item in event.body["items"]]
+    if bare and (profile == PLAIN or event.body["raw"]):
+        return breach("PIPL/51", about=event.member, on="dataset", held=event.member, bare=bare[:4])
+
+
+def personal(dataset):
+    if dataset["pi_items"]:
+        return dataset["pi_items"]
+    return dataset["items"] if dataset.get("pi") in PERSONAL else []

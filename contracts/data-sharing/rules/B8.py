@@ -1,0 +1,41 @@
+"""B8 服务连续 · Continuity of service. Decree 809 Art. 27, 39(7).
+
+A provider does not change or end a service without proper reason, and not before it has negotiated with the user and the
+authority has filed it. The service goes on until then; an end filed takes effect on its day, like a time limit. A service
+that stopped or changed although nothing was filed is a candidate finding, whoever records it; while the grant is suspended,
+or for maintenance and failures, it is none.
+"""
+
+RUNNING = ["live", "provider_change"]
+
+
+def on_service_change(event, state, env):
+    return proposed(event, "change")
+
+
+def on_service_end(event, state, env):
+    return proposed(event, "end")
+
+
+def proposed(event, what):
+    if event.body.get("reason") is None:
+        return refuse("no-proper-reason")
+    if event.body.get("negotiation") is None:
+        return refuse("not-negotiated")
+    return write("grant", change=what, change_from=event.body["from"], filed=None)
+
+
+def on_service_file(event, state, env):
+    if "authority" not in env.signer.roles:
+        return refuse("not-authority")
+    return write("grant", filed=event.body["number"])
+
+
+def on_service_interrupt(event, state, env):
+    grant = state["grant"]
+    since = ms(event.body["since"])
+    if event.body["cause"] not in ["stopped", "changed"] or grant["status"] not in RUNNING:
+        return None
+    if since >= grant["until"] or (grant.get("filed") is not None and since >= ms(grant["change_from"])):
+        return None
+    return breach("D809/39-7", about=grant["provider"], on="grant", what=event.body["cause"])

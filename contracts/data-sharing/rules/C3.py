@@ -1,0 +1,101 @@
+"""C3 来源链条不断 · Unbroken lineage. Decree 809 Art. 19, 25; NDSR Art. 12.
+
+Where data comes from is settled when it is made, and inherited: an entry is lawful when the collection of its data
+cited power and procedure; a copy is as good as what it was taken or derived from, to any depth, and a supply to
+somebody who may not have it is unlawful. To derive from, release or settle what is of unlawful origin is a breach or
+refused; what was never recorded, or imported as history, is marked broken, and using it is an alert.
+"""
+
+
+def on_collect_done(event, state, env):
+    if state["dataset"].get("origin") == "unlawful":
+        return None
+    cited = event.body.get("power") is not None and event.body.get("procedure") is not None
+    return write("dataset", origin="lawful" if cited else "unlawful")
+
+
+def on_import_batch(event, state, env):
+    if event.body["stage"] == "collect" and state["dataset"].get("origin") is None:
+        return write("dataset", origin="imported")
+
+
+def on_share_deliver(event, state, env):
+    source = state["copy"]
+    if not entitled(event, state):
+        return kept("unlawful")
+    if source is not None:
+        return kept(inherited([source]))
+    origin = inherited([state["dataset"]])
+    return [kept(origin), write("grant", origin=origin)]
+
+
+def on_backflow_deliver(event, state, env):
+    origin = inherited([state["dataset"]])
+    return write("copy", origin=origin, origin_ok=origin == "lawful")
+
+
+def on_custody_found(event, state, env):
+    return write("copy", origin="unlawful", origin_ok=False)
+
+
+def on_use_derive(event, state, env):
+    return derived(event, state)
+
+
+def on_use_analyze(event, state, env):
+    return derived(event, state)
+
+
+def on_open_release(event, state, env):
+    origin = inherited([state["dataset"] if state["copy"] is None else state["copy"]])
+    if origin == "unlawful" and event.member == state["dataset"]["provider"]:
+        return breach("D809/39-9", about=event.member, on="dataset", held=event.member, what="origin")
+    if origin == "unlawful":
+        return breach("D809/40-7", about=event.member, on="dataset", held=event.member, what="origin")
+    return broken(origin)
+
+
+def on_settle_settle(event, state, env):
+    origin = inherited([state["grant"]])
+    if origin == "unlawful":
+        return refuse("lineage-unlawful")
+    return broken(origin)
+
+
+def derived(event, state):
+    origin = inherited(state["copy"].values())
+    effects = [kept(origin)]
+    if origin == "unlawful":
+        effects.append(breach("D809/40-7", about=event.member, on="new", held=event.member, what="origin"))
+    elif origin != "lawful":
+        effects.append(broken(origin))
+    return effects
+
+
+def entitled(event, state):
+    grant = state["grant"]
+    receiver = event.body["to"]
+    if state["copy"] is None:
+        return receiver == grant["user"]
+    held = state["entrustment"]
+    entrusted = held is not None and held["status"] == "active" and receiver == held["processor"]
+    return entrusted or receiver in grant["onward"]
+
+
+def inherited(sources):
+    # The worst of the sources; what has no origin was never recorded.
+    origins = [source.get("origin", "unrecorded") for source in sources]
+    for word in ["unlawful", "imported", "unrecorded"]:
+        if word in origins:
+            return word
+    return "lawful"
+
+
+def kept(origin):
+    return write("new", origin=origin, origin_ok=origin == "lawful")
+
+
+def broken(origin):
+    if origin == "lawful":
+        return None
+    return alert("lineage-broken", origin=origin)

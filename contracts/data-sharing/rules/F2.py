@@ -1,0 +1,91 @@
+"""F2 无偿用途与价格上限 · Free purposes and price cap. 数据二十条; 发改价格〔2025〕65号.
+
+What serves governance or welfare is free. For industry the authority sets an operator's permitted income of the year
+and the highest price of one access. Income beyond the permitted is not refused: it is carried over and deducted from
+what the next year permits. Amounts are integers of fen.
+"""
+
+FREE = ["governance", "welfare"]
+
+
+def on_settle_tariff(event, state, env):
+    if "authority" not in env.signer.roles or event.member == event.body["operator"]:
+        return refuse("not-authority")
+    year = event.body["year"]
+    if month(ms(f"{year}-01-01") - 1)[:4] != event.body["previous"]:
+        return refuse("year-wrong")
+    carried = excess(state["previous"], state["previous"]["stated"])
+    effects = [write("income", permitted=event.body["permitted"], cap=event.body["cap"], deducted=carried)]
+    if carried > 0:
+        effects.append(alert("income-deducted", fen=carried))
+    return effects
+
+
+def on_settle_statement(event, state, env):
+    price = event.body["price"]
+    if event.body["purpose"] in FREE and price != 0:
+        return refuse("must-be-free", purpose=event.body["purpose"])
+    if event.body["amount"] != price * (event.body["count"] + event.body["late"]):
+        return refuse("amount-wrong", amount=price * (event.body["count"] + event.body["late"]))
+    if event.body["year"] != event.body["month"][:4]:
+        return refuse("year-wrong")
+    if price == 0:
+        return None
+    income = state["income"]
+    if income.get("cap") is None:
+        return refuse("no-tariff", year=event.body["year"])
+    if price > income["cap"]:
+        return refuse("above-cap", cap=income["cap"], price=price)
+    stated = income["stated"] + event.body["amount"]
+    over = excess(income, stated)
+    effects = [write("income", stated=stated)]
+    if over > 0:
+        effects.append(alert("income-excess", fen=over))
+    return effects
+
+
+def on_settle_settle(event, state, env):
+    statement = state["statement"]
+    if event.body["operator"] != statement["issuer"] or event.body["year"] != statement["year"]:
+        return refuse("year-wrong")
+    if (statement["amount"] > 0) != (event.body["means"] == "payment"):
+        return refuse("means-wrong", amount=statement["amount"])
+    if statement["amount"] > 0:
+        return write("income", settled=state["income"]["settled"] + statement["amount"])
+
+
+def on_settle_split(event, state, env):
+    total = sum([share["fen"] for share in event.body["shares"]])
+    if total != state["statement"]["amount"] or total == 0:
+        return refuse("split-wrong", total=total, amount=state["statement"]["amount"])
+
+
+def on_dispute_negotiate(event, state, env):
+    if agreed(event, state):
+        return annulled(event, state)
+
+
+def on_dispute_decide(event, state, env):
+    if event.body["final"] or state["dispute"]["status"] == "government":
+        return annulled(event, state)
+
+
+def annulled(event, state):
+    statement = state["statement"]
+    if statement is None or statement["amount"] == 0 or event.body["result"] != "upheld":
+        return None
+    if event.body.get("operator") != statement["issuer"] or event.body.get("year") != statement["year"]:
+        return refuse("year-wrong")
+    return write("income", stated=state["income"]["stated"] - statement["amount"])
+
+
+def excess(income, stated):
+    if income.get("permitted") is None:
+        return 0
+    return max(0, stated - max(0, income["permitted"] - income["deducted"]))
+
+
+def agreed(event, state):
+    dispute = state["dispute"]
+    other = dispute.get("agreed") is not None and dispute["agreed"] != event.member
+    return other and event.body["result"] != "failed" and dispute["terms"] == event.body["result"]

@@ -1,0 +1,91 @@
+"""F4 开放 · Opening gate. Data Security Law Art. 41, 42; Decree 809 Art. 25.
+
+Sharing is not opening. A provider enters its own published, general-grade data into the open catalogue, with a
+masking profile and a liable unit; a release stays inside that entry; one for operation rests on a registered right to
+operate and holds no raw rows. Data of another department is opened with its consent only: a grant that allows
+`public` as a third party. A release that happened otherwise is recorded irregular. The law names no term for the
+reply to an application; under the strict reading a late one is an alert.
+"""
+
+
+def on_open_publish(event, state, env):
+    dataset = state["dataset"]
+    if "dept-head" not in env.signer.roles:
+        return refuse("head-consent", role="dept-head")
+    if dataset["status"] != "published":
+        return refuse("not-published", status=dataset["status"])
+    if event.body["class"] != "none" and (dataset["level"] != "general" or dataset["sharing"] == "refused"):
+        return refuse("not-openable", level=dataset["level"], sharing=dataset["sharing"])
+    beyond = [item for item in event.body["items"] if item not in dataset["items"]]
+    if beyond:
+        return refuse("open-items", beyond=beyond)
+    return write(
+        "dataset",
+        open_class=event.body["class"],
+        open_masking=event.body["masking"],
+        open_items=event.body["items"],
+        open_liable=event.body["liable"],
+    )
+
+
+def on_open_apply(event, state, env):
+    dataset = state["dataset"]
+    if dataset.get("open_class") in [None, "none"]:
+        return refuse("not-open")
+    days = env.params["open_reply_days"]
+    return [
+        write("opening", dataset=event.refs["dataset"], applicant=event.body["applicant"], received=env.now),
+        duty("F4", by=dataset["provider"], on="opening", due=None, kinds=["open.reply"]),
+        set_timer("F4.slow", on="opening", due=working_days(env, days["strict"])),
+    ]
+
+
+def on_open_reply(event, state, env):
+    if event.body["result"] == "approved":
+        return [move("opening", "approve"), clear_timer("F4.slow", on="opening")]
+    if event.body.get("reason") is None:
+        return refuse("no-reason")
+    return [move("opening", "deny"), clear_timer("F4.slow", on="opening")]
+
+
+def on_timer_F4_slow(timer, state, env):
+    return alert("opening-slow", open=env.params["open_reply_days"]["open"])
+
+
+def on_open_release(event, state, env):
+    dataset = state["dataset"]
+    released = write("dataset", released=dataset["released"] + 1)
+    if event.member != dataset["provider"] and not consented(state["grant"]):
+        return [released, breach("D809/40-3", about=event.member, on="dataset", held=event.member, to="public")]
+    lacking = gaps(event, state)
+    if lacking:
+        return [released, breach("DSL/41", about=event.member, on="dataset", held=event.member, lacking=lacking)]
+    return released
+
+
+def consented(grant):
+    return grant is not None and "public" in grant["onward"]
+
+
+def gaps(event, state):
+    dataset = state["dataset"]
+    opened = dataset.get("open_class")
+    if opened in [None, "none"]:
+        return ["entry"]
+    lacking = []
+    if opened == "conditional" and (state["opening"] is None or state["opening"]["dataset"] != event.refs["dataset"]):
+        lacking.append("application")
+    if event.body["masking"] != dataset["open_masking"]:
+        lacking.append("masking")
+    if [item for item in event.body["items"] if item not in dataset["open_items"]]:
+        lacking.append("items")
+    if event.body["channel"] == "operation":
+        if event.body["raw"]:
+            lacking.append("raw")
+        if not operable(state["right"], event.refs["dataset"]):
+            lacking.append("right")
+    return lacking
+
+
+def operable(right, dataset):
+    return right is not None and [right["type"], right["status"], right["dataset"]] == ["operate", "registered", dataset]

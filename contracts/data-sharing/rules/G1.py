@@ -1,0 +1,91 @@
+"""G1 事件报告时限 · Incident clock by kind of operator. 国家网络安全事件报告管理办法 Art. 4; Decree 809 Art. 35.
+
+An incident graded larger or above is reported within hours of its discovery: critical infrastructure 1, central
+organs 2, others 4; a department of several kinds has the shortest. The first receiver passes it on. Hours run by the
+clock, and a term already past when the incident is recorded is past at once. Before the Measures the law said "at
+once" and set no number.
+"""
+
+MINUTE = 60000
+RECEIVERS = ["authority", "regulator", "government"]
+
+
+def on_incident_open(event, state, env):
+    required = event.body["grade"] != "general"
+    found = min(ms(event.body["found"]), event.time)
+    effects = [
+        write("incident", owner=event.member, grade=event.body["grade"], found=found, required=required, reported=None)
+    ]
+    if event.body.get("measure") is None:
+        effects.append(duty("G1.act", by=event.member, on="incident", due=None, kinds=["incident.act"]))
+        term = hours(env, env.params["incident_measure_hours"]["strict"], since=found)
+        effects.append(set_timer("G1.slow", on="incident", due=term))
+    if required:
+        return effects + clock(event, state, env, found)
+    return effects
+
+
+def on_incident_act(event, state, env):
+    incident = state["incident"]
+    grade = event.body.get("grade", incident["grade"])
+    kept = [clear_timer("G1.slow", on="incident")]
+    if grade == "general" or incident["required"]:
+        return kept + [write("incident", grade=grade)]
+    # A report of the lower grade does not stand for the one that is owed now.
+    return kept + [write("incident", grade=grade, required=True, reported=None)] + clock(event, state, env, event.time)
+
+
+def on_incident_report(event, state, env):
+    incident = state["incident"]
+    if event.member != incident["owner"] or incident["reported"] is not None:
+        return None
+    told = write("incident", reported=event.time, receiver=event.body["to"])
+    if state["to"] is None or not any([role in RECEIVERS for role in state["to"]["roles"]]):
+        return [told, alert("receiver-unknown", to=event.body["to"])]
+    if not incident["required"]:
+        return told
+    minutes = shortest(state, env.params["incident_onward_minutes"])
+    due = env.now + minutes * MINUTE
+    return [told, duty("G1.onward", by=event.body["to"], on="incident", due=due, kinds=["incident.report"])]
+
+
+def on_incident_close(event, state, env):
+    if state["incident"]["required"]:
+        due = natural_days(env, env.params["incident_summary_days"])
+        return duty("G1.summary", by=event.member, on="incident", due=due, kinds=["incident.summary"])
+
+
+def on_timer_G1(timer, state, env):
+    incident = state["incident"]
+    if incident["reported"] is None:
+        late = finding("NCIR/4", about=incident["owner"], on="incident", what="report")
+        return [late, alert("incident-unreported", grade=incident["grade"])]
+
+
+def on_timer_G1_onward(timer, state, env):
+    late = finding("NCIR/4", about=state["incident"]["receiver"], on="incident", what="onward")
+    return [late, alert("incident-unreported", grade=state["incident"]["grade"])]
+
+
+def on_timer_G1_slow(timer, state, env):
+    if state["incident"]["status"] == "open":
+        return alert("incident-unhandled", open=env.params["incident_measure_hours"]["open"])
+
+
+def on_timer_G1_summary(timer, state, env):
+    return alert("summary-late")
+
+
+def clock(event, state, env, since):
+    limits = env.params["incident_hours"]
+    if "open" in limits:
+        at_once = duty("G1", by=event.member, on="incident", due=None, kinds=["incident.report"])
+        return [at_once, alert("open-point", open=limits["open"])]
+    due = hours(env, shortest(state, limits), since=since)
+    return [duty("G1", by=event.member, on="incident", due=due, kinds=["incident.report"])]
+
+
+def shortest(state, limits):
+    member = state["self"]
+    kinds = [] if member is None else member["attributes"].get("operator", [])
+    return min([limits["other"]] + [limits[kind] for kind in kinds if kind in limits])

@@ -1,0 +1,94 @@
+"""G3 应急共享 · Emergency grant, time-boxed and reviewed. Personal Information Protection Law Art. 13(4), 18; design.
+
+An application may cite a declared emergency and stays inside its purpose and items. The grant ends after 72 hours by
+itself, with all that follows from an end: no further access, and disposal. The authority that declared the emergency
+reviews the grant within five working days of that end, with another key than the one that declared. The hours and
+days are a design value, not law.
+"""
+
+DAY = 86400000
+HOUR = 3600000
+DECLARERS = ["authority", "government"]
+
+
+def on_emergency_declare(event, state, env):
+    until = ms(event.body["until"])
+    if not any([role in DECLARERS for role in env.signer.roles]):
+        return refuse("not-authority")
+    if until <= env.now:
+        return refuse("emergency-over")
+    return [
+        write(
+            "emergency",
+            by=event.member,
+            by_key=env.signer.key,
+            basis=event.body["basis"],
+            purpose=event.body["purpose"],
+            items=event.body["items"],
+            until=until,
+        ),
+        set_timer("G3.lapse", on="emergency", due=until),
+    ]
+
+
+def on_share_apply(event, state, env):
+    emergency = state["emergency"]
+    if emergency is None:
+        return None
+    if emergency["status"] != "declared":
+        return refuse("emergency-over")
+    if beyond(emergency, event.body.get("purpose"), event.body.get("items", [])):
+        return refuse("emergency-scope")
+    return [
+        write("application", emergency=event.refs["emergency"]),
+        alert("emergency-applied", emergency=event.refs["emergency"]),
+        set_timer("G3.slow", on="application", due=hours(env, env.params["emergency_reply_hours"]["strict"])),
+    ]
+
+
+def on_share_approve(event, state, env):
+    emergency = state["emergency"]
+    application = state["application"]
+    if emergency is None or application["until"] is None:
+        return None
+    if emergency["status"] != "declared":
+        return refuse("emergency-over")
+    if beyond(emergency, application["purpose"], application["items"]):
+        return refuse("emergency-scope")
+    end = min(ms(application["until"]) + DAY, env.now + env.params["emergency_hours"] * HOUR)
+    review = working_days(env, env.params["emergency_review_days"], since=end)
+    return [
+        write("grant", emergency=event.refs["emergency"], emergency_until=end, reviewed=None),
+        write("emergency", grants=emergency["grants"] + 1),
+        set_timer("C2.end", on="grant", due=end),
+        set_timer("B6.end", on="grant", due=end),
+        duty("G3", by=emergency["by"], on="grant", due=review, kinds=["emergency.review"]),
+    ]
+
+
+def on_emergency_review(event, state, env):
+    if env.signer.key == state["emergency"]["by_key"]:
+        return breach("D809/41-3", about=event.member, on="grant", what="same-key")
+    reviewed = write("grant", reviewed=event.body["result"])
+    if event.body["result"] == "proper":
+        return reviewed
+    user = state["grant"]["user"]
+    return [reviewed, finding("D809/40-7", about=user, on="grant", held=user, what="emergency")]
+
+
+def on_timer_G3(timer, state, env):
+    late = finding("D809/41-3", about=state["emergency"]["by"], on="grant", what="review")
+    return [late, alert("emergency-unreviewed")]
+
+
+def on_timer_G3_slow(timer, state, env):
+    if state["application"]["status"] in ["under_review", "incomplete"]:
+        return alert("emergency-unanswered", open=env.params["emergency_reply_hours"]["open"])
+
+
+def on_timer_G3_lapse(timer, state, env):
+    return move("emergency", "lapse")
+
+
+def beyond(emergency, purpose, items):
+    return purpose != emergency["purpose"] or any([item not in emergency["items"] for item in items])
