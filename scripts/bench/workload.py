@@ -85,7 +85,8 @@ class Workload:
         yield self._wave((o, self.event("catalog.draft", {"dataset": d}, **body)) for d, o in catalogue)
         targets = {"completeness": 9800, "accuracy": 9900, "consistency": 9500, "timeliness": 9000}
         yield self._wave((o, self.event("quality.plan", {"dataset": d}, **targets)) for d, o in catalogue)
-        yield self._wave((o, self.event("catalog.submit", {"dataset": d})) for d, o in catalogue)
+        attested = ["secrecy", "pi-impact", "no-secrets"]
+        yield self._wave((o, self.event("catalog.submit", {"dataset": d}, attested=attested)) for d, o in catalogue)
         yield self._wave((AUTHORITY, self.event("catalog.publish", {"dataset": d})) for d, _ in catalogue)
         applied: list[tuple[str, str, str, str, str]] = []
         wave = []

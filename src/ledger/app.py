@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ledger.core.bundle import bundle_hash, parse_bundle
+from ledger.core.config import Config
 from ledger.core.genesis import Genesis, parse_genesis
 from ledger.core.hashing import TAG_APP, Digest, sha256, u64
 from ledger.core.leaf import Stream
@@ -81,6 +82,7 @@ class Application:
         self._load_rules, self._loaded = load_rules, (head.config.rulebook, head.config.calendar)
         self.rules, self.runtime = load_rules(store, head)
         self._bundles: OrderedDict[Digest, bytes] = OrderedDict()
+        self.on_config: list[Callable[[Config], None]] = []  # of a block about to be written that changed the config
 
     # --- queries -----------------------------------------------------------------------------------------------------
 
@@ -250,6 +252,9 @@ class Application:
         sealed = self._sealed
         if sealed is None:
             raise FatalError("invariant", "nothing sealed to commit")
+        if sealed.decision.config != self._sealed_head.config:
+            for listener in self.on_config:
+                listener(sealed.decision.config)
         self.store.write(sealed, note, certificates)
         for data in sealed.decision.block.attachments:
             self._bundles.pop(bundle_hash(parse_bundle(data)), None)

@@ -14,11 +14,12 @@ from ledger.core.checkpoint import parse_checkpoint_text
 from ledger.core.genesis import Genesis, Predecessor
 from ledger.core.mapkeys import NS_MEMBER, object_key, parse_object_value, stream_key
 from ledger.core.note import parse_note
-from ledger.core.proof import Consistency, Fork, History, StreamName
+from ledger.core.proof import Consistency, Fork, History, Receipt, StreamName
 from ledger.core.registry import genesis_registry
 from ledger.machine.block import Item
 from ledger.rules.program import Outcome
 from tests.models import accept_all
+from tests.models.epoch_proofs import Changed
 from tests.models.governed import HOUR_MS, NEW_RULEBOOK, Governed
 from tests.models.small_ledger import SmallLedger, digest, make_genesis
 from tests.unit.rules.books import NOW, Ledger, rule, tiny
@@ -221,6 +222,23 @@ def _proofs(found: Samples) -> None:
     other = ledger.note(old, root=digest("another tree"))
     assert old_root != digest("another tree")
     found["fork"].append(json.loads(Fork(ledger.note(old), other).encode()))
+    made = Changed()
+    ends = made.epochs()
+    extension = made.extension(made.ledger.sealed[made.ends[0]].size)
+    found["consistency"].append(json.loads(extension.encode()))
+    found["fork"].append(json.loads(Fork(extension.old, extension.new, epochs=ends).encode()))
+    for proof in (proofs[0], proofs[2], proofs[4]):
+        led = (
+            replace(proof, epochs=ends)
+            if isinstance(proof, Receipt)
+            else replace(proof, state=replace(proof.state, epochs=ends))
+        )
+        _proof(found, json.loads(led.encode()))
+    for end in json.loads(extension.encode())["epochs"]:
+        found["epoch-end"].append(end)
+        found["epoch-announced"].append(end["announced"])
+        found["epoch-effect"].append(end["effect"])
+        found["epoch-key"] += end["keys"]
 
 
 def _proof(found: Samples, document: dict[str, Any]) -> None:

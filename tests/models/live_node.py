@@ -154,7 +154,7 @@ def tell_story(live: LiveNode) -> None:
     live.record(
         "ga", "office", "quality.plan", refs, completeness=9800, accuracy=9900, consistency=9500, timeliness=9000
     )
-    live.record("ga", "head", "catalog.submit", refs)
+    live.record("ga", "head", "catalog.submit", refs, attested=["secrecy", "pi-impact", "no-secrets"])
     live.record("sj", "office", "catalog.publish", refs)
     asked = {
         "basis": "条例第二十条", "purpose": "pension-check", "items": ["status"], "method": "api", "until": "2026-12-31",

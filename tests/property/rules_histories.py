@@ -128,7 +128,9 @@ class Writer:
                     "sharing": ("conditional", "unconditional", "refused")[pick % 3 if odd < 3 else 0], "level": "general",
                     "purposes": list(PURPOSES), "reason": "涉密", "legal_basis": "法",
                 }  # fmt: skip
-            case "catalog.submit" | "catalog.publish":
+            case "catalog.submit":
+                refs, body = dataset, {"attested": ["secrecy", "pi-impact", "no-secrets"][: 3 if odd > 1 else 2]}
+            case "catalog.publish":
                 refs = dataset
             case "catalog.return":
                 refs, body = dataset, {"reason": "不全"}

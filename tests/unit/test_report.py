@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -14,13 +15,16 @@ from ledger.adapters.sources import open_source
 from ledger.cli.reportview import html_page
 from ledger.cli.texts import Texts
 from ledger.core import canonical
+from ledger.core.event import new_event
 from ledger.core.hashing import ZERO_DIGEST
+from ledger.core.ident import parse_time, uuid7_at
 from ledger.core.mapkeys import object_key, object_value
 from ledger.errors import MalformedError, NotFoundError, VerificationError
 from ledger.report.build import CODE, Column, Report, Table
 from ledger.report.facts import DAY_MS, ROWS_SHOWN_MAX, Collector, Filter, object_name
 from ledger.rules.kinds import ObjectKind
 from ledger.rules.sections import Section, parse_sections
+from tests.models import city_year
 from tests.models.real_ledger import RealLedger, real_ledger
 from tests.unit.cli.runner import ledger
 
@@ -201,3 +205,42 @@ def test_command_writes_text_page_and_document(made: RealLedger, tmp_path: Path,
     document = json.loads(ledger("--json", "export", "report", "--from", made.folder, "--member", "ga").out)
     assert document["ok"]
     assert document["filter"]["member"] == "ga"
+
+
+def test_record_of_processing_falls_out_of_the_facts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under the GDPR rulebook the report is the record of processing of Art. 30, one row an activity, with its processor."""
+    monkeypatch.setattr(city_year, "CONTRACT", city_year.CONTRACT.parent / "gdpr")
+    monkeypatch.setattr(city_year, "AUTHORITY", "shop")
+    random, city = Random(30), city_year.City(("cloud", "shop"))
+    start = parse_time("2026-02-02T08:00:00.000Z")
+
+    def step(kind: str, refs: dict[str, Any], **content: Any) -> str:
+        time = start + len(city.steps) * DAY_MS
+        event = new_event(
+            event_id=uuid7_at(time, random.randbytes(10)), kind=kind, refs=refs, time_ms=time,
+            salt=random.randbytes(16), content=content,
+        )  # fmt: skip
+        city.steps.append(city_year.Step(time, len(city.steps), "shop", "authority", event))
+        return f"shop/{event.id}"
+
+    activity = step(
+        "processing.record", {}, purposes=["orders"], subjects=["customers"], categories=["contact"],
+        recipients=["carriers"], retention="ten years", security="encryption",
+    )  # fmt: skip
+    clauses = ["instructions", "confidentiality", "security", "sub-processors", "assistance-rights"]
+    step(
+        "processor.engage", {"processing": activity}, processor="cloud", contract="ab" * 32,
+        clauses=[*clauses, "assistance-security", "return", "audit"],
+    )  # fmt: skip
+    step("erasure.receive", {"processing": activity})
+    played = city_year.Played(tmp_path / "node", city)
+    played.play()
+    played.close()
+    assert played.refused == []
+    found = report(open_source(str(played.folder)), lambda _: Filter())
+    tables = {table.id: table for table in found.tables}
+    (row,) = tables["art-30-record"].rows
+    assert row[:3] == (activity, "shop", ["orders"])
+    assert tables["processors"].rows == (("shop", "cloud", "engaged", 1),)
+    assert tables["erasure"].rows == (("shop", "overdue", 1),)
+    assert [(row[0], row[-1]) for row in tables["findings"].rows] == [("GDPR/12-3", 1)]

@@ -18,11 +18,18 @@ def on_use_access(event, state, env):
     use = state["use"]
     today = day(event.time)
     count = max(event.body["count"], 1)
-    latest = use["ring_day"] if use["accesses"] > 0 else today
-    first = use["ring_first"] if use["accesses"] > 0 else today
+    latest = today
+    first = today
+    if use["accesses"] > 0:
+        latest = use["ring_day"]
+        first = use["ring_first"]
     hour = (event.time + ZONE) // HOUR
-    rate = use["hour_accesses"] + 1 if hour == use["hour"] else 1
-    peak = use["hour_peak"] if hour == use["hour"] else max(use["hour_peak"], use["hour_accesses"])
+    rate = 1
+    peak = use["hour_peak"]
+    if hour == use["hour"]:
+        rate = use["hour_accesses"] + 1
+    else:
+        peak = max(peak, use["hour_accesses"])
     if today == latest:
         read = use["day_read"] + count
         history = use["ring_total"]
@@ -49,8 +56,9 @@ def on_use_access(event, state, env):
         history = sum(ring) + use["day_read"] - ring[today % SLOTS]
         kept = write("use", ring=ring, ring_total=sum(ring))
     granted = state["grant"]["items"]
-    places = [place for place in range(len(granted)) if granted[place] in event.body["items"]]
-    unseen = [place for place in places if place not in use["seen"]]
+    seen = use["seen"]
+    items = event.body["items"]
+    unseen = [place for place in range(len(granted)) if place not in seen and granted[place] in items]
     volume = env.params["unusual_volume"]["strict"]
     often = env.params["unusual_rate"]["strict"]
     office = env.params["office_hours"]["strict"]
@@ -61,13 +69,16 @@ def on_use_access(event, state, env):
         found["volume"] = today
     if learned and rate >= often["least"] and rate > often["factor"] * peak:
         found["rate"] = hour
-    if hour % 24 < office["from"] or hour % 24 >= office["to"]:
+    clock = hour % 24
+    if clock < office["from"] or clock >= office["to"]:
         found["hour"] = today
     if learned and unseen:
         found["object"] = today
     effects = [kept]
     if unseen:
-        effects.append(write("use", seen=sorted(use["seen"] + unseen)))
+        effects.append(write("use", seen=sorted(seen + unseen)))
+    if not found:
+        return effects
     fresh = [kind for kind in sorted(found) if use["alerted"].get(kind, 0) != found[kind]]
     if fresh:
         alerted = {kind: found.get(kind, use["alerted"].get(kind, 0)) for kind in KINDS}

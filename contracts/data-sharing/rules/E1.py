@@ -1,9 +1,17 @@
-"""E1 目录编制完整 · Complete catalogue entry. Decree 809 Art. 12, 13, 16.
+"""E1 目录编制完整 · Complete catalogue entry. Decree 809 Art. 3, 12, 13, 16.
 
 The provider drafts the entry with the fields of Art. 13, its department head submits it, the sharing authority
 returns or publishes it. An update is submitted as a whole and changes the entry when it is published. A head's
-consent is the signature of a key with the role `dept-head`; the authority's that of `authority`.
+consent is the signature of a key with the role `dept-head`; the authority's that of `authority`. By that signature the
+head attests that the secrecy risk and the impact on personal information were assessed, and that the entry holds no
+state or work secret (Art. 3: such data is no government data). Reports of such assessments may have to stay off the
+ledger, so the records are named where they are on it; one that is named must be the provider's own, of this entry,
+passed and valid. An entry of personal information without such a record is an alert. An update is attested when it
+adds items or makes the entry personal.
 """
+
+ATTESTED = ["secrecy", "pi-impact", "no-secrets"]
+PERSONAL = ["pi", "sensitive"]
 
 
 def on_catalog_draft(event, state, env):
@@ -22,17 +30,41 @@ def on_catalog_draft(event, state, env):
 def on_catalog_submit(event, state, env):
     if "dept-head" not in env.signer.roles:
         return refuse("head-consent", role="dept-head")
+    return assessed(event, state, state["dataset"].get("pi"), env)
 
 
 def on_catalog_update(event, state, env):
     if "dept-head" not in env.signer.roles:
         return refuse("head-consent", role="dept-head")
-    return write(
+    dataset = state["dataset"]
+    personal = event.body.get("pi", dataset.get("pi"))
+    added = [item for item in event.body["items"] if item not in dataset["items"]]
+    revised = write(
         "revision",
         items=event.body["items"],
         methods=event.body["methods"],
         frequency=event.body["frequency"],
     )
+    if added or (personal in PERSONAL and personal != dataset.get("pi")):
+        return [revised, assessed(event, state, personal, env)]
+    return revised
+
+
+def assessed(event, state, personal, env):
+    lacking = [name for name in ATTESTED if name not in event.body.get("attested", [])]
+    if lacking:
+        return refuse("not-attested", lacking=lacking)
+    records = [state["assessment"][name] for name in event.refs.get("assessment", [])]
+    if not all([holds(record, event, env) for record in records]):
+        return refuse("assessment-unfit")
+    if personal in PERSONAL and not any([record["type"] == "pi-impact" for record in records]):
+        return alert("assessment-unnamed", entry=event.refs["dataset"])
+
+
+def holds(record, event, env):
+    if record["member"] != event.member or record["dataset"] not in [None, event.refs["dataset"]]:
+        return False
+    return record["result"] != "failed" and env.now < record["until"]
 
 
 def on_catalog_return(event, state, env):

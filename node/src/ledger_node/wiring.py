@@ -15,11 +15,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event as Flag
-from threading import Thread
+from threading import Lock, Thread
 
 from ledger.adapters import datadir
 from ledger.adapters.certificates import CertificateBook, Certified
 from ledger.adapters.clock import ScenarioClock, WallClock
+from ledger.adapters.configs import Configs
 from ledger.adapters.cosigner import Cosigner
 from ledger.adapters.crossing import Crossing, finish_crossing
 from ledger.adapters.engine import Engine, log_note
@@ -93,6 +94,9 @@ class Node:
         self.evidence = options.data_dir / datadir.EVIDENCE
         self.peers = [Peer(url) for url in options.peers]
         self.layers = Layers(self.app.tree)
+        self.configs = Configs(options.data_dir)
+        self.configs.keep(self.config.encode())
+        self.app.on_config.append(lambda config: self.configs.keep(config.encode()))
         self.clock = self._make_clock()
         registry = self.registry
         self.certificates = CertificateBook(
@@ -105,7 +109,7 @@ class Node:
         self.engine: Engine = self._make_engine()
         self.engine.on_sealed.append(self.layers.sealed)
         self.engine.on_commit.append(self._committed)
-        self.cosigner = self._make_cosigner()
+        self.cosigner = self._make_cosigner(registry)
         if self.cosigner is None:
             self.certificates.observe()
         # What is proposed comes from the ordering node; other peers are watched for a second history.
@@ -122,6 +126,7 @@ class Node:
         self._closing = Flag()
         self._fresh = Flag()  # a new checkpoint might be proposed
         self._writable = Flag()
+        self._learning = Lock()
         self._threads = [Thread(target=self._open, name="open", daemon=True)]
 
     # --- life ------------------------------------------------------------------------------------------------------
@@ -138,7 +143,8 @@ class Node:
         """Stop gracefully: what was accepted is written, then everything is closed. Idempotent."""
         if self._closing.is_set():
             return
-        self._closing.set()
+        with self._learning:
+            self._closing.set()
         self._fresh.set()
         for poller in self.pollers:
             poller.close()
@@ -170,6 +176,7 @@ class Node:
             if self.cosigner is not None:
                 self.cosigner.start()
             self._writable.set()
+            self._learn_keys(self.registry)  # what was registered meanwhile
         except LedgerError as error:
             self.engine.failure = error
             self.alarms["open"] = str(error)
@@ -207,12 +214,12 @@ class Node:
     def _log_state(self) -> SignerState:
         return self._state
 
-    def _make_cosigner(self) -> Cosigner | None:
+    def _make_cosigner(self, registry: Registry) -> Cosigner | None:
         signer = self.options.cosign_signer
         if signer is None or self.role == OBSERVER:
             return None
         key_id = signer.public.key_id
-        entry = self.registry.keys.get(key_id)
+        entry = registry.keys.get(key_id)
         if entry is None or entry.use != COSIGN:
             self.observing = "this node's key is not registered for cosigning"
             return None
@@ -325,9 +332,28 @@ class Node:
             self._recent.popitem(last=False)
         self.published = sealed.height
         self.certificates.committed(sealed.height, sealed.size, sealed.root, note)
+        if sealed.decision.registry_writes:
+            self._learn_keys(sealed.decision.registry)
         if sealed.decision.config.epoch != self._epoch:
             self._end_epoch(sealed, note)
         self._fresh.set()
+
+    def _learn_keys(self, registry: Registry) -> None:
+        """Keys that were registered by vote: others' for ordering, and this node's own for cosigning (SPEC R-G18)."""
+        logs = registry.log_keys()
+        self.certificates.know_log_keys(logs)
+        if isinstance(self.engine, Follower):
+            self.engine.know_log_keys(logs)
+        with self._learning:
+            if self.cosigner is not None or not self._writable.is_set() or self._closing.is_set():
+                return
+            cosigner = self._make_cosigner(registry)
+            if cosigner is not None:
+                self.observing = ""
+                if self.role != SEQUENCER:
+                    self.certificates.take_part(cosigner.key_id)
+                self.cosigner = cosigner
+                cosigner.start()
 
     def _end_epoch(self, sealed: Sealed, note: bytes) -> None:
         """The block was the last of its epoch: its set certifies it, the next one what follows (SPEC R-G21)."""

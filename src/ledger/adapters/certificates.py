@@ -101,6 +101,11 @@ class CertificateBook:
                 self._epochs.certified(self._certified.result.checkpoint.size)
             self._changed.notify_all()
 
+    def epoch_ends(self) -> tuple[EpochEnd, ...]:
+        """The ends of all epochs so far, the oldest first."""
+        with self._changed:
+            return tuple(self._epochs.ends)
+
     def pending_end(self) -> EpochEnd | None:
         """The end of an epoch whose certificate this node lacks, None where it holds all."""
         with self._changed:
@@ -167,6 +172,15 @@ class CertificateBook:
                 if waiting and time.monotonic() - self._proposed_at < PROPOSE_AGAIN_S:
                     return
         self._offer(verify_note(note, self.origin, self.log_keys, self.cosigners_at(size)))
+
+    def know_log_keys(self, keys: Sequence[PublicKey]) -> None:
+        """Notes from here on may be signed by keys for ordering that were registered meanwhile."""
+        self.log_keys = tuple(keys)
+
+    def take_part(self, key_id: Digest) -> None:
+        """This node cosigns by this key from here on: its note is shown with its line."""
+        with self._changed:
+            self._own_key = key_id
 
     def observe(self) -> None:
         """This node does not cosign after all: its note is shown as it comes."""

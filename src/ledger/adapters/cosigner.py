@@ -49,6 +49,11 @@ class Cosigner:
         self.alarm = ""
         self._thread = threading.Thread(target=self._run, name="cosigner", daemon=True)
 
+    @property
+    def key_id(self) -> Digest:
+        """Which key signs."""
+        return self._signer.public.key_id
+
     def start(self) -> None:
         """Start signing."""
         self._thread.start()

@@ -18,6 +18,8 @@ from typing import Final
 
 from ledger.adapters import datadir
 from ledger.adapters.certificates import CertificateBook
+from ledger.adapters.configs import Configs
+from ledger.adapters.epochproofs import prove_ends
 from ledger.adapters.evidence import keep_proof
 from ledger.adapters.follower import compute, read_page, signed_checkpoint
 from ledger.adapters.peers import Peer
@@ -32,7 +34,7 @@ from ledger.core import merkle
 from ledger.core.checkpoint import Checkpoint, parse_checkpoint_text
 from ledger.core.genesis import Genesis
 from ledger.core.note import NoteVerifier, parse_note
-from ledger.core.proof import Fork
+from ledger.core.proof import EpochEnd, Fork
 from ledger.core.quorum import CertifiedCheckpoint, verify_certificate
 from ledger.errors import FatalError, ForkError, LedgerError, UnavailableError, VerificationError
 from ledger.limits import NOTE_BYTES_MAX
@@ -61,7 +63,8 @@ class Crossing:
     def certificate(self, note: bytes) -> CertifiedCheckpoint | None:
         """What `note` certifies, None where it is no valid certificate of this network."""
         try:
-            return verify_certificate(note, self.book.origin, self.book.log_keys, self.book.cosigners)
+            size = parse_checkpoint_text(parse_note(note).text).size
+            return verify_certificate(note, self.book.origin, self.book.log_keys, self.book.cosigners_at(size))
         except LedgerError:
             return None
 
@@ -114,6 +117,8 @@ class Crossing:
         bundles = {digest: snap.bundle(digest) for digest in (self.genesis.rulebook, self.genesis.calendar)}
         datadir.create_ledger(folder, self.genesis, bundles)
         app = Application(SqliteStore.open(folder / datadir.DATABASE), datadir.load_rules(self.runtime))
+        configs = Configs(self.data_dir)
+        app.on_config.append(lambda config: configs.keep(config.encode()))
         try:
             for height in range(1, shared + 1):
                 self._execute(app, read_block(snap, height))
@@ -175,14 +180,23 @@ class Crossing:
         own = parse_checkpoint_text(parse_note(ours).text)
         if shown and parse_note(shown).text == parse_note(ours).text:
             ours = shown  # the same checkpoint, with cosignatures
+        epochs = self._epochs(snap, min(own.size, certified.size))
         if own.size > certified.size:
-            return _fork_of(theirs, certified, ours, own, snap)
+            return _fork_of(theirs, certified, ours, own, snap, epochs)
         reader = SqliteReader(folder / datadir.DATABASE)
         try:
             with reader.snapshot() as made:
-                return _fork_of(ours, own, theirs, certified, made)
+                return _fork_of(ours, own, theirs, certified, made, epochs)
         finally:
             reader.close()
+
+    def _epochs(self, snap: Snapshot, size: int) -> tuple[EpochEnd, ...]:
+        """The ends of the epochs that lead to the set of `size`, as far as they can be shown here."""
+        known = [end for end in self.book.epoch_ends() if end.size < size]
+        try:
+            return prove_ends(snap, Configs(self.data_dir), known, self.book.cosigners_at(size), size)
+        except UnavailableError:
+            return ()  # the notes are evidence without them too
 
 
 def finish_crossing(data_dir: Path, derived: Sequence[str] = ()) -> Path | None:
@@ -249,13 +263,21 @@ def _sync(folder: Path) -> None:
         os.close(fd)
 
 
-def _fork_of(first: bytes, small: Checkpoint, second: bytes, large: Checkpoint, larger: Snapshot) -> Fork:
+def _fork_of(
+    first: bytes,
+    small: Checkpoint,
+    second: bytes,
+    large: Checkpoint,
+    larger: Snapshot,
+    epochs: tuple[EpochEnd, ...],
+) -> Fork:
     """The fork proof over two sizes: the smaller tree's leaves as they are in the larger tree, read from `larger`."""
     if small.size == large.size:
-        return Fork(first, second)
+        return Fork(first, second, epochs=epochs)
     inside, rest = merkle.range_nodes(0, small.size), merkle.range_nodes(small.size, large.size)
     nodes = larger.log_nodes([*inside, *rest])
-    return Fork(first, second, tuple(nodes[node] for node in inside), tuple(nodes[node] for node in rest))
+    subtrees, path = tuple(nodes[node] for node in inside), tuple(nodes[node] for node in rest)
+    return Fork(first, second, subtrees, path, epochs)
 
 
 def _at(app: Application) -> dict[str, object]:

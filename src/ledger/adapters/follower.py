@@ -191,7 +191,8 @@ class Follower(Engine):
         """Hand blocks over in order; any node will do, for every block is checked."""
         while not self._closing.is_set() and self.failure is None:
             first, *others = self._upstream
-            self.upstream_reachable = self._fetch_from(first, FETCH_WAIT_S)
+            # The first question is not a long one: a follower of an idle ledger is ready as soon as it was answered.
+            self.upstream_reachable = self._fetch_from(first, FETCH_WAIT_S if self.upstream_reachable else 0)
             if self.upstream_reachable:
                 continue
             # The ordering node is away: others may have more blocks than we do, but none of them waits for new ones.

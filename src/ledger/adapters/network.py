@@ -32,11 +32,12 @@ from ledger.adapters.nodefile import (
     read_settings,
 )
 from ledger.adapters.signerstate import SignerState
+from ledger.adapters.sqlite.lock import DataDirLock
 from ledger.core import canonical
 from ledger.core.bundle import bundle_hash, encode_bundle, parse_bundle
 from ledger.core.genesis import GENESIS_BYTES_MAX, Genesis, Predecessor, check_member_id, new_genesis, parse_genesis
 from ledger.core.hashing import Digest
-from ledger.core.keys import COSIGN, ED25519, EVENT, LOG, Ed25519Signer
+from ledger.core.keys import COSIGN, ED25519, EVENT, LOG, Ed25519Signer, registration_message
 from ledger.errors import ConflictError, MalformedError, NotFoundError
 from ledger.limits import BUNDLE_BYTES_MAX
 
@@ -185,6 +186,35 @@ def make_ledger(data_dir: Path, genesis: Genesis, bundles: Mapping[Digest, bytes
         if (data_dir / key).exists():
             signer = read_key(data_dir / key)
             SignerState.create(data_dir / state, genesis.origin, signer.public.key_id).close()
+
+
+def renew_cosigner(data_dir: Path, member: str) -> tuple[Genesis, dict[str, Any]]:
+    """A new cosigner key with a fresh state for a node that does not run; what registers it (SPEC R-Q31, R-K04).
+
+    The old key and its state stay beside it under a number: a key never signs without the state that it was made with.
+    """
+    genesis, _, _ = read_hand_over(data_dir)
+    check_member_id(member)
+    lock = DataDirLock(data_dir)
+    try:
+        key, state = data_dir / COSIGN_KEY, data_dir / datadir.SIGNER_STATE
+        number = 1
+        while _numbered(key, number).exists() or _numbered(state, number).exists():
+            number += 1
+        for path in (state, key):  # the state first: a key without one never signs
+            if path.exists():
+                path.rename(_numbered(path, number))
+        signer = create_key(key)
+        SignerState.create(state, genesis.origin, signer.public.key_id).close()
+    finally:
+        lock.close()
+    proof = signer.sign(registration_message(genesis.origin, member, COSIGN)).hex()
+    public = signer.public.raw.hex()
+    return genesis, {"algorithm": ED25519, "proof": proof, "public": public, "roles": [], "use": COSIGN}
+
+
+def _numbered(path: Path, number: int) -> Path:
+    return path.with_name(f"{path.stem}-{number}{path.suffix}")
 
 
 def read_rulebook(folder: Path) -> tuple[dict[str, bytes], dict[str, bytes]]:

@@ -20,6 +20,7 @@ COMMANDS: Final[Table] = {
     "import": {"permits": "ledger.cli.permits:permits"},
     "node": {
         "init": "ledger.cli.node:init",
+        "renew-cosigner": "ledger.cli.node:renew_cosigner",
         "start": "ledger.cli.node:start",
         "status": "ledger.cli.node:status",
     },

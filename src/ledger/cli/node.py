@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -30,6 +31,28 @@ def init(console: Console, data_dir: str, source: str | None) -> None:
     document = {"origin": genesis.origin, "data_dir": data_dir, "role": settings.role, "url": settings.url}
     console.result(document, fields((console.text(f"node.{name}"), value) for name, value in document.items()))
     console.hint(console.text("network.start", folder=data_dir))
+
+
+@command("renew-cosigner")
+@argument("data_dir", metavar="DIR", type=click.Path())
+@option("--member", metavar="ID")
+def renew_cosigner(console: Console, data_dir: str, member: str | None) -> None:
+    """Make a new cosigner key for a node whose old one signs no more."""
+    from ledger.adapters.network import renew_cosigner as renew
+    from ledger.adapters.nodefile import member_of
+    from ledger.cli.settings import SettingError
+    from ledger.core.keys import key_id_of
+
+    owner = member or member_of(Path(data_dir))
+    if owner is None:
+        raise SettingError("setting-missing", "whose key is it?", name="member")
+    genesis, key = renew(Path(data_dir), owner)
+    key_id = key_id_of(int(key["algorithm"]), bytes.fromhex(key["public"])).hex()
+    document = {"origin": genesis.origin, "member": owner, "key_id": key_id, "key": key}
+    names = ("origin", "member", "key_id", "key")
+    shown = {**document, "key": json.dumps(key, sort_keys=True, separators=(",", ":"))}
+    console.result(document, fields((console.text(f"node.{name}"), shown[name]) for name in names))
+    console.hint(console.text("node.renewed"))
 
 
 @command("start")

@@ -1,7 +1,7 @@
 """`ledger watch`: follow a node's checkpoints and demand that each extends the one before, today's and last year's alike.
 
-Rules: a checkpoint counts when more than two thirds of the cosigners of the pinned genesis signed it; the last one is
-remembered between calls. Two histories end the command with exit 6 and an evidence file; a node that is behind what is
+Rules: a checkpoint counts when more than two thirds of its cosigners signed it: those of the pinned genesis, or a later set
+to which the leaving ones' certificates lead; the last one is remembered between calls. Two histories end the command with exit 6 and an evidence file; a node that is behind what is
 remembered, or whose newest certificate is too old, is exit 7 under --once and a warning otherwise.
 Not here: re-executing blocks (a follower does, and `ledger verify`).
 """
@@ -9,7 +9,7 @@ Not here: re-executing blocks (a follower does, and `ledger verify`).
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from ledger.client.receipt import Pinned
     from ledger.core.checkpoint import Checkpoint
     from ledger.core.hashing import Digest
-    from ledger.core.proof import Fork
+    from ledger.core.proof import EpochEnd, Fork
     from ledger.core.quorum import CertifiedCheckpoint
 
 WAIT_S: Final = 20
@@ -120,12 +120,14 @@ class Watcher:
 
     def __init__(self, client: NodeClient, pinned: Pinned, memory: Remembered, evidence: Path) -> None:
         self._client, self._memory, self._evidence = client, memory, evidence
-        self._trust = pinned.trust(int(time.time()))
+        self._genesis_trust = self._trust = pinned.trust(int(time.time()))
+        self._ends: tuple[EpochEnd, ...] = ()
         self._max_age_s = pinned.max_age_s
         self._known = self._start(pinned)
         self._after: str | None = None
         self._size = -1
         self._gathering = False
+        self._follow_epochs_at_start()
 
     def step(self, wait_s: int) -> dict[str, Any] | None:
         """A newly certified checkpoint, None when there was none within `wait_s`.
@@ -144,25 +146,58 @@ class Watcher:
         found = self._take(note)
         return self._take_certified() if self._gathering else found
 
+    def _follow_epochs_at_start(self) -> None:
+        try:
+            self._follow_epochs()
+        except UnavailableError:
+            return  # a step will say so, or try again
+
     def _take_certified(self) -> dict[str, Any] | None:
         """The node's newest certified checkpoint, while the one it proposes still gathers lines."""
         try:
+            self._follow_epochs()
             return self._take(self._client.get_bytes(("checkpoint",)))
         except UnavailableError as error:
             if error.code != "uncertified":
                 raise
             return None
 
+    def _follow_epochs(self) -> None:
+        """Be led to the newest set, by the certificates of those that left (SPEC R-V12); what does not hold is kept."""
+        import json
+
+        from ledger.core.proofepochs import adopt, parse_ends
+        from ledger.core.prooftrust import verify_certification
+
+        try:
+            data = self._client.get_bytes(("v1", "proofs", "epochs"))
+        except NotFoundError:
+            return  # a node of an older version knows of no change
+        try:
+            answer = json.loads(data)
+            ends = parse_ends(answer["epochs"])
+            if len(ends) <= len(self._trust.adopted):
+                return
+            trust = adopt(ends, self._genesis_trust)
+            note = str(answer["checkpoint"]["note"]).encode("utf-8")
+            verify_certification(note, None, replace(trust, anchor=None))
+        except (VerificationError, MalformedError) as error:
+            raise self._keep("epochs", error, proof=data) from error
+        except (KeyError, TypeError, ValueError, RecursionError):
+            raise MalformedError("node-answer", "not the ends of epochs") from None
+        self._trust, self._ends = trust, ends
+
     def _take(self, note: bytes) -> dict[str, Any] | None:
         """What a note adds: a newly certified checkpoint that extends what is known, or None."""
         from ledger.core.quorum import certify, verify_note
 
         try:
-            verified = verify_note(note, self._trust.origin, self._trust.log_keys, self._trust.cosigners)
+            cosigners = self._trust.cosigners_at(self._size_of(note))
+            verified = verify_note(note, self._trust.origin, self._trust.log_keys, cosigners)
         except (VerificationError, MalformedError) as error:
             raise self._keep("note", error, second=note) from error
         try:
-            certified = certify(verified, self._trust.cosigners)
+            certified = certify(verified, cosigners)
         except VerificationError:
             self._gathering = True
             return None  # not yet; the same note with more lines will come
@@ -219,8 +254,8 @@ class Watcher:
         try:
             nodes = read_nodes(self._client.get_bytes, [*inside, *rest])
             subtrees, path = tuple(nodes[each] for each in inside), tuple(nodes[each] for each in rest)
-            fork = Fork(self._known or b"", note, subtrees, path)
-            fork.verify(self._trust)
+            fork = Fork(self._known or b"", note, subtrees, path, self._ends)
+            fork.verify(self._genesis_trust)
         except LedgerError:
             return None
         return fork
@@ -230,7 +265,7 @@ class Watcher:
         from ledger.core.proof import Fork
 
         first = self._known or b""
-        path = self._write(f"fork-{self._size_of(note)}", Fork(first, note).encode())
+        path = self._write(f"fork-{self._size_of(note)}", Fork(first, note, epochs=self._ends).encode())
         return ForkError("fork-seen", "two histories were signed", size=self._size_of(note), evidence=str(path))
 
     def _keep(self, kind: str, error: LedgerError, **parts: bytes | None) -> VerificationError:
@@ -272,7 +307,7 @@ class Watcher:
             "size": certified.checkpoint.size,
             "root": certified.checkpoint.root.hex(),
             "cosigners": [name for name, _, _ in certified.lines],
-            "of": len(self._trust.cosigners),
+            "of": len(self._trust.cosigners_at(certified.checkpoint.size)),
             "recorded_by_s": certified.recorded_by_s,
             "age_s": age_s,
             "stale": self._max_age_s is not None and age_s > self._max_age_s,

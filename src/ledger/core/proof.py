@@ -12,6 +12,7 @@ from typing import Final
 
 from ledger.core import prooflog, proofreceipt, proofstream
 from ledger.core.proofentry import Counts, Entry, EntryProof, StreamName
+from ledger.core.proofepochs import EpochEnd, LeafPart
 from ledger.core.proofjson import Fields, parse_document
 from ledger.core.prooflog import Consistency, ConsistencyResult, Fork, ForkResult
 from ledger.core.proofreceipt import Receipt, ReceiptResult, Registration, SubmissionPart
@@ -60,9 +61,11 @@ __all__ = [
     "Counts",
     "Entry",
     "EntryProof",
+    "EpochEnd",
     "Fork",
     "ForkResult",
     "History",
+    "LeafPart",
     "Proof",
     "Receipt",
     "ReceiptResult",

@@ -15,8 +15,9 @@ from ledger.core import proofjson as pj
 from ledger.core.checkpoint import Checkpoint, parse_checkpoint_text
 from ledger.core.hashing import Digest
 from ledger.core.note import parse_note
-from ledger.core.prooftrust import HISTORY, Certification, Trust, verify_certification
-from ledger.core.quorum import VerifiedNote, verify_certificate, verify_note
+from ledger.core.proofepochs import EpochEnd, adopt, encode_epochs, parse_epochs
+from ledger.core.prooftrust import ANCHOR, HISTORY, Certification, Trust, verify_certification, verify_under
+from ledger.core.quorum import VerifiedNote, verify_note
 from ledger.errors import VerificationError
 from ledger.limits import PROOF_PATH_MAX, PROOF_RANGE_PATH_MAX
 
@@ -41,27 +42,33 @@ class Consistency:
     old: bytes
     new: bytes
     path: tuple[Digest, ...]
+    epochs: tuple[EpochEnd, ...] = ()
 
     def verify(self, trust: Trust) -> ConsistencyResult:
         """What the proof shows to somebody with this trust.
 
-        Raises `MalformedError`, or `VerificationError`: either certificate, or `consistency`.
+        Raises `MalformedError`, or `VerificationError`: `epochs`, either certificate, or `consistency`.
         """
+        trust = adopt(self.epochs, trust)
         remembered = trust.remembered()
         # A checkpoint that the verifier remembers needs no signature here: it may be of an older set of cosigners.
         old = parse_checkpoint_text(parse_note(self.old).text)
         if old != remembered:
-            old = verify_certificate(self.old, trust.origin, trust.log_keys, trust.cosigners).checkpoint
-        certification, _ = verify_certification(self.new, None, trust)
+            old = verify_under(self.old, trust).checkpoint
+        certification, unchecked = verify_certification(self.new, None, trust)
         new = certification.checkpoint
         merkle.verify_consistency(old.size, old.root, new.size, new.root, self.path)
         tied = remembered is None or remembered in {old, new}
-        return ConsistencyResult(certification, old, new, () if tied else (HISTORY,))
+        changed = trust.adopted[-1].checkpoint.size if trust.adopted else 0
+        anchored = tied and remembered is not None and remembered.size >= changed
+        gaps = (*(() if tied else (HISTORY,)), *((ANCHOR,) if ANCHOR in unchecked and not anchored else ()))
+        return ConsistencyResult(certification, old, new, gaps)
 
     def encode(self) -> bytes:
         """The file."""
         notes = {"new": self.new.decode("utf-8"), "old": self.old.decode("utf-8")}
-        return pj.encode_document(CONSISTENCY, {**notes, "path": pj.encode_path(self.path)})
+        fields = {**notes, "path": pj.encode_path(self.path), **encode_epochs(self.epochs)}
+        return pj.encode_document(CONSISTENCY, fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +92,17 @@ class Fork:
     second: bytes
     subtrees: tuple[Digest, ...] = ()
     path: tuple[Digest, ...] = ()
+    epochs: tuple[EpochEnd, ...] = ()
 
     def verify(self, trust: Trust) -> ForkResult:
         """The fork, if it is one: age, quorum and what is remembered do not matter for guilt.
 
-        Raises `MalformedError`, or `VerificationError`: a note, `range`, or `fork` (nothing contradicts, or no key has
-        signed both).
+        Each note counts with the lines of the set of its size, as far as `epochs` lead there.
+        Raises `MalformedError`, or `VerificationError`: `epochs`, a note, `range`, or `fork` (nothing contradicts, or no
+        key has signed both).
         """
-        first = verify_note(self.first, trust.origin, trust.log_keys, trust.cosigners)
-        second = verify_note(self.second, trust.origin, trust.log_keys, trust.cosigners)
+        trust = adopt(self.epochs, trust)
+        first, second = _opened(self.first, trust), _opened(self.second, trust)
         small, large = first.checkpoint, second.checkpoint
         if small.size > large.size:
             raise VerificationError("fork", "the smaller checkpoint comes first", first=small.size, second=large.size)
@@ -120,7 +129,13 @@ class Fork:
         """The file."""
         fields: pj.Fields = {"first": self.first.decode("utf-8"), "second": self.second.decode("utf-8")}
         fields.update(path=pj.encode_path(self.path), subtrees=pj.encode_path(self.subtrees))
+        fields.update(encode_epochs(self.epochs))
         return pj.encode_document(FORK, fields)
+
+
+def _opened(note: bytes, trust: Trust) -> VerifiedNote:
+    size = parse_checkpoint_text(parse_note(note).text).size
+    return verify_note(note, trust.origin, trust.log_keys, trust.cosigners_at(size))
 
 
 def _signers(note: VerifiedNote) -> set[tuple[str, Digest]]:
@@ -129,20 +144,22 @@ def _signers(note: VerifiedNote) -> set[tuple[str, Digest]]:
 
 def parse_consistency(fields: pj.Fields) -> Consistency:
     """The consistency proof of a file's fields."""
-    pj.closed(fields, CONSISTENCY, "new old path")
+    pj.closed(fields, CONSISTENCY, "new old path", "epochs")
     return Consistency(
         old=pj.document(fields["old"], "old"),
         new=pj.document(fields["new"], "new"),
         path=pj.path(fields["path"], "path", PROOF_RANGE_PATH_MAX),
+        epochs=parse_epochs(fields),
     )
 
 
 def parse_fork(fields: pj.Fields) -> Fork:
     """The evidence of a fork of a file's fields."""
-    pj.closed(fields, FORK, "first path second subtrees")
+    pj.closed(fields, FORK, "first path second subtrees", "epochs")
     return Fork(
         first=pj.document(fields["first"], "first"),
         second=pj.document(fields["second"], "second"),
         subtrees=pj.path(fields["subtrees"], "subtrees", PROOF_PATH_MAX),
         path=pj.path(fields["path"], "path", PROOF_RANGE_PATH_MAX),
+        epochs=parse_epochs(fields),
     )

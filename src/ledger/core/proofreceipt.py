@@ -18,7 +18,15 @@ from ledger.core.leaf import LEAF_VERSION, TYPE_RECORD, Record, parse_leaf
 from ledger.core.mapkeys import key_hash, key_key, parse_object_value, value_hash
 from ledger.core.mapproof import MapProof
 from ledger.core.proofentry import encode_body, parse_body_or_hash, verify_event_parts
-from ledger.core.proofstate import CertifiedState, StateProof, encode_header_part, parse_header_part
+from ledger.core.proofepochs import (
+    EpochEnd,
+    adopt,
+    encode_epochs,
+    encode_header_part,
+    parse_epochs,
+    parse_header_part,
+)
+from ledger.core.proofstate import CertifiedState, StateProof
 from ledger.core.prooftrust import (
     REVOCATION,
     SIGNATURE,
@@ -98,6 +106,7 @@ class Receipt:
     path: tuple[Digest, ...]
     registration: Registration | None = None
     history: History | None = None
+    epochs: tuple[EpochEnd, ...] = ()
 
     def verify(self, trust: Trust) -> ReceiptResult:
         """What the receipt shows to somebody with this trust.
@@ -121,8 +130,8 @@ class Receipt:
         """The certificate's verdict, with the state behind it where a registration is shown."""
         shown = self.registration
         if shown is None:
-            return None, *verify_certification(self.certificate, self.history, trust)
-        proof = StateProof(self.certificate, shown.header, shown.header_path, shown.config, self.history)
+            return None, *verify_certification(self.certificate, self.history, adopt(self.epochs, trust))
+        proof = StateProof(self.certificate, shown.header, shown.header_path, shown.config, self.history, self.epochs)
         state = proof.verify(trust)
         return state, state.certification, state.not_checked
 
@@ -182,6 +191,7 @@ class Receipt:
                 "signature": part.signature.hex(),
             },
             **encode_history(self.history),
+            **encode_epochs(self.epochs),
         }
         shown = self.registration
         if shown is not None:
@@ -196,7 +206,7 @@ class Receipt:
 
 def parse_receipt(fields: pj.Fields) -> Receipt:
     """The receipt of a file's fields."""
-    pj.closed(fields, KIND, "certificate event record submission", "registration history")
+    pj.closed(fields, KIND, "certificate event record submission", "registration history epochs")
     event = pj.closed(fields["event"], "event", "head", "body body_hash")
     body, body_hash = parse_body_or_hash(event, "event", wanted=True)
     record = pj.closed(fields["record"], "record", "index leaf path")
@@ -218,6 +228,7 @@ def parse_receipt(fields: pj.Fields) -> Receipt:
         path=pj.path(record["path"], "record.path"),
         registration=_registration(fields),
         history=parse_history(fields["history"]) if "history" in fields else None,
+        epochs=parse_epochs(fields),
     )
 
 

@@ -1,13 +1,13 @@
 """The certified state: from a quorum certificate to the state root, by the block header that is its last leaf.
 
 Rules (SPEC R-H02, R-H05, R-C02): a header belongs to a checkpoint if its index is size − 1 and first_seq + count equals
-it; the config's tagged hash stands in the header; the cosigners that the verifier trusts are those of that config.
+it; the config's tagged hash stands in the header; the cosigners that the verifier trusts, or was led to by the changes of
+the set that the proof carries, are those of that config.
 Not here: what is read from the state (see `mapproof`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,8 +16,15 @@ from ledger.core import proofjson as pj
 from ledger.core.config import Config, config_hash, parse_config
 from ledger.core.hashing import Digest
 from ledger.core.header import Header, parse_header
-from ledger.core.leaf import LEAF_VERSION, TYPE_HEADER
 from ledger.core.mapproof import MapProof, verify_map
+from ledger.core.proofepochs import (
+    EpochEnd,
+    adopt,
+    encode_epochs,
+    encode_header_part,
+    parse_epochs,
+    parse_header_part,
+)
 from ledger.core.prooftrust import (
     ANCHOR,
     Certification,
@@ -29,9 +36,8 @@ from ledger.core.prooftrust import (
 )
 from ledger.errors import VerificationError
 
-PREFIX: Final = bytes((TYPE_HEADER, LEAF_VERSION))
 NAMES: Final = "certificate config header"
-OPTIONAL: Final = "history"
+OPTIONAL: Final = "epochs history"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +67,15 @@ class StateProof:
     path: tuple[Digest, ...]
     config: bytes
     history: History | None = None
+    epochs: tuple[EpochEnd, ...] = ()
 
     def verify(self, trust: Trust) -> CertifiedState:
         """The certified state.
 
-        Raises `MalformedError`, or `VerificationError`: the certificate, `header` (it is not this checkpoint's last
-        leaf), `config` (not the header's), `cosigner-set` (the verifier trusts another set).
+        Raises `MalformedError`, or `VerificationError`: `epochs`, the certificate, `header` (it is not this checkpoint's
+        last leaf), `config` (not the header's), `cosigner-set` (the verifier trusts another set).
         """
+        trust = adopt(self.epochs, trust)
         certification, not_checked = verify_certification(self.certificate, self.history, trust)
         checkpoint = certification.checkpoint
         header = parse_header(self.header)
@@ -78,32 +86,22 @@ class StateProof:
         config = parse_config(self.config)
         if config_hash(self.config) != header.config:
             raise VerificationError("config", "not the config of this header", expected=header.config)
-        trusted = {(name, key.key_id) for name, key in trust.cosigners}
+        trusted = {(name, key.key_id) for name, key in trust.cosigners_at(checkpoint.size)}
         if trusted != set(config.cosigners):
             raise VerificationError("cosigner-set", "the ledger names other cosigners", epoch=config.epoch)
-        if config.epoch > 0 and trust.anchor is None:
+        if config.epoch > 0 and trust.anchor is None and ANCHOR not in not_checked:
             not_checked = (*not_checked, ANCHOR)
         return CertifiedState(certification, header, config, not_checked)
 
     def encode(self) -> pj.Fields:
-        """The fields `certificate`, `config`, `header` and `history`."""
+        """The fields `certificate`, `config`, `header`, `history` and `epochs`."""
         return {
             "certificate": self.certificate.decode("utf-8"),
             "config": self.config.decode("utf-8"),
             "header": encode_header_part(self.header, self.path),
             **encode_history(self.history),
+            **encode_epochs(self.epochs),
         }
-
-
-def encode_header_part(header: bytes, path: Sequence[Digest]) -> pj.Fields:
-    """A header leaf with its inclusion path: {"leaf", "path"}."""
-    return {"leaf": header[len(PREFIX) :].decode("utf-8"), "path": pj.encode_path(path)}
-
-
-def parse_header_part(value: object) -> tuple[bytes, tuple[Digest, ...]]:
-    """The whole header leaf and its inclusion path."""
-    fields = pj.closed(value, "header", "leaf path")
-    return PREFIX + pj.document(fields["leaf"], "header.leaf"), pj.path(fields["path"], "header.path")
 
 
 def parse_state_proof(fields: pj.Fields) -> StateProof:
@@ -115,4 +113,5 @@ def parse_state_proof(fields: pj.Fields) -> StateProof:
         path=path,
         config=pj.document(fields["config"], "config"),
         history=parse_history(fields["history"]) if "history" in fields else None,
+        epochs=parse_epochs(fields),
     )

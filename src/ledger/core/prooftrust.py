@@ -3,7 +3,7 @@
 Rules (SPEC R-V06): keys come from the verifier, never from the proof; "recorded no later than" is the smallest time by
 which more than two thirds had signed; a remembered checkpoint demands consistency, and an answer that is too old, or
 smaller than what was remembered, is refused as `stale` after everything else has been checked.
-Not here: where the trust file lies and how it is written, and how epochs are followed.
+Not here: where the trust file lies and how it is written, and how epochs are followed (see `proofepochs`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CLOCK_TOLERANCE_S: Final = CLOCK_BEHIND_MS // 1000  # a certificate may be this 
 
 # Names of what a result did not check; codes, never translated.
 ANCHOR: Final = "anchor"
-"""The cosigners changed since genesis and the verifier has no checkpoint of its own: history unanchored."""
+"""The cosigners changed since genesis, and no checkpoint that the verifier holds is newer than the last change."""
 HISTORY: Final = "history"
 """The proof's checkpoint was not tied to what the verifier remembers: no path, or one to another checkpoint."""
 REVOCATION: Final = "revocation"
@@ -39,11 +39,24 @@ SIGNATURE: Final = "signature"
 
 
 @dataclass(frozen=True, slots=True)
+class Adopted:
+    """A change of the cosigners that the leaving set certified: `cosigners` sign what lies beyond `checkpoint`.
+
+    `path` is its consistency with the checkpoint of the next change, or with that of the proof.
+    """
+
+    checkpoint: Checkpoint
+    cosigners: tuple[Cosigner, ...]
+    path: tuple[Digest, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Trust:
     """What the verifier takes for true.
 
     `now_s` is the verifier's clock (Unix seconds), `max_age_s` the oldest answer it accepts (None: any), `anchor` a note
-    it remembers or was given (only its text counts), `keys` registrations known from genesis.
+    it remembers or was given (only its text counts), `keys` registrations known from genesis. `cosigners` are those of
+    the genesis, `adopted` the sets after it, as far as they were followed (see `proofepochs`).
     """
 
     origin: str
@@ -54,6 +67,15 @@ class Trust:
     anchor: bytes | None = None
     clock: str = "wall"
     keys: Mapping[Digest, KeyEntry] = field(default_factory=dict)
+    adopted: tuple[Adopted, ...] = ()
+
+    def cosigners_at(self, size: int) -> tuple[Cosigner, ...]:
+        """The set that signs the checkpoint of `size` (R-G21)."""
+        found = self.cosigners
+        for change in self.adopted:
+            if change.checkpoint.size < size:
+                found = change.cosigners
+        return found
 
     def remembered(self) -> Checkpoint | None:
         """The anchor's checkpoint. Raises `MalformedError`, or `VerificationError` (code `origin`) for another log's."""
@@ -113,9 +135,29 @@ def verify_certification(
     The second value names what could not be checked. Raises as `verify_certificate` does, `ForkError` (code `fork`) when
     another tree of the same size is remembered, and `VerificationError` where the path between the two does not hold.
     """
-    certified = verify_certificate(certificate, trust.origin, trust.log_keys, trust.cosigners)
-    unchecked = _check_history(certificate, certified.checkpoint, history, trust)
+    certified = verify_under(certificate, trust)
+    shown = certified.checkpoint
+    unchecked = _check_history(certificate, shown, history, trust)
+    if trust.adopted:
+        _check_adopted(shown, trust.adopted[-1])
+        known = trust.remembered()
+        if known is None or known.size < trust.adopted[-1].checkpoint.size or HISTORY in unchecked:
+            unchecked = (*unchecked, ANCHOR)
     return _certification(certified, trust), unchecked
+
+
+def verify_under(certificate: bytes, trust: Trust) -> CertifiedCheckpoint:
+    """The checkpoint that the set of its size certified; raises as `verify_certificate` does."""
+    size = parse_checkpoint_text(parse_note(certificate).text).size
+    return verify_certificate(certificate, trust.origin, trust.log_keys, trust.cosigners_at(size))
+
+
+def _check_adopted(shown: Checkpoint, last: Adopted) -> None:
+    """The last change of the set stands in the history that is shown, as the ones before stand in its own."""
+    old = last.checkpoint
+    if shown.size <= old.size:
+        raise VerificationError("epochs", "the change comes after what it should lead to", size=shown.size, at=old.size)
+    merkle.verify_consistency(old.size, old.root, shown.size, shown.root, last.path)
 
 
 def _certification(certified: CertifiedCheckpoint, trust: Trust) -> Certification:

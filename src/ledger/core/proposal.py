@@ -123,6 +123,8 @@ def parse_proposal(name: str, data: bytes) -> Proposal:
     fields = canonical.parse(data)
     if not _REQUIRED <= set(fields) <= _REQUIRED | _OPTIONAL or fields["status"] not in STATUSES:
         raise MalformedError("proposal", "missing or unknown fields", got=sorted(fields))
+    if type(fields.get("base", [])) is not list:
+        raise MalformedError("proposal", "base is no list", name=name)
     proposal = Proposal(
         name=name,
         action=fields["action"],
@@ -166,4 +168,7 @@ def parse_vote(data: bytes) -> Vote:
     fields = canonical.parse(data)
     if not _VOTE_REQUIRED <= set(fields) <= _VOTE_REQUIRED | {"cosign"} or fields["vote"] not in (APPROVE, REJECT):
         raise MalformedError("vote", "missing or unknown fields", got=sorted(fields))
-    return Vote(fields["vote"], fields["event"], fields["at"], fields.get("cosign", ""))
+    vote = Vote(fields["vote"], fields["event"], fields["at"], fields.get("cosign", ""))
+    if type(vote.cosign) is not str or vote.encode() != data:
+        raise MalformedError("vote", "not in canonical form")
+    return vote

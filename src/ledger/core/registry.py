@@ -109,6 +109,8 @@ def parse_member_entry(member_id: str, data: bytes) -> MemberEntry:
     if not _MEMBER_FIELDS <= set(fields) <= _MEMBER_FIELDS | _MEMBER_OPTIONAL:
         raise MalformedError("member-entry", "missing or unknown fields", got=sorted(fields))
     status, successor = fields.get("status", ACTIVE), fields.get("successor", "")
+    if type(fields["roles"]) is not list or type(fields["title"]) is not dict or type(fields["attributes"]) is not dict:
+        raise MalformedError("member-entry", "fields of a wrong type", member=member_id)
     entry = MemberEntry(member_id, fields["title"], tuple(fields["roles"]), fields["attributes"], status, successor)
     if status not in (ACTIVE, SUSPENDED, REMOVED) or entry.encode() != data:
         raise MalformedError("member-entry", "not in canonical form", member=member_id)

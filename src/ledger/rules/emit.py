@@ -16,6 +16,7 @@ from ledger.rules import grammar
 from ledger.rules.facts import FunctionFacts, RuleFacts
 
 _ORDERED: Final = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
+_OF_TWO: Final = {"max": "_greater", "min": "_lesser"}  # the same, cheaper
 _PLAIN: Final = (ast.Attribute, ast.Call, ast.Name, ast.Subscript)
 
 
@@ -291,6 +292,8 @@ class _Emitter:
         arguments += [f"{keyword.arg}={self.expression(keyword.value)}" for keyword in node.keywords]
         if name in self.rule.functions:
             name = function_name(self.rule.id, name)
+        if name in _OF_TWO and len(node.args) == 2:
+            return f"{_OF_TWO[name]}({', '.join(arguments)})"
         return f"{grammar.BUILTINS.get(name, name)}({', '.join(arguments)})"
 
     def method(self, node: ast.Call, function: ast.Attribute) -> str:

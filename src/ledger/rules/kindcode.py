@@ -161,6 +161,7 @@ class _Decider:
     def __init__(self, plan: KindPlan) -> None:
         self.plan, self.kind = plan, plan.kind
         self.out: list[str] = []
+        self.forms: list[str] = []  # constants of `condition`
 
     def add(self, text: str, depth: int = 1) -> None:
         self.out.append("    " * depth + text)
@@ -184,15 +185,14 @@ class _Decider:
         self.reads()
         self.agreement()
         self.call_rules()
-        return self.out
+        return [*self.forms, *self.out]
 
     # Shape.
 
     def shape_refs(self) -> None:
         refs = self.kind.refs
-        self.add("n = 0")
-        self.add('if "ticket" in refs:')
-        self.add("n = 1", 2)
+        required = sum(not ref.optional for ref in refs)
+        self.add(f'n = {required + 1} if "ticket" in refs else {required}')
         for ref in refs:
             self.add(f"r_{ref.name} = refs.get({literal(ref.name)})")
             if ref.many:
@@ -206,7 +206,6 @@ class _Decider:
             else:
                 self.add(f"if type(r_{ref.name}) is not str:")
                 self.refuse("ref", ref.name)
-                self.add("n += 1")
         self.add("if n != len(refs):")
         known = literal(["ticket", *(ref.name for ref in refs)])
         self.add(f'return _stranger(refs, {known}, "ref")', 2)
@@ -221,8 +220,6 @@ class _Decider:
             self.add(f"{name} = []", 2)
             self.add("else:")
             self.add("n += 1", 2)
-        else:
-            self.add("n += 1")
         self.add(f"if type({name}) is not list or len({name}) > {ref.many}:")
         self.refuse("ref", ref.name)
         if not ref.optional:
@@ -230,44 +227,70 @@ class _Decider:
             self.refuse("ref", ref.name)
 
     def shape_body(self) -> None:
-        self.add("n = 1")
+        self.add(f"n = {1 + sum(field.required for field in self.kind.fields)}")
         for field in self.kind.fields:
             self.add(f"v = body.get({literal(field.name)})")
             if field.required:
-                for condition in self.conditions(field, "v"):
-                    self.add(f"if {condition}:")
-                    self.refuse("field", field.name)
-                self.add("n += 1")
+                self.check(field, "v", field.name, 1)
             else:
                 self.add("if v is not None:")
-                for condition in self.conditions(field, "v"):
-                    self.add(f"if {condition}:", 2)
-                    self.refuse("field", field.name, 3)
+                self.check(field, "v", field.name, 2)
                 self.add("n += 1", 2)
         self.add("if n != len(body):")
         known = literal(["salt", *(field.name for field in self.kind.fields)])
         self.add(f'return _stranger(body, {known}, "field")', 2)
 
-    def conditions(self, field: Field, value: str) -> list[str]:
-        """Expressions that are true when `value` is no such field."""
+    def check(self, field: Field, value: str, name: str, depth: int) -> None:
+        """Statements that refuse the body field `name` when `value`, which is or is inside it, has not the form of `field`."""
+        if value == "v" and field.type == "list" and field.item is not None:
+            self.add(f"if type(v) is not list or len(v) > {field.limit}:", depth)
+            self.refuse("field", name, depth + 1)
+            self.add("for w in v:", depth)
+            self.check(field.item, "w", name, depth + 1)
+        elif value == "v" and field.type == "group":
+            self.group(field, name, depth)
+        else:
+            self.add(f"if {self.condition(field, value)}:", depth)
+            self.refuse("field", name, depth + 1)
+
+    def group(self, field: Field, name: str, depth: int) -> None:
+        self.add("if type(v) is not dict:", depth)
+        self.refuse("field", name, depth + 1)
+        self.add(f"m = {sum(entry.required for entry in field.fields)}", depth)
+        for entry in field.fields:
+            self.add(f"w = v.get({literal(entry.name)})", depth)
+            if entry.required:
+                self.check(entry, "w", name, depth)
+            else:
+                self.add("if w is not None:", depth)
+                self.check(entry, "w", name, depth + 1)
+                self.add("m += 1", depth + 1)
+        self.add("if m != len(v):", depth)
+        self.refuse("field", name, depth + 1)
+
+    def condition(self, field: Field, value: str) -> str:
+        """An expression that is true when `value` is no such field."""
         if field.type == "text":
-            return [f'type({value}) is not str or len({value}) > {field.limit} or {value} == ""']
+            return f'type({value}) is not str or len({value}) > {field.limit} or {value} == ""'
         if field.type == "code":
             if field.values:
-                return [f"type({value}) is not str or {value} not in {literal(list(field.values))}"]
-            return [f"not _is_code({value})"]
+                return f"type({value}) is not str or {value} not in {literal(list(field.values))}"
+            return f"type({value}) is not str or ({value} not in _GOOD and not _is_code({value}))"
         if field.type == "int":
-            return [f"type({value}) is not int or {value} < {field.low} or {value} > {field.high}"]
+            return f"type({value}) is not int or {value} < {field.low} or {value} > {field.high}"
         if field.type == "bool":
-            return [f"type({value}) is not bool"]
+            return f"type({value}) is not bool"
         if field.type in ("time", "date", "digest"):
-            return [f"not _is_{field.type}({value})"]
-        return [f"not _fits({value}, {literal(_form(field))})"]
+            return f"not _is_{field.type}({value})"
+        form = f"_F{len(self.forms)}_{self.kind.function}"
+        self.forms.append(f"{form} = {literal(_form(field))}")
+        return f"not _fits({value}, {form})"
 
     # Reads.
 
     def reads(self) -> None:
         kind = self.kind
+        self.add('work = block["work"]')
         self.add('if "ticket" in refs:')
         self.add(f"fault = _ticket_fault(block, {literal(kind.name)}, member, refs, intent)", 2)
         self.add("if fault is not None:", 2)
@@ -289,11 +312,14 @@ class _Decider:
                 self.add(f"if {' and '.join(needs)}:")
             depth = 2 if needs else 1
             self.add(f"k_{template.name} = {_key(template)}", depth)
-            self.add(f"s_{template.name} = _read(block, k_{template.name})", depth)
+            self.read(f"s_{template.name}", f"k_{template.name}", depth)
             self.default(template.name, template.object, depth)
         if kind.creates is not None:
             self.add(f"k_{kind.created} = {literal(kind.creates + '/')} + name")
-            self.add(f"s_{kind.created} = _read(block, k_{kind.created})")
+            self.read(f"s_{kind.created}", f"k_{kind.created}", 1)
+
+    def read(self, value: str, key: str, depth: int) -> None:
+        self.add(f"{value} = work[{key}] if {key} in work else _read(block, {key})", depth)
 
     def default(self, name: str, stream: str, depth: int) -> None:
         if name in self.plan.implicit:
@@ -307,7 +333,7 @@ class _Decider:
             self.add(f"if r_{name} is not None:")
         depth = 2 if ref.optional else 1
         self.add(f"k_{name} = {literal(ref.object + '/')} + r_{name}", depth)
-        self.add(f"s_{name} = _read(block, k_{name})", depth)
+        self.read(f"s_{name}", f"k_{name}", depth)
         if ref.exists:
             self.add(f"if s_{name} is None:", depth)
             self.refuse("unresolved", name, depth + 1)
@@ -320,7 +346,7 @@ class _Decider:
         self.add(f"s_{name} = {{}}")
         self.add(f"for item in r_{name}:")
         self.add(f"k = {literal(ref.object + '/')} + item", 2)
-        self.add("v = _read(block, k)", 2)
+        self.read("v", "k", 2)
         if ref.exists:
             self.add("if v is None:", 2)
             self.refuse("unresolved", name, 3)
@@ -367,19 +393,35 @@ class _Decider:
                  '"signer": {"member": member, "key": key, "roles": roles}}')  # fmt: skip
         self.add("state = {" + ", ".join(f"{literal(name)}: s_{name}" for name in names) + "}")
         self.add("keys = {" + ", ".join(f"{literal(name)}: k_{name}" for name in names) + "}")
-        self.add('c = _case(block, member, "f:" + name, time, now, keys)')
-        self.add("out = []")
-        self.add(f"moves = _open(c, _S_{kind.function}, event, out)")
-        self.add('if not c["refused"]:')
+        loose = [f"k_{ref.name}" for ref in kind.refs if not ref.exists and not ref.opaque and not ref.many]
+        many = [f"k_{ref.name}" for ref in kind.refs if not ref.exists and not ref.opaque and ref.many]
+        loosely = "[" + ", ".join(loose) + "]" + "".join(f" + sorted({name}.values())" for name in many)
+        spec_name, calm = f"_S_{kind.function}", self.calm()
+        opened = (
+            'c = _case(block, member, "f:" + name, time, now, keys)', "out = []", f"moves = _open(c, {spec_name}, event, out)"
+        )  # fmt: skip
+        self.add("given = []")
+        if calm:
+            self.add("c = None")
+            self.add(f"if not ({' and '.join(calm)}):")
+        for line in opened:
+            self.add(line, 2 if calm else 1)
+        self.add('if c is None or not c["refused"]:' if calm else 'if not c["refused"]:')
         self.add("_METER[0] = _STEPS", 2)
         for rule, function in self.plan.rules:
             self.add(f"e = {function}(event, state, env)", 2)
             self.add("if e is not None:", 2)
-            self.add(f"_take(c, out, {literal(rule)}, e)", 3)
-        loose = [f"k_{ref.name}" for ref in kind.refs if not ref.exists and not ref.opaque and not ref.many]
-        many = [f"k_{ref.name}" for ref in kind.refs if not ref.exists and not ref.opaque and ref.many]
-        keys = "[" + ", ".join(loose) + "]" + "".join(f" + sorted({name}.values())" for name in many)
-        self.add(f"return _settle(c, _S_{kind.function}, event, out, moves, {keys})")
+            self.add(f"given.append([{literal(rule)}, e])", 3)
+        if calm:
+            self.add("if c is None:")
+            self.add(f"outcome = _quick(block, member, keys, given, {spec_name}[3], {loosely})", 2)
+            self.add("if outcome is not None:", 2)
+            self.add("return outcome", 3)
+            for line in opened:
+                self.add(line, 2)
+        self.add("for item in given:")
+        self.add("_take(c, out, item[0], item[1])", 2)
+        self.add(f"return _settle(c, {spec_name}, event, out, moves, {loosely})")
         spec = [
             kind.name,
             not kind.act,
@@ -387,7 +429,29 @@ class _Decider:
             [list(entry) for entry in self.plan.discharges],
             kind.imported,
         ]
-        self.out += ["", "", f"_S_{kind.function} = {literal(spec)}"]
+        self.out += ["", "", f"{spec_name} = {literal(spec)}"]
+
+    def calm(self) -> list[str]:
+        """Conditions under which no ticket is asked for or cited and no table moves or objects; none when one always does."""
+        found = ["not intent", '"ticket" not in refs']
+        kind = self.kind
+        many = {ref.name for ref in kind.refs if ref.many}
+        sure = {ref.name for ref in kind.refs if not ref.optional} | {kind.created if kind.creates else ""}
+        sure |= {template.name for template in kind.state if not _needs(template, kind)}
+        for name, field, steps, _, _ in self.plan.tables:
+            stays = sorted(status for status, after in steps.items() if after == status)
+            staying = f"(s_{name} is not None and s_{name}.get({literal(field)}) in {literal(stays)})"
+            if name in many:
+                found.append(f"not k_{name}")
+            elif name in sure and (not stays or name in self.plan.implicit):
+                return []
+            elif name in sure:
+                found.append(staying)
+            elif stays and name not in self.plan.implicit:
+                found.append(f"(k_{name} is None or {staying})")
+            else:
+                found.append(f"k_{name} is None")
+        return found
 
 
 def _form(field: Field) -> list[Any]:

@@ -50,9 +50,9 @@ def citations(book: Rulebook, files: Mapping[str, bytes]) -> Iterator[Remark]:
         for value in parameter.values:
             is_open = isinstance(value.value, dict) and set(value.value) == {"open", "strict", "lenient"}
             if is_open != value.source.startswith(NOT_SET):
-                line = line_of(files.get("params.toml", b""), parameter.name)
+                line = line_of(files.get(parameter.file, b""), parameter.name)
                 code = "open-unsaid" if is_open else "open-settled"
-                yield Remark(code, ERROR, "params.toml", line, (("name", parameter.name),))
+                yield Remark(code, ERROR, parameter.file, line, (("name", parameter.name),))
 
 
 def cited_sources(book: Rulebook) -> set[str]:
@@ -76,7 +76,11 @@ def _cited(book: Rulebook) -> Iterator[Citation]:
     for parameter in book.params.values():
         for value in parameter.values:
             for source, numbers in _ARTICLE.findall(value.source):
-                yield "params.toml", parameter.name, source, numbers
+                yield parameter.file, parameter.name, source, numbers
+    for overlay in book.overlays.values():
+        for left in overlay.left_out:
+            for source, numbers in _ARTICLE.findall(left.article):
+                yield overlay.file, "left_out", source, numbers
 
 
 def _source(book: Rulebook, written: str) -> str | None:

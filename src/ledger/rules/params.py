@@ -7,6 +7,7 @@ Never here: which event is judged by which day (requests by the record date, act
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from ledger.rules.calendar import day_number
 from ledger.rules.kinds import Reader, Title, refuse
 
 BOUNDS: Final = ("max", "min", "subset", "none")
+_NAME: Final = re.compile(r"[a-z][a-z0-9_]*").fullmatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,7 @@ class Parameter:
     title: Title
     unit: str
     values: tuple[Value, ...]
+    file: str = "params.toml"
 
 
 def parse_params(file: str, document: dict[str, Any]) -> dict[str, Parameter]:
@@ -46,7 +49,9 @@ def parse_params(file: str, document: dict[str, Any]) -> dict[str, Parameter]:
         reader.done()
         if not values or [value.first for value in values] != sorted({value.first for value in values}):
             reader.fail("values are listed by ascending `from`, at least one")
-        found[name] = Parameter(name, title, unit, values)
+        if not _NAME(name):
+            reader.fail("a parameter is named by lower-case words", "for example reply_days")
+        found[name] = Parameter(name, title, unit, values, file)
     return found
 
 
@@ -90,19 +95,48 @@ def _at(parameter: Parameter, day: int) -> Any:
 
 
 def check_overlay(file: str, base: dict[str, Parameter], overlay: dict[str, Parameter]) -> None:
-    """Refuse an overlay that is laxer than a bound of `base`, names unknown parameters, or tightens nothing lawful.
+    """Refuse an overlay that is laxer than the law above it, or moves what that law leaves no room for.
 
-    `max`: not above the value in force on the overlay's day; `min`: not below; `subset`: no new member.
+    Each value is held against every value of `base` in force while it is: `max`: not above, and not "no term"; `min`: not
+    below; `subset`: no new member. Of a map each entry is held so, and there is no new one. An open point may be settled;
+    a value that the law sets without a bound may not be moved.
     """
     for name, parameter in overlay.items():
         if name not in base:
             refuse(file, name, "the rulebook has no such parameter")
-        for value in parameter.values:
-            ruling = next((v for v in reversed(base[name].values) if v.first <= value.first), base[name].values[0])
-            lax = (
-                (ruling.bound == "max" and not value.value <= ruling.value)
-                or (ruling.bound == "min" and not value.value >= ruling.value)
-                or (ruling.bound == "subset" and not set(value.value) <= set(ruling.value))
-            )
-            if lax:
-                refuse(file, name, f"laxer than {ruling.source}", f"{ruling.bound} {ruling.value}")
+        for position, value in enumerate(parameter.values):
+            ends = parameter.values[position + 1].first if position + 1 < len(parameter.values) else None
+            for ruling in _ruling(base[name], value.first, ends):
+                if is_open(value.value):
+                    refuse(file, name, "an overlay settles a point, or leaves it to the nation's law")
+                if is_open(ruling.value):
+                    continue
+                if ruling.bound == "none":
+                    refuse(file, name, f"{ruling.source} leaves no room", "a bound says which way a value may move")
+                if not _within(ruling.bound, value.value, ruling.value):
+                    refuse(file, name, f"laxer than {ruling.source}", f"{ruling.bound} {ruling.value}")
+
+
+def is_open(value: Any) -> bool:
+    """Whether a value says that the law is silent."""
+    return isinstance(value, dict) and set(value) == {"open", "strict", "lenient"}
+
+
+def _ruling(parameter: Parameter, first: int, ends: int | None) -> list[Value]:
+    """The values of a parameter in force on a day from `first` up to `ends`."""
+    before = [value for value in parameter.values if value.first <= first]
+    after = [value for value in parameter.values if value.first > first and (ends is None or value.first < ends)]
+    # Before its first day a parameter has its first value.
+    return (before[-1:] or list(parameter.values[:1])) + after
+
+
+def _within(bound: str, value: Any, ruling: Any) -> bool:
+    if type(value) is not type(ruling):
+        return False
+    if type(value) is dict:
+        return all(name in ruling and _within(bound, value[name], ruling[name]) for name in value)
+    if bound == "subset":
+        return type(value) is list and all(item in ruling for item in value)
+    if type(value) is not int:
+        return False
+    return bool(0 <= value <= ruling if bound == "max" else value >= ruling)

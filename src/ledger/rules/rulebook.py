@@ -1,7 +1,7 @@
 """Decides whether a bundle of files is a rulebook, and reads its declarations.
 
 Rules: `rulebook.toml` (id, version, zone …), `kinds/*.toml`, `objects.toml`, `tables.toml`, `params.toml`, `texts.toml`,
-`reports.toml`, `rules/<ID>.py`, `cases/<ID>.toml`; every file is known, every declaration closed, everything for people in
+`reports.toml`, `overlays/*.toml`, `rules/<ID>.py`, `cases/<ID>.toml`; every file is known, every declaration closed, everything for people in
 zh and en.
 Never here: how declarations and rules fit together (see `compiler`), files of a disk.
 """
@@ -19,6 +19,7 @@ from ledger.rules.check import check_rule
 from ledger.rules.facts import RuleFacts
 from ledger.rules.grammar import LANGUAGE_VERSION
 from ledger.rules.kinds import Field, Kind, ObjectKind, Reader, Title, parse_field, parse_kind, parse_objects, refuse
+from ledger.rules.overlay import Overlay, local_params, parse_overlay
 from ledger.rules.params import Parameter, parse_params
 from ledger.rules.sections import Section, parse_sections
 from ledger.rules.tables import Table, parse_tables
@@ -29,6 +30,7 @@ _ZONE: Final = re.compile(r"([+-])([01][0-9]):([0-5][0-9])").fullmatch
 _CODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,63}").fullmatch
 _KNOWN: Final = re.compile(
     r"rulebook\.toml|kinds/[a-z0-9-]+\.toml|objects\.toml|tables\.toml|params\.toml|texts\.toml|reports\.toml"
+    r"|overlays/[a-z0-9-]+\.toml"
     r"|rules/[A-Za-z0-9]+\.py|cases/[A-Za-z0-9_]+\.toml|[A-Za-z0-9._-]+\.md"
 ).fullmatch
 
@@ -64,6 +66,7 @@ class Rulebook:
     objects: dict[str, ObjectKind]
     tables: dict[str, Table]
     params: dict[str, Parameter]
+    overlays: dict[str, Overlay]
     texts: dict[str, Text]
     sections: tuple[Section, ...]
     rules: dict[str, RuleFacts]
@@ -82,6 +85,11 @@ def parse_rulebook(files: Mapping[str, bytes], calendars: Mapping[str, bytes]) -
     sources, articles = _sources(manifest)
     kinds = _kinds(files, common)
     objects = parse_objects("objects.toml", read_toml(files, "objects.toml"))
+    rules = {facts.id: facts for facts in (check_rule(p, files[p]) for p in sorted(files) if p.startswith("rules/"))}
+    params = parse_params("params.toml", read_toml(files, "params.toml"))
+    overlays = _overlays(files, params)
+    read = {name: rule.file for rule in rules.values() for f in rule.functions.values() for name in f.parameters_used}
+    params |= local_params(overlays, params, read)
     if manifest.take("language", int, ...) != LANGUAGE_VERSION:
         manifest.fail(f"this software speaks language {LANGUAGE_VERSION}")
     book = Rulebook(
@@ -97,10 +105,11 @@ def parse_rulebook(files: Mapping[str, bytes], calendars: Mapping[str, bytes]) -
         kinds=kinds,
         objects=objects,
         tables=parse_tables("tables.toml", read_toml(files, "tables.toml"), kinds, objects),
-        params=parse_params("params.toml", read_toml(files, "params.toml")),
+        params=params,
+        overlays=overlays,
         texts=parse_texts(read_toml(files, "texts.toml")),
         sections=parse_sections(read_toml(files, "reports.toml"), objects),
-        rules={facts.id: facts for facts in (check_rule(p, files[p]) for p in sorted(files) if p.startswith("rules/"))},
+        rules=rules,
         calendar=merge_calendars(calendars, zone),
         cases={path: files[path] for path in sorted(files) if path.startswith("cases/")},
     )
@@ -131,6 +140,17 @@ def _kinds(files: Mapping[str, bytes], common: tuple[Field, ...]) -> dict[str, K
                 found[name] = parse_kind(path, name, table, common)
     if not found:
         refuse("kinds/", "", "no kind is declared")
+    return found
+
+
+def _overlays(files: Mapping[str, bytes], params: dict[str, Parameter]) -> dict[str, Overlay]:
+    found: dict[str, Overlay] = {}
+    for path in sorted(files):
+        if path.startswith("overlays/"):
+            overlay = parse_overlay(path, read_toml(files, path), params)
+            if overlay.jurisdiction in found:
+                refuse(path, "jurisdiction", f"declared in {found[overlay.jurisdiction].file} already")
+            found[overlay.jurisdiction] = overlay
     return found
 
 

@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from ledger.adapters.datadir import DATABASE, load_rules
+from ledger.adapters.datadir import DATABASE, SIGNER_STATE, load_rules
+from ledger.adapters.keyfile import read_key
 from ledger.adapters.network import read_rulebook
-from ledger.adapters.nodefile import read_settings
+from ledger.adapters.nodefile import COSIGN_KEY, read_settings
+from ledger.adapters.signerstate import SignerState
 from ledger.adapters.sources import DataDirectorySource
+from ledger.adapters.sqlite.lock import DataDirLock
 from ledger.adapters.sqlite.store import SqliteStore
 from ledger.app import Application
 from ledger.blockcodec import parse_block
@@ -22,7 +25,8 @@ from ledger.cli.exits import Exit
 from ledger.cli.network import find_rulebook
 from ledger.core.genesis import parse_genesis
 from ledger.core.header import parse_header
-from ledger.core.keys import COSIGN, EVENT
+from ledger.core.keys import COSIGN, EVENT, registration_message
+from ledger.errors import FatalError
 from tests.models.real_ledger import real_ledger
 from tests.unit.cli.runner import ledger
 from tests.unit.cli.test_permit_log import LOG
@@ -220,3 +224,30 @@ def test_nothing_continues_what_does_not_verify(tmp_path: Path, ended: Ended) ->
     ran = ledger(*new, fresh / "ga")
     assert (ran.code, ran.json["error"]["code"]) == (Exit.NOT_FOUND, "predecessor-uncertified"), ran.out
     assert not net.exists()
+
+
+def test_a_node_gets_a_new_cosigner_key(tmp_path: Path) -> None:
+    """SPEC R-Q31, R-K04: a fresh key and state that prove their registration; the old pair stays beside them, by number."""
+    assert ledger("network", "new", tmp_path / "net", "--name", "n.test", "--member", "ga", *RULEBOOK).code == 0
+    folder = tmp_path / "net" / "ga"
+    genesis = parse_genesis((folder / "genesis.json").read_bytes())
+    old = read_key(folder / COSIGN_KEY).public
+    lock = DataDirLock(folder)
+    assert ledger("node", "renew-cosigner", folder).code == Exit.UNREACHABLE  # the node runs
+    lock.close()
+    for number in (1, 2):
+        ran = ledger("node", "renew-cosigner", folder, "--json")
+        assert ran.code == 0, ran.out
+        new = read_key(folder / COSIGN_KEY).public
+        assert ran.json["member"] == "ga" and ran.json["key_id"] == new.key_id.hex()
+        key = ran.json["key"]
+        assert set(key) == {"algorithm", "proof", "public", "roles", "use"} and key["public"] == new.raw.hex()
+        new.verify(registration_message(genesis.origin, "ga", COSIGN), bytes.fromhex(key["proof"]))
+        state = SignerState(folder / SIGNER_STATE, genesis.origin, new.key_id)
+        assert state.signed.size == 0
+        state.close()
+        assert read_key(folder / "keys" / f"cosign-{number}.key").public == old
+        with pytest.raises(FatalError):  # the old key with the new state
+            SignerState(folder / SIGNER_STATE, genesis.origin, old.key_id)
+        SignerState(folder / f"signer-{number}.state", genesis.origin, old.key_id).close()
+        old = new

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hashlib import sha256
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from ledger.core.proposal import (
     proposal_of_timer,
     timer_key,
 )
+from ledger.core.registry import parse_member_entry
 from ledger.errors import MalformedError
 
 EVENT = Digest(bytes(range(32)))
@@ -72,3 +74,18 @@ def test_timers_name_their_proposal() -> None:
     assert proposal_of_timer(timer_key(NAME)) == NAME
     with pytest.raises(MalformedError):
         proposal_of_timer("timer/A3/application/ga/1")
+
+
+@pytest.mark.parametrize(
+    ("parse", "fields"),
+    [
+        (lambda data: parse_member_entry("ga", data), {"attributes": {}, "roles": 127, "title": {}}),
+        (lambda data: parse_member_entry("ga", data), {"attributes": [], "roles": [], "title": {}}),
+        (parse_vote, {"at": 1, "cosign": [], "event": "ga/x", "vote": "approve"}),
+        (parse_vote, {"at": 1, "cosign": "", "event": "ga/x", "vote": "approve"}),
+    ],
+)
+def test_fields_of_a_wrong_type_are_refused(parse: Any, fields: dict[str, Any]) -> None:
+    """Documents whose fields have another type, or a spelling of their own, are malformed, not a crash."""
+    with pytest.raises(MalformedError):
+        parse(canonical.encode(fields))

@@ -91,3 +91,22 @@ DEPARTMENTS: Final = (
 
 PURPOSES: Final = ("pension-check", "school-enrolment", "housing-aid", "medical-settlement", "business-licence")
 ITEMS: Final = ("name-tag", "id-tag", "status", "date", "amount", "address-code")
+
+# Datasets about identified persons; who asks for them names a legal basis, who supplies them has assessed the impact.
+PERSONAL: Final = frozenset(
+    f"{owner}/{name}"
+    for owner, names in (
+        ("sj", "licences credit land housing hotline"),
+        (
+            "ga",
+            "hukou identity residence vehicles drivers violations hotels entry missing addresses births deaths names",
+        ),
+        (
+            "rs",
+            "pensions insured payments contracts unemployment skills injury talent arbitration training retired wages",
+        ),
+        ("ws", "births deaths vaccines doctors records maternity blood labs chronic notices elderly"),
+    )
+    for name in names.split()
+)
+PERSONAL_ITEMS: Final = ("name-tag", "id-tag")

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from ledger.core.event import Event, new_event
 from ledger.core.ident import format_time, parse_time, uuid7_at
-from ledger_node.demo.city import AUTHORITY, DEPARTMENTS, ITEMS, PURPOSES
+from ledger_node.demo.city import AUTHORITY, DEPARTMENTS, ITEMS, PERSONAL, PERSONAL_ITEMS, PURPOSES
 
 DAY_MS: Final = 86_400_000
 HOUR_MS: Final = 3_600_000
@@ -26,6 +26,9 @@ ACCEPTED, IRREGULAR, REFUSED = "accepted", "irregular", "refused"
 _OFF: Final = frozenset({4, 5, 11, 12, 18, 24, 25, 26, 30, 31, 32, 33, 34, 35, 36, 40, 46, 47})
 
 _ROUNDS: Final = (2, 6)  # hours after opening at which the platform hands over what it logged
+
+_QUALITY: Final = {"completeness": 9_800, "accuracy": 9_900, "consistency": 9_500, "timeliness": 9_000}
+_ATTESTED: Final = {"attested": ["secrecy", "pi-impact", "no-secrets"]}
 
 PLANTED: Final = {"D809/39-4": 2, "D809/40-2": 1, "D809/40-3": 1}
 """Findings that the scenario plants, by code: an overdue reply and a delivery that never came; an access for another
@@ -112,8 +115,33 @@ def sharing_class(index: int) -> str:
     return "unconditional" if index % 3 == 0 else "conditional"
 
 
+def level(index: int) -> str:
+    """Every tenth entry is important data, whose supply needs a risk assessment."""
+    return "important" if index % 10 == 3 else "general"
+
+
+def _assessments(author: _Author, time: int, member: str, dataset: str) -> Iterator[Step]:
+    """What `member` assesses before it supplies the dataset: the risk of important data, the impact on persons."""
+    needed = ["risk"] if level([name for name, _ in datasets()].index(dataset)) == "important" else []
+    needed += ["pi-impact"] if dataset in PERSONAL else []
+    for kind in needed:
+        body = {"type": kind, "result": "passed", "until": "2026-12-31"}
+        yield Step(time, member, "office", author.event(time, "assess.record", {"dataset": dataset}, **body))
+
+
+def _named(assessed: list[Step]) -> dict[str, list[str]]:
+    """The assessments as a ref of the supply that rests on them."""
+    return {"assessment": sorted(f"{step.member}/{step.event.id}" for step in assessed)} if assessed else {}
+
+
+def _masking(dataset: str, items: list[str]) -> dict[str, list[dict[str, str]]]:
+    """How each item about persons is masked in a supply of `items`."""
+    shown = [item for item in items if item in PERSONAL_ITEMS] if dataset in PERSONAL else []
+    return {"masking": [{"item": item, "profile": "pseudonym"} for item in shown]} if shown else {}
+
+
 def _catalogue(author: _Author) -> Iterator[Step]:
-    """Days 0 to 2: every department drafts and submits, the authority publishes; one entry is returned first."""
+    """Days 0 to 2: drafts with quality targets, submitted, published by the authority; one entry is returned first."""
     titles = {f"{each.id}/{name}": (zh, en) for each in DEPARTMENTS for name, zh, en in each.datasets}
     for index, (dataset, owner) in enumerate(datasets()):
         conditional = sharing_class(index) == "conditional"
@@ -124,19 +152,23 @@ def _catalogue(author: _Author) -> Iterator[Step]:
             "frequency": author.choice(("daily", "weekly", "monthly")),
             "sharing": sharing_class(index),
             "methods": ["api", "batch"],
-            "level": "important" if index % 10 == 3 else "general",
+            "level": level(index),
+            "pi": "pi" if dataset in PERSONAL else "none",
         }
+        if dataset in PERSONAL:
+            body["pi_items"] = list(PERSONAL_ITEMS)
         if conditional:
             body["purposes"] = list(PURPOSES)
         refs = {"dataset": dataset}
         yield Step(day(0), owner, "office", author.event(day(0), "catalog.draft", refs, **body))
-        yield Step(day(0, 2), owner, "head", author.event(day(0, 2), "catalog.submit", refs))
+        yield Step(day(0, 1), owner, "office", author.event(day(0, 1), "quality.plan", refs, **_QUALITY))
+        yield Step(day(0, 2), owner, "head", author.event(day(0, 2), "catalog.submit", refs, **_ATTESTED))
         if index == 20:
             note = ("数据局退回一条目录，补正后再报", "The Data Bureau returns one entry; it is drafted anew")
             event = author.event(day(1), "catalog.return", refs, reason="数据格式不明 format is unclear")
             yield Step(day(1), AUTHORITY, "office", event, note=note)
             yield Step(day(1, 1), owner, "office", author.event(day(1, 1), "catalog.draft", refs, **body))
-            yield Step(day(1, 2), owner, "head", author.event(day(1, 2), "catalog.submit", refs))
+            yield Step(day(1, 2), owner, "head", author.event(day(1, 2), "catalog.submit", refs, **_ATTESTED))
         yield Step(day(2), AUTHORITY, "office", author.event(day(2), "catalog.publish", refs))
 
 
@@ -150,10 +182,11 @@ def _applications(author: _Author, grants: list[_Grant]) -> Iterator[Step]:
         asked = day(3 + number % 5, 1)
         purpose = author.choice(PURPOSES)
         items = author.sample(ITEMS, 3)
+        legal = {"pi_basis": "statutory-duty"} if dataset in PERSONAL else {}
         application = author.event(
             asked, "share.apply", {"dataset": dataset},
             basis="《政务数据共享条例》第二十条", purpose=purpose, items=items, method="api", until="2026-12-31",
-            scenario="跨部门业务协同 cross-department service",
+            scenario="跨部门业务协同 cross-department service", **legal,
         )  # fmt: skip
         yield Step(asked, user, "office", application)
         refs = {"application": f"{user}/{application.id}", "dataset": dataset}
@@ -178,13 +211,16 @@ def _applications(author: _Author, grants: list[_Grant]) -> Iterator[Step]:
         yield Step(replied, provider, "office", approved, note=late if number == 10 else None)
         grant = _Grant(f"{provider}/{approved.id}", dataset, provider, user, purpose, items, "", 121)
         handed = replied + DAY_MS
+        assessed = list(_assessments(author, handed - HOUR_MS, provider, dataset))
+        yield from assessed
         copy = author.event(
             handed,
             "share.deliver",
-            {"dataset": dataset, "grant": grant.id},
+            {"dataset": dataset, "grant": grant.id, **_named(assessed)},
             to=user,
             method="api",
             volume=1_000 + number,
+            **_masking(dataset, items),
         )
         yield Step(handed, provider, "system", copy)
         grant.copy = f"{provider}/{copy.id}"
@@ -204,6 +240,7 @@ def _refused_applications(author: _Author) -> Iterator[Step]:
     asked = author.event(
         day(3, 6), "share.apply", {"dataset": "ws/births"},
         basis="法定职责", purpose="school-enrolment", items=["date"], method="api", until="2026-12-31",
+        pi_basis="statutory-duty",
     )  # fmt: skip
     yield Step(day(3, 6), "ga", "office", asked)
     refs = {"application": f"ga/{asked.id}", "dataset": "ws/births"}
@@ -246,13 +283,16 @@ def _breaches(author: _Author, grants: list[_Grant]) -> Iterator[Step]:
     yield Step(time, grants[0].user, "system", _access(author, time, grants[0], other, 5_000), IRREGULAR, note)
     time = day(16, 2)
     third = next(each.id for each in DEPARTMENTS if each.id not in (grants[1].user, grants[1].provider))
+    assessed = list(_assessments(author, time - HOUR_MS, grants[1].user, grants[1].dataset))
+    yield from assessed
     onward = author.event(
         time,
         "share.deliver",
-        {"dataset": grants[1].dataset, "copy": grants[1].copy, "grant": grants[1].id},
+        {"dataset": grants[1].dataset, "copy": grants[1].copy, "grant": grants[1].id, **_named(assessed)},
         to=third,
         method="file",
         volume=10,
+        **_masking(grants[1].dataset, grants[1].items),
     )
     note = ("未经同意转给第三方：如实记录，并形成线索", "Onward supply without consent: recorded, and a finding")
     yield Step(time, grants[1].user, "system", onward, IRREGULAR, note)

@@ -306,6 +306,13 @@ class ConsistencyBody(Answer):
     path: list[Hex]
 
 
+class EpochsBody(Answer):
+    """The ends of all epochs before the checkpoint, as proof files carry them (SPEC R-V12)."""
+
+    checkpoint: CheckpointBody
+    epochs: list[dict[str, Any]]
+
+
 class StatusBody(Answer):
     """Where this node stands."""
 

@@ -21,8 +21,9 @@ from ledger_node.http.asking import (
 )
 from ledger_node.http.context import BINARY, Context, answer, answer_with
 from ledger_node.http.documented import ok, raw
-from ledger_node.http.models import ConsistencyBody, InclusionBody, ProofFile
+from ledger_node.http.models import ConsistencyBody, EpochsBody, InclusionBody, ProofFile
 from ledger_node.query import log
+from ledger_node.query.epochs import prove_epochs
 from ledger_node.query.streams import prove_no_stream, prove_range_of
 
 TEXT: Final = "text/plain; charset=utf-8"
@@ -93,6 +94,13 @@ def _proofs(router: APIRouter, context: Context) -> None:
         """RFC 6962: the tree of `new` leaves begins with that of `old`."""
         with context.standing() as standing:
             return answer_with(standing.encode(), log.consistency(standing, asked.old, asked.new))
+
+    @router.get("/v1/proofs/epochs", responses=ok(EpochsBody))
+    def epochs(asked: Annotated[Asked, Query()]) -> Response:
+        """How the cosigners changed: the ends of all epochs, each certified by the set that left."""
+        del asked
+        with context.standing() as standing:
+            return answer_with(standing.encode(), {"epochs": [end.encode() for end in prove_epochs(standing)]})
 
     @router.get("/v1/proofs/completeness", responses=ok(ProofFile, proof=True))
     def completeness(asked: Annotated[AskCompleteness, Query()]) -> Response:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ledger.adapters.certificates import CertificateBook
+from ledger.adapters.configs import Configs
 from ledger.adapters.layers import StateAt
 from ledger.adapters.sequencer import Committed
 from ledger.adapters.sqlite.reader import SqliteReader
@@ -56,6 +57,8 @@ class Node(Protocol):
     role: str
     reader: SqliteReader
     certificates: CertificateBook
+    configs: Configs
+    """Every config that was in force in a block of this node."""
     published: int
     """Height of the newest block that may be shown: its signature is in the fsynced signer state."""
 

@@ -32,7 +32,8 @@ from ledger.core.proof import (
     StreamState,
 )
 from ledger.core.stream import StreamValue
-from ledger.errors import FatalError, NotFoundError, UnavailableError, VerificationError
+from ledger.errors import FatalError, NotFoundError, VerificationError
+from ledger_node.query.epochs import prove_epochs
 from ledger_node.query.standing import Standing
 
 
@@ -41,11 +42,10 @@ def prove_state(standing: Standing) -> StateProof:
     state = standing.state
     config = standing.object(config_key())
     if config is None or config_hash(config) != state.header.config:
-        # The block under this checkpoint changed the config, so its own config stands in the state before it.
-        raise UnavailableError(
-            "proof-config", "the config changes here; the next checkpoint is provable", retry_after_s=1
-        )
-    return StateProof(state.note, state.header_leaf, _header_path(standing), config)
+        # The block under this checkpoint changed the config: in force in it was the one that the state held before.
+        config = standing.node.configs.read(state.header.config)
+    path, epochs = _header_path(standing), prove_epochs(standing)
+    return StateProof(state.note, state.header_leaf, path, config, epochs=epochs)
 
 
 def prove_key(standing: Standing, key: bytes) -> MapProof:

@@ -13,8 +13,9 @@ from ledger.adapters.sqlite.snapshot import StoredLeaf
 from ledger.core import merkle
 from ledger.core.hashing import Digest
 from ledger.core.leaf import Record, parse_leaf
-from ledger.core.proof import Receipt, Registration, SubmissionPart
+from ledger.core.proof import EpochEnd, Receipt, Registration, SubmissionPart
 from ledger.errors import FatalError, NotFoundError, UnavailableError
+from ledger_node.query.epochs import prove_epochs
 from ledger_node.query.outcome import Outcome
 from ledger_node.query.ports import Node
 from ledger_node.query.proving import inclusion_path, prove_registration
@@ -37,6 +38,7 @@ def make_receipts(found: Standing, seqs: Sequence[int], *, first: bool = False) 
     parts: dict[tuple[int, int], _Submission] = {}
     registrations: dict[Digest, Registration] = {}
     receipts: list[bytes] = []
+    epochs = prove_epochs(found)
     for stored in found.snap.leaves(seqs):
         if stored.seq >= found.size:
             raise UnavailableError("uncertified", "recorded, but not certified yet", seq=stored.seq, retry_after_s=1)
@@ -48,17 +50,23 @@ def make_receipts(found: Standing, seqs: Sequence[int], *, first: bool = False) 
             parts[place] = _Submission(found, *place)
         part = parts[place].part(stored.place[1])
         if first:
-            receipts.append(_receipt(found, stored, part, *_first_certificate(found, stored.seq), None))
+            receipts.append(_receipt(found, stored, part, *_first_certificate(found, stored.seq)))
             continue
         if record.key_id not in registrations:
             registrations[record.key_id] = prove_registration(found, record.key_id)
-        certificate = (found.size, found.state.note)
-        receipts.append(_receipt(found, stored, part, *certificate, registrations[record.key_id]))
+        made = _receipt(found, stored, part, found.size, found.state.note, registrations[record.key_id], epochs)
+        receipts.append(made)
     return receipts
 
 
 def _receipt(
-    found: Standing, stored: StoredLeaf, part: SubmissionPart, size: int, note: bytes, registration: Registration | None
+    found: Standing,
+    stored: StoredLeaf,
+    part: SubmissionPart,
+    size: int,
+    note: bytes,
+    registration: Registration | None = None,
+    epochs: tuple[EpochEnd, ...] | None = None,
 ) -> bytes:
     if stored.head is None or (stored.body is None and stored.body_hash is None):
         raise NotFoundError("body-archived", "the body of this event is no longer here", seq=stored.seq)
@@ -72,6 +80,7 @@ def _receipt(
         record=stored.leaf,
         path=tuple(inclusion_path(found, stored.seq, size)),
         registration=registration,
+        epochs=prove_epochs(found, size) if epochs is None else epochs,
     ).encode()
 
 

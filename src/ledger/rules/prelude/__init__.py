@@ -17,6 +17,7 @@ PARTS: Final = (
     "ledger.rules.prelude.effects",
     "ledger.rules.prelude.findings",
     "ledger.rules.prelude.verdicts",
+    "ledger.rules.prelude.shortcut",
     "ledger.rules.prelude.engine",
 )
 _MARKER: Final = "# --- program text ---\n"

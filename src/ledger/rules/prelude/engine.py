@@ -33,12 +33,20 @@ _STEPS = 20000
 
 
 # --- program text ---
+_IN_FORCE: dict[int, Any] = {}  # values of the parameters on days seen; a cache, never an input
+
+
 def _params_at(time: int) -> Any:
     today = _day_of(time)
-    found = _PARAMS[0][1]
-    for entry in _PARAMS:
-        if entry[0] <= today:
-            found = entry[1]
+    found = _IN_FORCE.get(today)
+    if found is None:
+        found = _PARAMS[0][1]
+        for entry in _PARAMS:
+            if entry[0] <= today:
+                found = entry[1]
+        if len(_IN_FORCE) >= 1000:
+            _IN_FORCE.clear()
+        _IN_FORCE[today] = found
     return found
 
 

@@ -36,7 +36,10 @@ def _number(value: int) -> int:
 
 def _add(a: Any, b: Any) -> Any:
     if type(a) is int and type(b) is int:
-        return _number(a + b)
+        a = a + b
+        if -9007199254740991 <= a <= 9007199254740991:
+            return a
+        raise ValueError("number")
     if type(a) is str and type(b) is str:
         if len(a) + len(b) > 4096:
             raise ValueError("size")
@@ -49,9 +52,12 @@ def _add(a: Any, b: Any) -> Any:
     raise TypeError("type")
 
 
-def _sub(a: Any, b: Any) -> int:
+def _sub(a: Any, b: Any) -> Any:
     if type(a) is int and type(b) is int:
-        return _number(a - b)
+        a = a - b
+        if -9007199254740991 <= a <= 9007199254740991:
+            return a
+        raise ValueError("number")
     raise TypeError("type")
 
 
@@ -67,13 +73,13 @@ def _mul(a: Any, b: Any) -> Any:
     raise TypeError("type")
 
 
-def _div(a: Any, b: Any) -> int:
+def _div(a: Any, b: Any) -> Any:
     if type(a) is int and type(b) is int and b != 0:
         return _number(a // b)
     raise TypeError("type") if b != 0 else ValueError("number")
 
 
-def _mod(a: Any, b: Any) -> int:
+def _mod(a: Any, b: Any) -> Any:
     if type(a) is int and type(b) is int and b != 0:
         return a % b
     raise TypeError("type") if b != 0 else ValueError("number")
@@ -101,27 +107,30 @@ def _walk(value: Any, depth: int) -> None:
                 _walk(value[name], depth + 1)
 
 
-def _eq(a: Any, b: Any) -> bool:
+def _eq(a: Any, b: Any) -> Any:
     if type(a) is list or type(a) is dict:
         _walk(a, 0)
-    return bool(a == b)
+    return a == b
 
 
-def _less(a: Any, b: Any) -> bool:
-    if type(a) is type(b) and (type(a) is int or type(a) is str):
-        return bool(a < b)
+def _less(a: Any, b: Any) -> Any:
+    kind = type(a)
+    if kind is type(b) and (kind is int or kind is str):
+        return a < b
     raise TypeError("type")
 
 
-def _more(a: Any, b: Any) -> bool:
-    if type(a) is type(b) and (type(a) is int or type(a) is str):
-        return bool(a > b)
+def _more(a: Any, b: Any) -> Any:
+    kind = type(a)
+    if kind is type(b) and (kind is int or kind is str):
+        return a > b
     raise TypeError("type")
 
 
 def _in(a: Any, b: Any) -> bool:
     if type(b) is list:
-        _spend(len(b) // 8)
+        if len(b) > 7:
+            _spend(len(b) // 8)
         if type(a) is list or type(a) is dict:
             _walk(b, 0)
         return a in b
@@ -142,7 +151,9 @@ def _iter(value: Any, cost: int) -> Any:
         value = sorted(value)
     elif type(value) is not str:
         raise TypeError("type")
-    _spend(len(value) * cost)
+    _METER[0] -= len(value) * cost
+    if _METER[0] < 0:
+        raise ValueError("budget")
     return value
 
 
@@ -164,9 +175,10 @@ def _range(*bounds: Any) -> list[int]:
             raise TypeError("type")
     start = bounds[0] if len(bounds) > 1 else 0
     stop = bounds[1] if len(bounds) > 1 else bounds[0]
-    if stop - start > 1024:
-        raise ValueError("size")
-    _spend(max(stop - start, 0) // 8)
+    if stop - start > 7:
+        if stop - start > 1024:
+            raise ValueError("size")
+        _spend((stop - start) // 8)
     return list(range(start, stop))
 
 
@@ -195,7 +207,7 @@ def _get(value: Any, key: Any, default: Any = None) -> Any:
     return value.get(key, default)
 
 
-def _append(items: list[Any], value: Any) -> None:
+def _append(items: Any, value: Any) -> None:
     if len(items) >= 1024:
         raise ValueError("size")
     items.append(value)
@@ -223,8 +235,8 @@ def _plain(value: Any) -> list[Any]:
     items = list(value) if type(value) is list or type(value) is dict else None
     if items is None:
         raise TypeError("type")
-    _spend(len(items) // 4)
     if items:
+        _spend(len(items) // 4)
         kind = type(items[0])
         if kind is not int and kind is not str:
             raise TypeError("type")
@@ -252,7 +264,20 @@ def _max(*values: Any) -> Any:
     return max(items)
 
 
-def _sum(value: Any) -> int:
+def _lesser(a: Any, b: Any) -> Any:
+    # `min(a, b)`: two values cost no step.
+    if type(a) is int and type(b) is int:
+        return a if a <= b else b
+    return _min(a, b)
+
+
+def _greater(a: Any, b: Any) -> Any:
+    if type(a) is int and type(b) is int:
+        return a if a >= b else b
+    return _max(a, b)
+
+
+def _sum(value: Any) -> Any:
     total = 0
     for item in _plain(value):
         total = _add(total, item)
@@ -262,14 +287,16 @@ def _sum(value: Any) -> int:
 def _any(value: Any) -> bool:
     if type(value) is not list:
         raise TypeError("type")
-    _spend(len(value) // 8)
+    if len(value) > 7:
+        _spend(len(value) // 8)
     return any(value)
 
 
 def _all(value: Any) -> bool:
     if type(value) is not list:
         raise TypeError("type")
-    _spend(len(value) // 8)
+    if len(value) > 7:
+        _spend(len(value) // 8)
     return all(value)
 
 
@@ -329,10 +356,7 @@ def _join(separator: Any, parts: Any) -> str:
 def _format(*parts: Any) -> str:
     text = ""
     for part in parts:
-        if type(part) is int:
-            text += str(part)
-        else:
-            text += _str(part)
+        text += part if type(part) is str else str(part) if type(part) is int else _str(part)
         if len(text) > 4096:
             raise ValueError("size")
     return _text(text)

@@ -20,9 +20,8 @@ def _is_code(text: Any) -> bool:
         return True
     if text == "" or len(text) > 128 or text[0] not in "abcdefghijklmnopqrstuvwxyz0123456789":
         return False
-    for letter in text:
-        if letter not in "abcdefghijklmnopqrstuvwxyz0123456789._:~/-":
-            return False
+    if text.lstrip("abcdefghijklmnopqrstuvwxyz0123456789._:~/-") != "":
+        return False
     if len(_GOOD) >= 5000:
         _GOOD.clear()
     _GOOD[text] = True
@@ -30,10 +29,7 @@ def _is_code(text: Any) -> bool:
 
 
 def _digits(text: str) -> bool:
-    for letter in text:
-        if letter not in "0123456789":
-            return False
-    return True
+    return text.lstrip("0123456789") == ""
 
 
 def _is_date(value: Any) -> bool:
@@ -56,12 +52,7 @@ def _is_time(value: Any) -> bool:
 
 
 def _is_digest(value: Any) -> bool:
-    if type(value) is not str or len(value) != 64:
-        return False
-    for letter in value:
-        if letter not in "0123456789abcdef":
-            return False
-    return True
+    return type(value) is str and len(value) == 64 and value.lstrip("0123456789abcdef") == ""
 
 
 def _fits(value: Any, form: Any) -> bool:

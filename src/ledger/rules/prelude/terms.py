@@ -165,12 +165,19 @@ def ms(text: Any) -> int:
     """Unix ms of a `time` or `date` field of a body; a date means its first moment in the rulebook's zone."""
     if type(text) is not str or (len(text) != 24 and len(text) != 10):
         raise TypeError("type")
-    return (
-        _ms(text) if len(text) == 24 else _day_number(int(text[:4]), int(text[5:7]), int(text[8:10])) * _DAY - _ZONE_MS
-    )
+    if len(text) == 24:
+        return _ms(text)
+    start = _MINUTES.get(text)
+    if start is None:
+        start = _day_number(int(text[:4]), int(text[5:7]), int(text[8:10])) * _DAY - _ZONE_MS
+        if len(_MINUTES) >= 1000:
+            _MINUTES.clear()
+        _MINUTES[text] = start
+    return start
 
 
-_MINUTES: dict[str, int] = {}  # first millisecond of minutes seen; a cache, never an input
+_MINUTES: dict[str, int] = {}  # first millisecond of minutes and dates seen; a cache, never an input
+_MONTHS: dict[int, str] = {}  # months of days seen; a cache, never an input
 
 
 def _ms(text: str) -> int:
@@ -189,15 +196,22 @@ def day(time: Any) -> int:
     """Number of the day (since 1970-01-01) in the zone that holds the moment `time` (unix ms)."""
     if type(time) is not int:
         raise TypeError("type")
-    return _day_of(time)
+    return (time + _ZONE_MS) // _DAY
 
 
 def month(time: Any) -> str:
     """`YYYY-MM` of the moment `time` (unix ms) in the zone."""
     if type(time) is not int:
         raise TypeError("type")
-    date = _date_of(_day_of(time))
-    return f"{date[0]:04d}-{date[1]:02d}"
+    today = (time + _ZONE_MS) // _DAY
+    found = _MONTHS.get(today)
+    if found is None:
+        date = _date_of(today)
+        found = f"{date[0]:04d}-{date[1]:02d}"
+        if len(_MONTHS) >= 1000:
+            _MONTHS.clear()
+        _MONTHS[today] = found
+    return found
 
 
 def _stamp(time: int, part: str) -> str:
