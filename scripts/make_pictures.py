@@ -265,10 +265,97 @@ def trust(language: str) -> Picture:
     return picture
 
 
+STEPS: Final[tuple[tuple[Words, Words, Words, str], ...]] = (
+    (
+        ("Proposal", "提案"),
+        ("one event, its hash", "一个事件及其哈希"),
+        ("binds every word", "绑定每一个字"),
+        "key",
+    ),
+    (
+        ("Votes", "表决"),
+        ("over 2/3 approve,", "逾三分之二赞成，"),
+        ("cosigners sign it", "联署方签名"),
+        "key",
+    ),
+    (
+        ("Notice", "公示期"),
+        ("24 h unless genesis", "24 小时，除非"),
+        ("says otherwise", "创世文件另有规定"),
+        "box",
+    ),
+    (
+        ("Announced", "公告"),
+        ("a timer fires; config", "定时器到期；配置中"),
+        ("names the next set", "写明下一届"),
+        "box",
+    ),
+    (
+        ("Last block", "末块"),
+        ("the timer once more:", "定时器再次到期："),
+        ("the epoch ends", "本届结束"),
+        "warn",
+    ),
+)
+
+
+def vote(language: str) -> Picture:
+    """How a change of the cosigners takes effect."""
+    picture = Picture(920, 330, ("How a vote takes effect", "表决如何生效"), language)
+    for number, (title, first, second, kind) in enumerate(STEPS):
+        picture.box(20 + 180 * number, 30, 160, title, first, second, kind=kind)
+        if number:
+            picture.arrow((180 * number, 65), (18 + 180 * number, 65))
+    picture.box(
+        380,
+        170,
+        200,
+        ("Epoch 0", "第 0 届"),
+        ("signs up to the last block,", "联署至末块，"),
+        ("that one included", "含末块"),
+        kind="good",
+    )
+    picture.box(
+        700,
+        170,
+        200,
+        ("Epoch 1", "第 1 届"),
+        ("signs what comes after it,", "联署其后的区块，"),
+        ("nothing before", "此前一概不签"),
+        kind="good",
+    )
+    picture.arrow((820, 100), (820, 135), (480, 135), (480, 168))
+    picture.text(650, 128, ("certified by the set that leaves", "由离任联署方出具证书"), "s", 320)
+    picture.arrow((580, 205), (698, 205))
+    picture.text(639, 197, ("hands over to", "移交"), "s", 112)
+    picture.box(
+        20,
+        170,
+        300,
+        ("Somebody who pinned the genesis", "只信任创世文件的人"),
+        ("is led on from set to set", "由一届引至下一届，"),
+        ("by these certificates", "凭的就是这些证书"),
+        kind="key",
+    )
+    picture.arrow((322, 205), (378, 205))
+    picture.text(
+        460,
+        300,
+        (
+            "Nothing is retroactive: an effect in block H is in force from H + 1.",
+            "不溯及既往：在区块 H 生效的变更自 H + 1 起施行。",
+        ),
+        "t",
+        860,
+    )
+    return picture
+
+
 PICTURES: Final[dict[str, Callable[[str], Picture]]] = {
     "life-of-an-event": life,
     "completeness": completeness,
     "trust": trust,
+    "vote": vote,
 }
 
 

@@ -1,4 +1,4 @@
-"""Measure the product: `./dev bench append|verify|query|scale|profile|peers [--json FILE]`.
+"""Measure the product: `./dev bench append|verify|query|scale|profile|rules|peers [--json FILE]`.
 
 `./dev bench report` writes the page and its pictures from the JSON files in docs/bench.
 """
@@ -22,7 +22,7 @@ SIZES = {"verify": "10000,100000", "query": "10000,100000", "scale": "10000,1000
 def main() -> int:
     """Run one benchmark; exit code 1 when a request failed or nothing could be measured."""
     parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
-    parser.add_argument("what", choices=("append", "verify", "query", "scale", "profile", "peers", "report"))
+    parser.add_argument("what", choices=("append", "verify", "query", "scale", "profile", "rules", "peers", "report"))
     parser.add_argument("--cells", default=CELLS, help="batch:in_flight,… (append)")
     parser.add_argument("--seconds", type=float, default=15.0, help="measured seconds per cell (append, peers)")
     parser.add_argument("--repeat", type=int, default=1, help="rounds; rows give the median, with minimum and maximum")
@@ -62,6 +62,10 @@ def measure(given: argparse.Namespace) -> list[dict[str, Any]]:
         from scripts.bench import profile
 
         return profile.run(int(given.events or profile.EVENTS), given.repeat)
+    if given.what == "rules":
+        from scripts.bench import rulecost
+
+        return rulecost.run(int(given.events or rulecost.GRANTS), given.repeat)
     from scripts.bench import sizes
 
     return sizes.run(given.what, [int(size) for size in (given.events or SIZES[given.what]).split(",")], given.repeat)

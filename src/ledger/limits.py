@@ -43,6 +43,7 @@ NOTE_BYTES_MAX: Final = 64 * 1024  # text and signatures of one note
 NOTE_SIGNATURES_MAX: Final = 100  # as golang.org/x/mod/sumdb/note
 TLOG_PROOF_EXTRA_BYTES_MAX: Final = 32 * 1024  # Go's reader takes lines of 64 KiB; base64 grows by a third
 COSIGNERS_MAX: Final = 32  # the notes stay small, the quorum arithmetic exact
+LOG_KEYS_MAX: Final = 256  # keys for ordering that one proof shows the registration of
 EPOCHS_MAX: Final = 1_000  # changes of the cosigners that one proof leads through
 HEARTBEAT_MS: Final = 60_000  # freshness on an idle ledger
 CLOCK_AHEAD_MS: Final = 10_000  # cosigners withhold when block time is further ahead

@@ -60,6 +60,7 @@ def test_cases_pass_in_the_worker(program: Program) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # the sandbox reads its program anew for every block
 def test_cases_pass_in_the_second_runtime(program: Program, monty: Monty) -> None:
     """Every case passes in pydantic-monty, and every call there has the outcomes of the compiled program."""
 

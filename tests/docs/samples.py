@@ -12,16 +12,16 @@ from ledger import archiveformat
 from ledger.adapters.memory import MemoryStore
 from ledger.core.checkpoint import parse_checkpoint_text
 from ledger.core.genesis import Genesis, Predecessor
-from ledger.core.mapkeys import NS_MEMBER, object_key, parse_object_value, stream_key
+from ledger.core.mapkeys import NS_MEMBER, key_key, object_key, parse_object_value, stream_key
 from ledger.core.note import parse_note
-from ledger.core.proof import Consistency, Fork, History, Receipt, StreamName
+from ledger.core.proof import Consistency, Fork, History, LogKey, Receipt, StreamName
 from ledger.core.registry import genesis_registry
 from ledger.machine.block import Item
 from ledger.rules.program import Outcome
 from tests.models import accept_all
 from tests.models.epoch_proofs import Changed
 from tests.models.governed import HOUR_MS, NEW_RULEBOOK, Governed
-from tests.models.small_ledger import SmallLedger, digest, make_genesis
+from tests.models.small_ledger import SmallLedger, digest, make_genesis, signer
 from tests.unit.rules.books import NOW, Ledger, rule, tiny
 
 Samples = dict[str, list[Any]]
@@ -234,11 +234,32 @@ def _proofs(found: Samples) -> None:
             else replace(proof, state=replace(proof.state, epochs=ends))
         )
         _proof(found, json.loads(led.encode()))
+    _later_log(found)
     for end in json.loads(extension.encode())["epochs"]:
         found["epoch-end"].append(end)
         found["epoch-announced"].append(end["announced"])
         found["epoch-effect"].append(end["effect"])
         found["epoch-key"] += end["keys"]
+
+
+def _later_log(found: Samples) -> None:
+    """Proofs after a vote registered another key for ordering."""
+    ledger, key = SmallLedger(), signer("ba", "another log")
+    ledger.add_log_key(key)
+    joined = ledger.block(events=[ledger.event()])
+    name = key_key(key.public.key_id)
+    logs = (LogKey(ledger.values[name], ledger.map_proof(name)),)
+    receipt, complete = ledger.receipt(joined[0]), ledger.completeness(StreamName("dataset", "ga/hukou"))
+    absent = ledger.absence("dataset", "ga/none")
+    assert receipt.registration is not None
+    for proof in (
+        replace(receipt, registration=replace(receipt.registration, logs=logs)),
+        replace(complete, state=replace(complete.state, logs=logs)),
+        replace(absent, state=replace(absent.state, logs=logs)),
+    ):
+        document = json.loads(proof.encode())
+        _proof(found, document)
+        found["log-key"] += document.get("logs", ())
 
 
 def _proof(found: Samples, document: dict[str, Any]) -> None:

@@ -166,7 +166,9 @@ class _Planner:
             day, 10, head, "quality.plan", {"dataset": dataset},
             completeness=9800, accuracy=9900, consistency=9500, timeliness=9000,
         )  # fmt: skip
-        self.step(day, 11, head, "catalog.submit", {"dataset": dataset}, attested=["secrecy", "pi-impact", "no-secrets"])
+        self.step(
+            day, 11, head, "catalog.submit", {"dataset": dataset}, attested=["secrecy", "pi-impact", "no-secrets"]
+        )
         self.step(day + 1, 10, (AUTHORITY, "authority"), "catalog.publish", {"dataset": dataset})
         return dataset, day + 1
 

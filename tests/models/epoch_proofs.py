@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from ledger.core import merkle
 from ledger.core.config import Config
+from ledger.core.hashing import Digest
 from ledger.core.keys import COSIGN, Ed25519Signer
 from ledger.core.leaf import TYPE_TIMER
 from ledger.core.proof import Consistency, EpochEnd, LeafPart, StateProof, Trust, trust_genesis
@@ -64,11 +65,11 @@ class Changed:
 
     # --- proofs ------------------------------------------------------------------------------------------------------
 
-    def leaves(self, size: int) -> list[bytes]:
+    def leaves(self, size: int) -> list[Digest]:
         """Leaf hashes of the log of this size."""
         return [merkle.leaf_hash(leaf) for sealed in self.ledger.sealed for leaf in sealed.leaves][:size]
 
-    def nodes(self, wanted: list[merkle.Node], size: int) -> dict[merkle.Node, bytes]:
+    def nodes(self, wanted: list[merkle.Node], size: int) -> dict[merkle.Node, Digest]:
         """Roots of complete subtrees."""
         hashes = self.leaves(size)
         return {(level, at): merkle.root(hashes[at << level : (at + 1) << level]) for level, at in wanted}
@@ -79,7 +80,7 @@ class Changed:
         path = merkle.prove_inclusion(index, size, self.nodes(merkle.inclusion_nodes(index, size), size))
         return LeafPart(index, leaf, tuple(path))
 
-    def consistency(self, old: int, new: int) -> tuple[bytes, ...]:
+    def consistency(self, old: int, new: int) -> tuple[Digest, ...]:
         """The path between two sizes."""
         return tuple(merkle.prove_consistency(old, new, self.nodes(merkle.consistency_nodes(old, new), new)))
 

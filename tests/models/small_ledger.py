@@ -46,7 +46,7 @@ from ledger.core.proof import (
     StreamState,
     SubmissionPart,
 )
-from ledger.core.registry import genesis_registry
+from ledger.core.registry import KeyEntry, genesis_registry
 from ledger.core.stream import event_streams
 from ledger.core.submission import Submission, new_submission, prove_event
 from tests.models.reference_map import ReferenceMap, ReferenceStream, bucket_data, tree_root
@@ -139,6 +139,12 @@ class SmallLedger:
     def origin(self) -> str:
         """The network's origin."""
         return self.genesis.origin
+
+    def add_log_key(self, key: Ed25519Signer) -> None:
+        """Register a key for ordering; the state of the next block holds it."""
+        blind = next_blind(None, digest("a vote"))
+        value = object_value(blind, KeyEntry("ba", key.public, "log", (), self.height).encode())
+        self.put(key_key(key.public.key_id), value)
 
     def put(self, key: bytes, value: bytes) -> None:
         """Set a map value."""

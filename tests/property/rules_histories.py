@@ -164,11 +164,8 @@ class Writer:
                 refs, body = {**copy, **grant}, {"method": "delete"}
             case "use.access":
                 refs = {**grant, **dataset}
-                body = {
-                    "purpose": PURPOSES[pick % 2 if odd < 4 else 0],
-                    "items": list(ITEMS[: 1 + odd % 2]),
-                    "count": odd,
-                }
+                purpose = PURPOSES[pick % 2 if odd < 4 else 0]
+                body = {"purpose": purpose, "items": list(ITEMS[: 1 + odd % 2]), "count": odd}
             case "use.record":
                 refs = {**grant, **dataset}
                 body = {"scenario": "x", "process": "y", "covers": "2026-03-01"}

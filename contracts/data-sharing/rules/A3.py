@@ -3,21 +3,28 @@
 The term runs from receipt, that is from the record. Silence has no effect but a candidate finding: there is no deemed
 consent, and an overdue application can still be answered. Only the authority extends the term, when the provider asks
 for it before it has passed, and by no more than was asked; the applicant reads both on its application. Whether a
-supplement starts the term anew is not set by law: the finding follows the lenient reading, that it does.
+supplement starts the term anew is not set by law: the finding follows the lenient reading, that it does. Where the law
+of the provider's own jurisdiction gives the reply to its data authority (an overlay), that law's clock runs instead.
 """
 
 
 def on_share_apply(event, state, env):
+    if answered_locally(state, env):
+        return None
     days = env.params["reply_days"][state["dataset"]["sharing"]]
     return reply_duty(state["dataset"]["provider"], working_days(env, days))
 
 
 def on_share_supplement(event, state, env):
+    if state["application"].get("decider") is not None:
+        return None
     days = env.params["reply_days"][state["dataset"]["sharing"]] + state["application"]["extended"]
     return reply_duty(state["application"]["provider"], working_days(env, days))
 
 
 def on_share_extend_request(event, state, env):
+    if state["application"].get("decider") is not None:
+        return refuse("reply-local")
     return write("application", asked=event.body["days"])
 
 
@@ -61,6 +68,14 @@ def on_timer_A3(timer, state, env):
             move("application", "overdue"),
             finding("D809/39-4", about=application["provider"], on="application", what="reply"),
         ]
+
+
+def answered_locally(state, env):
+    if state["obligor"] is None:
+        return False
+    of = state["obligor"]["attributes"]
+    terms = env.params["local.reply_days"].get(of.get("jurisdiction", ""), {})
+    return of.get("authority") is not None and state["dataset"]["sharing"] in terms
 
 
 def reply_duty(provider, due):

@@ -1,11 +1,13 @@
 """E3 共享属性有据 · Justified sharing class. Decree 809 Art. 14, 15.
 
 An entry shared under conditions lists the purposes it is for; an entry that is not shared names the reason and the law.
+Only a law, an administrative regulation or a decision of the State Council suffices; a departmental or local rule does
+not, whatever a local regulation says. An entry that does not state the rank leaves it to the authority's review.
 """
 
 
 def on_catalog_draft(event, state, env):
-    lacking = unjustified(event)
+    lacking = unjustified(event, env)
     if lacking is not None:
         return lacking
     return write(
@@ -17,7 +19,7 @@ def on_catalog_draft(event, state, env):
 
 
 def on_catalog_update(event, state, env):
-    lacking = unjustified(event)
+    lacking = unjustified(event, env)
     if lacking is not None:
         return lacking
     return write(
@@ -40,7 +42,7 @@ def on_catalog_publish(event, state, env):
     )
 
 
-def unjustified(event):
+def unjustified(event, env):
     match event.body["sharing"]:
         case "conditional":
             if not event.body.get("purposes", []):
@@ -48,4 +50,7 @@ def unjustified(event):
         case "refused":
             if event.body.get("reason") is None or event.body.get("legal_basis") is None:
                 return refuse("no-law")
+            ranks = env.params["refusal_ranks"]
+            if event.body.get("rank", ranks[0]) not in ranks:
+                return refuse("rank-too-low", rank=event.body["rank"])
     return None

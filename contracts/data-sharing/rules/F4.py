@@ -88,4 +88,8 @@ def gaps(event, state):
 
 
 def operable(right, dataset):
-    return right is not None and [right["type"], right["status"], right["dataset"]] == ["operate", "registered", dataset]
+    return right is not None and [right["type"], right["status"], right["dataset"]] == [
+        "operate",
+        "registered",
+        dataset,
+    ]

@@ -399,19 +399,19 @@ class Node:
         with self.reader.snapshot() as snap:
             found = snap.latest_certificate()
             head = self.app.head
+            note = snap.block(head.height).note
+            if note:
+                self.certificates.committed(head.height, head.size, head.log.root(), note)
+            elif not isinstance(self.engine, Sequencer):
+                self.certificates.know(head.height, head.size, head.log.root())
             if found is not None:
-                size, note = found
+                size, kept = found
                 cosigners = self.certificates.cosigners_at(size)
-                result = verify_certificate(note, self.origin, self.registry.log_keys(), cosigners)
+                result = verify_certificate(kept, self.origin, self.registry.log_keys(), cosigners)
                 height = snap.block_of(size - 1).height
-                self.certificates.restore(Certified(height, note, result))
+                self.certificates.restore(Certified(height, kept, result))
                 if isinstance(self.engine, Sequencer):
                     self.engine.certified_height = height
-            note = snap.block(head.height).note
-        if note:
-            self.certificates.committed(head.height, head.size, head.log.root(), note)
-        elif not isinstance(self.engine, Sequencer):
-            self.certificates.know(head.height, head.size, head.log.root())
 
     def _root_at(self, size: int) -> Digest | None:
         """Root of our stored log at `size`, for the signer rule."""

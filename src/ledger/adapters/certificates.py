@@ -308,9 +308,15 @@ class CertificateBook:
     # --- what others ask ---------------------------------------------------------------------------------------------
 
     def restore(self, certified: Certified) -> None:
-        """Remember a certificate that the store kept, at start."""
+        """Remember a certificate that the store kept, at start, after the head was told by `committed`.
+
+        Where it is the head's, peers are shown it with its lines at once: an idle ledger has no other note.
+        """
         with self._changed:
             self._certified = certified
+            is_own = certified.result.checkpoint.size in self._own
+        if is_own:
+            self.add_note(certified.note)
 
     def proposal(self) -> VerifiedNote | None:
         """The checkpoint that cosigners should sign now."""

@@ -28,9 +28,8 @@ class RuleTrace:
 
     def __init__(self, program: Program, name: str) -> None:
         self._name, self._zone_ms = name, program.book.zone_ms
-        self._statements: dict[str, dict[int, Statement]] = {
-            rule.file: statements(rule, program.files[rule.file]) for rule in program.book.rules.values()
-        }
+        self._program = program
+        self._statements: dict[str, dict[int, Statement]] = {}  # of the rules that were asked
         self._functions = {rule.file: set(rule.functions) for rule in program.book.rules.values()}
         self._plain = Plain(program, wrap=self._wrap)
         self._current: Asked | None = None
@@ -48,6 +47,9 @@ class RuleTrace:
             asked = self._current = Asked(rule, handler, dict(state))
             self.asked.append(asked)
             self._lines = set()
+            facts = self._program.book.rules[rule]
+            if facts.file not in self._statements:
+                self._statements[facts.file] = statements(facts, self._program.files[facts.file])
             previous = sys.gettrace()
             sys.settrace(self._enter)
             try:

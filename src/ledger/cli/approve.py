@@ -112,6 +112,11 @@ def sign(
 @option("--effective", metavar="TIME")
 @option("--until", metavar="TIME")
 @option("--reason", metavar="TEXT")
+@option("--id", "about", metavar="ID")
+@option("--title-zh", metavar="TEXT")
+@option("--title-en", metavar="TEXT")
+@option("--attribute", "attributes", multiple=True, metavar="NAME=VALUE")
+@option("--registration", "registrations", multiple=True, metavar="FILE")
 @option("--member", metavar="ID")
 @option("--key", metavar="FILE", type=click.Path())
 @node_options
@@ -127,18 +132,26 @@ def propose(
     effective: str | None,
     until: str | None,
     reason: str | None,
+    about: str | None,
+    title_zh: str | None,
+    title_en: str | None,
+    attributes: tuple[str, ...],
+    registrations: tuple[str, ...],
     member: str | None,
     key: str | None,
     **connection: str | None,
 ) -> None:
     """Propose a change."""
+    from ledger.cli.proposing import Wishes, complete, full_action
     from ledger.client import governance
     from ledger.core.ident import parse_time
 
     settings = open_settings(console, {"member": member, "key": key, **connection})
     client = open_client(console, settings)
     given = from_flags("sys.propose", refs, arguments, time=None, event_id=None, intent=False)
-    named, args = given["refs"], given["body"]
+    action = full_action(action)
+    wishes = Wishes(about, {"zh": title_zh, "en": title_en}, roles, attributes, registrations)
+    named, args = complete(action, given["refs"], given["body"], wishes, _origin(client))
     if new_key is not None:
         about = named.get("member", settings.get("member"))
         if not isinstance(about, str):

@@ -33,6 +33,7 @@ COMMANDS: Final[Table] = {
         "explain": "ledger.cli.rulesexplain:explain",
         "docs": "ledger.cli.rulesdocs:docs",
     },
+    "member": {"list": "ledger.cli.member:list_members", "show": "ledger.cli.member:show"},
     "approve": {
         "list": "ledger.cli.approve:list_proposals",
         "show": "ledger.cli.approve:show",

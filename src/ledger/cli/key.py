@@ -10,6 +10,7 @@ import click
 from ledger.cli.command import argument, command, option
 from ledger.cli.output import Console
 from ledger.cli.session import ask_passphrase, open_key, open_settings
+from ledger.cli.settings import SettingError
 from ledger.cli.tables import fields
 
 if TYPE_CHECKING:
@@ -37,11 +38,38 @@ def new(console: Console, file: str, encrypt: bool) -> None:
 @command("show")
 @argument("file", type=click.Path())
 @option("--name", "names", multiple=True, metavar="NAME")
-def show(console: Console, file: str, names: tuple[str, ...]) -> None:
+@option("--register", "member", metavar="MEMBER")
+@option("--origin", metavar="ORIGIN")
+@option("--use", type=click.Choice(["event", "cosign", "log", "http"]), default="event")
+@option("--role", "roles", multiple=True, metavar="ROLE")
+def show(
+    console: Console,
+    file: str,
+    names: tuple[str, ...],
+    member: str | None,
+    origin: str | None,
+    use: str,
+    roles: tuple[str, ...],
+) -> None:
     """Show the public half of a key file."""
     signer = open_key(console, open_settings(console, {}), file)
     document = _document(file, signer.public, names)
-    console.result(document, _text(console, document))
+    if member is None:
+        console.result(document, _text(console, document))
+        return
+    import json
+
+    from ledger.client.governance import key_fields
+    from ledger.core.genesis import check_member_id
+    from ledger.core.ident import check_origin
+
+    if origin is None:
+        raise SettingError("setting-missing", "for which network?", name="origin")
+    named = {"member": check_member_id(member), "origin": check_origin(origin)}
+    registration = {**key_fields(signer, origin, member, use, roles), **named}
+    # The line alone, so that it can be kept in a file or pasted as it is.
+    console.result({**document, "registration": registration}, json.dumps(registration, sort_keys=True))
+    console.hint(console.text("key.register", key_id=document["key_id"], member=member))
 
 
 def _document(file: str, public: PublicKey, names: tuple[str, ...] | list[str]) -> dict[str, Any]:

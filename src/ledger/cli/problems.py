@@ -37,7 +37,10 @@ def tell(console: Console, error: LedgerError, code: Exit | None = None) -> Exit
 def sentences(texts: Texts, error: LedgerError) -> tuple[str, str]:
     """(what happened to which object, what to do), in words; the second may be empty."""
     evidence = {name: show(value) for name, value in error.evidence.items()}
-    said = {"message": show(error.message), **evidence}  # texts of codes that say several things quote the English message
+    said = {
+        "message": show(error.message),
+        **evidence,
+    }  # texts of codes that say several things quote the English message
     pattern = texts.find(f"{error.code}.what", "errors")
     if pattern is None:
         family = texts.find(f"family.{_family(error)}", "errors") or _family(error)

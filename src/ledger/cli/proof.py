@@ -20,9 +20,12 @@ from ledger.cli.settings import SettingError
 from ledger.errors import MalformedError, VerificationError
 
 if TYPE_CHECKING:
+    from ledger.client.http import NodeClient
     from ledger.client.request import Request
 
 PROOF_BYTES_MAX: Final = 32 * 1024 * 1024
+TRUST_BYTES_MAX: Final = 1024 * 1024
+TIED: Final = ("receipt", "completeness", "absence")
 INCOMPLETE_CODES: Final = frozenset(("stale", "clock"))
 """Failures that say "not fresh", not "not true"."""
 
@@ -34,6 +37,7 @@ INCOMPLETE_CODES: Final = frozenset(("stale", "clock"))
 @option("--refused", is_flag=True)
 @option("--begin", type=click.IntRange(0), metavar="N")
 @option("--end", type=click.IntRange(0), metavar="N")
+@option("--trust", metavar="FILE", type=click.Path())
 @node_options
 def get(
     console: Console,
@@ -43,6 +47,7 @@ def get(
     refused: bool,
     begin: int | None,
     end: int | None,
+    trust: str | None,
     **connection: str | None,
 ) -> None:
     """Fetch a proof."""
@@ -51,6 +56,8 @@ def get(
     from ledger.client.request import parse_bytes
 
     data = parse_bytes(client.send(request))
+    if trust is not None and what in TIED:
+        data = _tied(client, data, read_input(trust, TRUST_BYTES_MAX))
     if out is None:
         if console.as_json:
             console.result({"proof": _as_json(data)}, "")
@@ -60,6 +67,31 @@ def get(
     write_result(out, data)
     console.result({"file": out, "bytes": len(data)}, console.text("proof.kept", path=out, bytes=len(data)))
     console.hint(console.text("proof.verify-hint", path=out))
+
+
+def _tied(client: NodeClient, data: bytes, trust: bytes) -> bytes:
+    """The proof with the path between its checkpoint and the anchor of the trust file (SPEC R-V06), where there is one.
+
+    Nothing of it is believed here: `verify` checks the path against the anchor.
+    """
+    from ledger.cli.watch import consistency_path
+    from ledger.core import canonical
+    from ledger.core.checkpoint import parse_checkpoint_text
+    from ledger.core.note import parse_note
+    from ledger.verify.trust import parse_trust
+
+    known = parse_trust(trust).known
+    proof = canonical.parse(data, bytes_max=PROOF_BYTES_MAX)
+    if not known or not isinstance(proof.get("certificate"), str):
+        return data
+    shown = parse_checkpoint_text(parse_note(proof["certificate"].encode("utf-8")).text).size
+    anchor = known[0].size
+    if anchor == shown:
+        return data
+    sizes = {"old": min(anchor, shown), "new": max(anchor, shown)}
+    path = consistency_path(client.get_bytes(("v1", "proofs", "consistency"), sizes))
+    proof["history"] = {"path": [digest.hex() for digest in path], "size": anchor}
+    return canonical.encode(proof, bytes_max=PROOF_BYTES_MAX)
 
 
 def _request(what: str, names: tuple[str, ...], refused: bool, begin: int | None, end: int | None) -> Request:

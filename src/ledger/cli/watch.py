@@ -1,8 +1,9 @@
 """`ledger watch`: follow a node's checkpoints and demand that each extends the one before, today's and last year's alike.
 
-Rules: a checkpoint counts when more than two thirds of its cosigners signed it: those of the pinned genesis, or a later set
-to which the leaving ones' certificates lead; the last one is remembered between calls. Two histories end the command with exit 6 and an evidence file; a node that is behind what is
-remembered, or whose newest certificate is too old, is exit 7 under --once and a warning otherwise.
+Rules: a checkpoint counts when more than two thirds of its cosigners signed it: those of the pinned genesis, or a later
+set to which the certificates of the leaving ones lead; the last one is remembered between calls. Two histories end the
+command with exit 6 and an evidence file; a node that is behind what is remembered, or whose newest certificate is too old,
+is exit 7 under --once and a warning otherwise.
 Not here: re-executing blocks (a follower does, and `ledger verify`).
 """
 

@@ -16,7 +16,7 @@ from ledger.core.proofepochs import EpochEnd, LeafPart
 from ledger.core.proofjson import Fields, parse_document
 from ledger.core.prooflog import Consistency, ConsistencyResult, Fork, ForkResult
 from ledger.core.proofreceipt import Receipt, ReceiptResult, Registration, SubmissionPart
-from ledger.core.proofstate import CertifiedState, StateProof
+from ledger.core.proofstate import CertifiedState, LogKey, StateProof
 from ledger.core.proofstream import Absence, AbsenceResult, Completeness, CompletenessResult, StreamState
 from ledger.core.prooftrust import Certification, History, Trust, trust_genesis
 from ledger.errors import MalformedError
@@ -66,6 +66,7 @@ __all__ = [
     "ForkResult",
     "History",
     "LeafPart",
+    "LogKey",
     "Proof",
     "Receipt",
     "ReceiptResult",

@@ -26,7 +26,7 @@ from ledger.core.proofepochs import (
     parse_epochs,
     parse_header_part,
 )
-from ledger.core.proofstate import CertifiedState, StateProof
+from ledger.core.proofstate import CertifiedState, LogKey, StateProof, encode_logs, parse_logs
 from ledger.core.prooftrust import (
     REVOCATION,
     SIGNATURE,
@@ -68,6 +68,7 @@ class Registration:
     config: bytes
     value: bytes
     map: MapProof
+    logs: tuple[LogKey, ...] = ()
 
     def verify(self, key_id: Digest, state: CertifiedState) -> KeyEntry:
         """The entry of `key_id`; `VerificationError` (code `registration`) if the state says otherwise."""
@@ -131,7 +132,9 @@ class Receipt:
         shown = self.registration
         if shown is None:
             return None, *verify_certification(self.certificate, self.history, adopt(self.epochs, trust))
-        proof = StateProof(self.certificate, shown.header, shown.header_path, shown.config, self.history, self.epochs)
+        proof = StateProof(
+            self.certificate, shown.header, shown.header_path, shown.config, self.history, self.epochs, shown.logs
+        )
         state = proof.verify(trust)
         return state, state.certification, state.not_checked
 
@@ -200,6 +203,7 @@ class Receipt:
                 "header": encode_header_part(shown.header, shown.header_path),
                 "map": pj.encode_map_proof(shown.map),
                 "value": shown.value.decode("utf-8"),
+                **encode_logs(shown.logs),
             }
         return pj.encode_document(KIND, fields)
 
@@ -235,7 +239,7 @@ def parse_receipt(fields: pj.Fields) -> Receipt:
 def _registration(fields: pj.Fields) -> Registration | None:
     if "registration" not in fields:
         return None
-    inner = pj.closed(fields["registration"], "registration", "config header map value")
+    inner = pj.closed(fields["registration"], "registration", "config header map value", "logs")
     header, header_path = parse_header_part(inner["header"])
     return Registration(
         header=header,
@@ -243,4 +247,5 @@ def _registration(fields: pj.Fields) -> Registration | None:
         config=pj.document(inner["config"], "registration.config"),
         value=pj.document(inner["value"], "registration.value"),
         map=pj.map_proof(inner["map"], "registration.map"),
+        logs=parse_logs(inner),
     )

@@ -8,7 +8,8 @@ Not here: what is read from the state (see `mapproof`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from ledger.core import merkle
@@ -16,6 +17,8 @@ from ledger.core import proofjson as pj
 from ledger.core.config import Config, config_hash, parse_config
 from ledger.core.hashing import Digest
 from ledger.core.header import Header, parse_header
+from ledger.core.keys import LOG
+from ledger.core.mapkeys import key_hash, key_key, parse_object_value, value_hash
 from ledger.core.mapproof import MapProof, verify_map
 from ledger.core.proofepochs import (
     EpochEnd,
@@ -34,10 +37,12 @@ from ledger.core.prooftrust import (
     parse_history,
     verify_certification,
 )
-from ledger.errors import VerificationError
+from ledger.core.registry import KeyEntry, parse_key_entry
+from ledger.errors import MalformedError, VerificationError
+from ledger.limits import LOG_KEYS_MAX
 
 NAMES: Final = "certificate config header"
-OPTIONAL: Final = "epochs history"
+OPTIONAL: Final = "epochs history logs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,27 @@ class CertifiedState:
 
 
 @dataclass(frozen=True, slots=True)
+class LogKey:
+    """A key for ordering that was registered after the genesis: its entry's whole map value in the state, and the proof."""
+
+    value: bytes
+    map: MapProof
+
+    def entry(self) -> KeyEntry:
+        """The entry that is claimed; `VerificationError` (code `registration`) for a key of another use."""
+        entry = parse_key_entry(parse_object_value(self.value)[1])
+        if entry.use != LOG:
+            raise VerificationError("registration", "not a key for ordering", key_id=entry.public.key_id)
+        return entry
+
+    def verify(self, state: CertifiedState) -> None:
+        """`VerificationError` (code `registration`) unless the state holds the entry."""
+        key_id = self.entry().public.key_id
+        if state.look_up(key_hash(key_key(key_id)), self.map) != value_hash(self.value):
+            raise VerificationError("registration", "the state holds no such entry", key_id=key_id)
+
+
+@dataclass(frozen=True, slots=True)
 class StateProof:
     """A certificate with the last header and the config; nothing holds until `verify` returns.
 
@@ -68,6 +94,7 @@ class StateProof:
     config: bytes
     history: History | None = None
     epochs: tuple[EpochEnd, ...] = ()
+    logs: tuple[LogKey, ...] = ()
 
     def verify(self, trust: Trust) -> CertifiedState:
         """The certified state.
@@ -75,7 +102,9 @@ class StateProof:
         Raises `MalformedError`, or `VerificationError`: `epochs`, the certificate, `header` (it is not this checkpoint's
         last leaf), `config` (not the header's), `cosigner-set` (the verifier trusts another set).
         """
-        trust = adopt(self.epochs, trust)
+        # A log line never replaces the quorum: what the cosigners certified vouches for the keys that also signed it.
+        claimed = (each.entry().public for each in self.logs)
+        trust = adopt(self.epochs, replace(trust, log_keys=(*trust.log_keys, *claimed)))
         certification, not_checked = verify_certification(self.certificate, self.history, trust)
         checkpoint = certification.checkpoint
         header = parse_header(self.header)
@@ -91,17 +120,40 @@ class StateProof:
             raise VerificationError("cosigner-set", "the ledger names other cosigners", epoch=config.epoch)
         if config.epoch > 0 and trust.anchor is None and ANCHOR not in not_checked:
             not_checked = (*not_checked, ANCHOR)
-        return CertifiedState(certification, header, config, not_checked)
+        state = CertifiedState(certification, header, config, not_checked)
+        for each in self.logs:
+            each.verify(state)
+        return state
 
     def encode(self) -> pj.Fields:
-        """The fields `certificate`, `config`, `header`, `history` and `epochs`."""
+        """The fields `certificate`, `config`, `header`, `history`, `epochs` and `logs`."""
         return {
             "certificate": self.certificate.decode("utf-8"),
             "config": self.config.decode("utf-8"),
             "header": encode_header_part(self.header, self.path),
             **encode_history(self.history),
             **encode_epochs(self.epochs),
+            **encode_logs(self.logs),
         }
+
+
+def encode_logs(logs: Sequence[LogKey]) -> pj.Fields:
+    """The field `logs`, absent where the genesis registered every key for ordering."""
+    listed = [{"map": pj.encode_map_proof(each.map), "value": each.value.decode("utf-8")} for each in logs]
+    return {"logs": listed} if listed else {}
+
+
+def parse_logs(fields: pj.Fields) -> tuple[LogKey, ...]:
+    """The keys for ordering among the fields of a file."""
+    if "logs" not in fields:
+        return ()
+    found = []
+    for item in pj.items(fields["logs"], "logs", LOG_KEYS_MAX):
+        inner = pj.closed(item, "logs", "map value")
+        found.append(LogKey(pj.document(inner["value"], "logs.value"), pj.map_proof(inner["map"], "logs.map")))
+    if not found:
+        raise MalformedError("proof", "an empty list is left out", field="logs")
+    return tuple(found)
 
 
 def parse_state_proof(fields: pj.Fields) -> StateProof:
@@ -114,4 +166,5 @@ def parse_state_proof(fields: pj.Fields) -> StateProof:
         config=pj.document(fields["config"], "config"),
         history=parse_history(fields["history"]) if "history" in fields else None,
         epochs=parse_epochs(fields),
+        logs=parse_logs(fields),
     )

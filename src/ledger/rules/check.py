@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import re
 import unicodedata
+from functools import lru_cache
 from typing import Final, NoReturn
 
 from ledger.errors import MalformedError
@@ -23,6 +24,7 @@ _TITLE: Final = re.compile(r"(?P<id>\S+) (?P<zh>.+?) · (?P<en>.+?)\. (?P<articl
 _RULE_ID: Final = re.compile(r"[A-Z][A-Za-z0-9]{0,15}").fullmatch
 _CONSTANT_NAME: Final = re.compile(r"[A-Z][A-Z0-9_]*").fullmatch
 _LOCAL_NAME: Final = re.compile(r"[a-z][a-z0-9_]*").fullmatch
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f]")
 _ESCAPE: Final = re.compile(r"\\(?![nt\"'\\])")
 
 
@@ -60,9 +62,9 @@ def _parse(file: str, data: bytes) -> ast.Module:
     for number, line in enumerate(text.split("\n"), 1):
         if _ESCAPE.search(line):
             _refuse(file, number, "this escape is not allowed", "write the character itself; no line continuation")
-        if any(ord(character) < 32 and character != "\t" for character in line):
+        if _CONTROL.search(line):
             _refuse(file, number, "a control character", "use \\n inside strings, and line feeds only")
-        if any(_disguised(character) for character in line if not character.isascii()):
+        if not line.isascii() and any(_disguised(character) for character in line if not character.isascii()):
             _refuse(
                 file, number, "a character that Python would read as an ASCII letter or digit", "write the ASCII one"
             )
@@ -74,6 +76,7 @@ def _parse(file: str, data: bytes) -> ast.Module:
         _refuse(file, 1, "not Python that can be read", "less nesting, smaller numbers")
 
 
+@lru_cache(maxsize=4096)
 def _disguised(character: str) -> bool:
     # Python normalises identifiers (NFKC): a full-width letter would pass for another name than a reader sees.
     return any(part.isascii() and (part.isalnum() or part == "_") for part in unicodedata.normalize("NFKC", character))

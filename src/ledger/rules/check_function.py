@@ -15,6 +15,8 @@ from ledger.rules import grammar
 from ledger.rules.facts import FunctionFacts
 from ledger.rules.sites import collect_call
 
+_INNER = ("body", "handlers", "orelse", "finalbody", "cases")  # fields of statements that hold statements
+
 
 class RuleFile(Protocol):
     """What a function needs to know of its file."""
@@ -61,7 +63,7 @@ class FunctionChecker:
 
     def _find_locals(self) -> None:
         built: dict[str, bool] = {}
-        for node in ast.walk(self.facts.node):
+        for node in _statements(self.facts.node):
             if isinstance(node, ast.Assign):
                 for target in node.targets:
                     for name in _target_names(target):
@@ -397,6 +399,17 @@ class FunctionChecker:
                 self._name(part.value)
             else:
                 self.refuse(node, "an f-string holds plain names only", grammar.ADVICE["FormattedValue"])
+
+
+def _statements(function: ast.FunctionDef) -> list[ast.AST]:
+    """The function and every statement in it, outer ones first; expressions hold none."""
+    found: list[ast.AST] = [function]
+    for node in found:
+        for name in _INNER:
+            part = getattr(node, name, None)
+            if isinstance(part, list):
+                found.extend(part)
+    return found
 
 
 def _target_names(node: ast.expr) -> list[str]:

@@ -53,6 +53,8 @@ class Compiler:
         self.handlers: dict[str, Handler] = {}
         self.listeners: dict[str, list[tuple[RuleFacts, str]]] = {name: [] for name in book.kinds}
         self.discharges: dict[str, list[tuple[str, str, bool]]] = {name: [] for name in book.kinds}
+        self.duties = self._duties()
+        self._set: dict[str, list[tuple[Touch, RuleFacts]]] = {}  # of `_setters`
 
     def program(self) -> str:
         """The program text. Raises `MalformedError` (code `rulebook` or `rule`) where the parts do not fit."""
@@ -139,13 +141,16 @@ class Compiler:
                 )  # fmt: skip
 
     def _setters(self, kind: Kind) -> list[tuple[Touch, RuleFacts]]:
-        return [
-            (touch, rule)
-            for rule, name in self.listeners[kind.name]
-            for facts in rule.reachable(name)
-            for touch in facts.touches
-            if touch.op in ("timer", "duty")
-        ]
+        # Asked for once the listeners are known.
+        if kind.name not in self._set:
+            self._set[kind.name] = [
+                (touch, rule)
+                for rule, name in self.listeners[kind.name]
+                for facts in rule.reachable(name)
+                for touch in facts.touches
+                if touch.op in ("timer", "duty")
+            ]
+        return self._set[kind.name]
 
     def _check_event(self, rule: RuleFacts, facts: FunctionFacts, kind: Kind, name: str) -> None:
         if name == "on_any" and (facts.refs or facts.fields or facts.reads or facts.targets):
@@ -226,7 +231,7 @@ class Compiler:
         for facts in handler.rule.reachable(handler.function):
             self._check_facts(handler.rule, facts, {read: objects[read] for read in handler.names})
 
-    def duties(self) -> set[str]:
+    def _duties(self) -> set[str]:
         """Names of the timers that are the deadline of a duty."""
         return {
             touch.rule
@@ -278,7 +283,7 @@ class Compiler:
             parts.append(emit_kind(self._plan(book.kinds[name])))
         timers = [
             f"    {literal(name)}: [{literal(found.names)}, {function_name(found.rule.id, found.function)}, "
-            f"{literal(found.rule.id)}, {literal(name in self.duties())}],"
+            f"{literal(found.rule.id)}, {literal(name in self.duties)}],"
             for name, found in sorted(self.handlers.items())
         ]
         parts.append("_TIMERS = {\n" + "\n".join(timers) + "\n}\n")
@@ -349,7 +354,7 @@ class Compiler:
             tables=tables,
             discharges=self.discharges[kind.name],
             touches=self._closure(touches),
-            duties=self.duties(),
+            duties=self.duties,
             implicit={
                 name
                 for name in objects

@@ -15,8 +15,9 @@ from ledger.core.ident import format_time
 from ledger.rules.diagram import draw, edges_of, states_of
 from ledger.rules.facts import RuleFacts
 from ledger.rules.kinds import Field, Kind, Title
+from ledger.rules.overlay import LOCAL
 from ledger.rules.page import Both, Cell, Code, Link, Page, Piece
-from ledger.rules.params import Parameter, Value
+from ledger.rules.params import Parameter, Value, is_open
 from ledger.rules.program import Program
 from ledger.rules.tables import Table
 
@@ -45,6 +46,7 @@ class _Document:
         self._head()
         self._rules()
         self._parameters()
+        self._overlays()
         self._tables()
         self._kinds()
         self._objects()
@@ -196,7 +198,7 @@ class _Document:
 
     def _value(self, parameter: Parameter, value: Value) -> Cell:
         found = value.value
-        if isinstance(found, dict) and set(found) == {"open", "strict", "lenient"}:
+        if is_open(found):
             return [
                 self._words("not-set"), Code(str(found["open"])), self._words("strict"), Code(_plain(found["strict"])),
                 self._words("lenient"), Code(_plain(found["lenient"])),
@@ -204,7 +206,21 @@ class _Document:
         return [Code(_plain(found)), parameter.unit]
 
     def _bound(self, value: Value) -> Cell:
-        return self._words(f"bound-{value.bound}")
+        return self._words("bound-open" if is_open(value.value) else f"bound-{value.bound}")
+
+    def _overlays(self) -> None:
+        page, words = self._page, self._words
+        if not self._book.overlays:
+            return
+        self._title(2, "overlays")
+        page.text(words("overlays-text"))
+        for overlay in self._book.overlays.values():
+            page.heading(3, [Code(overlay.jurisdiction), both(overlay.title)], f"overlay-{overlay.jurisdiction}")
+            named = sorted({*overlay.params, *overlay.added})
+            page.text([words("parameters"), *(Link(LOCAL + name, f"param-{LOCAL}{name}") for name in named)])
+            rows: list[list[Cell]] = [[left.article, both(left.title)] for left in overlay.left_out]
+            if rows:
+                page.table([words("article"), words("left-out")], rows)
 
     # --- tables --------------------------------------------------------------------------------------------------------
 

@@ -9,13 +9,15 @@ Never here: deciding what is allowed; the input has passed `check`.
 from __future__ import annotations
 
 import ast
-import json
+from json.encoder import encode_basestring
 from typing import Any, Final, cast
 
 from ledger.rules import grammar
 from ledger.rules.facts import FunctionFacts, RuleFacts
 
 _ORDERED: Final = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
+_CHARGED: Final = frozenset((ast.Call, ast.BinOp, ast.Compare, ast.AugAssign))
+_LEAVES: Final = frozenset((ast.Name, ast.Constant, ast.Load, ast.Store, str, type(None)))
 _OF_TWO: Final = {"max": "_greater", "min": "_lesser"}  # the same, cheaper
 _PLAIN: Final = (ast.Attribute, ast.Call, ast.Name, ast.Subscript)
 
@@ -25,7 +27,7 @@ def literal(value: Any) -> str:
     if value is None or type(value) is bool or type(value) is int:
         return repr(value)
     if type(value) is str:
-        return json.dumps(value, ensure_ascii=False)
+        return encode_basestring(value)
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(literal(item) for item in value) + "]"
     return "{" + ", ".join(f"{literal(name)}: {literal(value[name])}" for name in value) + "}"
@@ -65,14 +67,21 @@ def _charge(nodes: list[Any]) -> int:
     waiting = list(nodes)
     while waiting:
         node = waiting.pop()
-        if isinstance(node, (ast.Call, ast.BinOp, ast.Compare, ast.AugAssign)):
+        kind = type(node)
+        if kind in _LEAVES:
+            continue
+        if kind in _CHARGED:
             total += 1
-        if isinstance(node, ast.For):
+        if kind is ast.For:
             waiting.append(node.iter)
-        elif isinstance(node, (ast.ListComp, ast.DictComp)):
+        elif kind in (ast.ListComp, ast.DictComp):
             waiting.append(node.generators[0].iter)
         else:
-            waiting.extend(ast.iter_child_nodes(node))
+            for part in vars(node).values():
+                if isinstance(part, list):
+                    waiting.extend(part)
+                elif isinstance(part, ast.AST):
+                    waiting.append(part)
     return total
 
 

@@ -57,9 +57,12 @@ class RuleFacts:
     text: str
     constants: dict[str, ast.expr]
     functions: dict[str, FunctionFacts]
+    _reached: dict[str, list[FunctionFacts]] = field(default_factory=dict, repr=False, compare=False)
 
     def reachable(self, name: str) -> list[FunctionFacts]:
-        """The function `name` and every function of this file that it may call, callers first."""
+        """The function `name` and every function of this file that it may call, callers first; of a checked file."""
+        if name in self._reached:
+            return self._reached[name]
         found: dict[str, FunctionFacts] = {}
         waiting = [name]
         while waiting:
@@ -67,4 +70,5 @@ class RuleFacts:
             if current not in found:
                 found[current] = self.functions[current]
                 waiting.extend(sorted(self.functions[current].calls))
-        return list(found.values())
+        self._reached[name] = list(found.values())
+        return self._reached[name]

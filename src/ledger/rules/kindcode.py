@@ -241,7 +241,7 @@ class _Decider:
         self.add(f'return _stranger(body, {known}, "field")', 2)
 
     def check(self, field: Field, value: str, name: str, depth: int) -> None:
-        """Statements that refuse the body field `name` when `value`, which is or is inside it, has not the form of `field`."""
+        """Statements that refuse the body field `name` when `value`, it or what is in it, has not the form of `field`."""
         if value == "v" and field.type == "list" and field.item is not None:
             self.add(f"if type(v) is not list or len(v) > {field.limit}:", depth)
             self.refuse("field", name, depth + 1)
@@ -398,8 +398,10 @@ class _Decider:
         loosely = "[" + ", ".join(loose) + "]" + "".join(f" + sorted({name}.values())" for name in many)
         spec_name, calm = f"_S_{kind.function}", self.calm()
         opened = (
-            'c = _case(block, member, "f:" + name, time, now, keys)', "out = []", f"moves = _open(c, {spec_name}, event, out)"
-        )  # fmt: skip
+            'c = _case(block, member, "f:" + name, time, now, keys)',
+            "out = []",
+            f"moves = _open(c, {spec_name}, event, out)",
+        )
         self.add("given = []")
         if calm:
             self.add("c = None")
@@ -432,7 +434,7 @@ class _Decider:
         self.out += ["", "", f"{spec_name} = {literal(spec)}"]
 
     def calm(self) -> list[str]:
-        """Conditions under which no ticket is asked for or cited and no table moves or objects; none when one always does."""
+        """Conditions under which no ticket is asked for or cited and no table speaks; none when one always does."""
         found = ["not intent", '"ticket" not in refs']
         kind = self.kind
         many = {ref.name for ref in kind.refs if ref.many}

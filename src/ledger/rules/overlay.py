@@ -1,4 +1,4 @@
-"""Decides what a local law changes: `overlays/<name>.toml`, parameters of one jurisdiction within the bounds of the rulebook.
+"""Decides what a local law changes: `overlays/<name>.toml`, parameters of one jurisdiction within the rulebook's bounds.
 
 Rules: an overlay names its jurisdiction, its law and the day from which it holds; its `params` stay on the safe side of the
 bounds (see `params.check_overlay`), its `added` are parameters of steps that only it has; what it cannot say, it says so in
@@ -66,7 +66,7 @@ def parse_overlay(file: str, document: dict[str, Any], base: dict[str, Parameter
 
 def _params(file: str, document: dict[str, Any], base: dict[str, Parameter]) -> dict[str, Parameter]:
     """Values of the rulebook's own parameters: title and unit are theirs."""
-    found = {}
+    found: dict[str, Parameter] = {}
     for name, table in document.items():
         entry = Reader(file, name, table)
         if name not in base:

@@ -1,8 +1,8 @@
 """Decides whether a bundle of files is a rulebook, and reads its declarations.
 
 Rules: `rulebook.toml` (id, version, zone …), `kinds/*.toml`, `objects.toml`, `tables.toml`, `params.toml`, `texts.toml`,
-`reports.toml`, `overlays/*.toml`, `rules/<ID>.py`, `cases/<ID>.toml`; every file is known, every declaration closed, everything for people in
-zh and en.
+`reports.toml`, `overlays/*.toml`, `rules/<ID>.py`, `cases/<ID>.toml`; every file is known, every declaration closed,
+everything for people in zh and en.
 Never here: how declarations and rules fit together (see `compiler`), files of a disk.
 """
 

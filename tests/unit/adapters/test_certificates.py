@@ -255,3 +255,15 @@ def test_next_set_is_not_believed_before_its_adoption() -> None:
     book.add_note(by_new(9, "a", "b", "c"))
     certified = book.certified()
     assert certified is not None and certified.result.checkpoint.size == 9
+
+
+def test_restarted_book_shows_the_certificate_it_kept() -> None:
+    """After a start peers see the head's certificate with its lines at once, and it is not announced a second time."""
+    note = cosigned(5, "a", "b", "c")
+    book, seen = make_book(), list[Certified]()
+    book.on_certified.append(seen.append)
+    commit(book, 5)
+    book.restore(Certified(1, note, verify_certificate(note, ORIGIN, [LOG.public], COSIGNERS)))
+    book.propose()
+    assert book.note() == note
+    assert seen == []

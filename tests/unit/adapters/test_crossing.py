@@ -16,6 +16,7 @@ import pytest
 from ledger.adapters.certificates import CertificateBook, Certified
 from ledger.adapters.crossing import COMPLETE, FOLDER, Crossing, finish_crossing
 from ledger.adapters.datadir import DATABASE, EVIDENCE, load_rules
+from ledger.adapters.epochs import EpochEnd
 from ledger.adapters.follower import Follower
 from ledger.adapters.peers import Answer, Peer
 from ledger.adapters.sqlite.reader import SqliteReader
@@ -28,6 +29,7 @@ from ledger.core.proof import parse_proof, trust_genesis
 from ledger.core.prooflog import Fork, ForkResult
 from ledger.core.quorum import verify_certificate
 from ledger.errors import ForkError, UnavailableError
+from tests.models.epoch_proofs import Changed
 from tests.models.real_ledger import RealLedger
 
 pytestmark = pytest.mark.timeout(120)
@@ -218,3 +220,24 @@ def test_a_crossing_survives_a_crash(parted: Parted) -> None:
     assert (kept / DATABASE).exists() and not making.exists()
     with sqlite3.connect(folder / DATABASE) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_certificates_count_under_the_set_of_their_size(tmp_path: Path) -> None:
+    """SPEC R-G21, R-Q31: after a change of the set, certificates of both epochs move a node, each by its own set only."""
+    made = Changed()
+    genesis = made.ledger.genesis
+    logs = [key.public for _, key in genesis.keys(LOG)]
+    sets = [tuple((name, key.public) for name, key in each) for each in made.sets]
+    book = CertificateBook(genesis.origin, logs, sets[0])
+    for number, height in enumerate(made.ends):
+        sealed = made.ledger.sealed[height]
+        end = EpochEnd(height, sealed.size, sealed.root, b"", sets[number], certified=True)
+        book.end_epoch(end, sets[number + 1])
+    crossing = Crossing(tmp_path, genesis, [], book, "inline")
+    for size, note in made.notes.items():
+        found = crossing.certificate(note)
+        assert found is not None and found.checkpoint.size == size
+    made.sets.append(made.sets[0][1:])  # wj's first key is of no later set
+    made.ledger.block(made.ledger.sign("ga", made.ledger.event()))
+    made.certify()
+    assert crossing.certificate(made.notes[made.size]) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ledger.core.proof import Completeness, parse_proof
 from tests.unit.cli.runner import Ran, ledger
 
 pytestmark = pytest.mark.slow
@@ -114,6 +116,11 @@ def test_rulebook_is_amended_while_the_node_runs(live: Any, call, tmp_path: Path
     assert early.json()["events"][0]["outcome"] == "refused"
     assert call("approve", "sign", name, by="sj").code == 0
     effect(live)
+    # The checkpoint of the very block that changed the config is provable, under the config that was in force in it.
+    proof = parse_proof(live.client.get("/v1/proofs/completeness", params={"kind": "proposal", "id": name}).content)
+    assert isinstance(proof, Completeness) and proof.state.config == before.encode()
+    shown = proof.verify(live.trust)
+    assert shown.height == live.node.head.height and shown.counts.timers == 1
     live.record("ga", "event", "catalog.note", {"dataset": "ga/hukou"}, text="seen")
     assert live.node.rules.book.version == "9.9" and live.node.config.program != before.program
     certified(live)
@@ -137,3 +144,63 @@ def test_parameters_need_the_cosigner(live: Any, call) -> None:
     assert live.node.config.parameters["timers_block"] == 1_000
     live.step(24 * HOUR_MS + 1)
     assert live.node.config.parameters["timers_block"] == 900
+
+
+def test_member_is_admitted_without_writing_json(live: Any, call, tmp_path: Path) -> None:
+    """A newcomer prints its key's registration, the authority names it and admits it; then it is listed and speaks."""
+    file, line = tmp_path / "event-zx.key", tmp_path / "zx.registration"
+    assert call("key", "new", file).code == 0
+    printed = call("key", "show", file, "--register", "zx", "--origin", live.node.origin, "--role", "system")
+    assert printed.code == 0 and "PRIVATE" not in printed.out
+    line.write_text(printed.out)
+    named = ["--id", "zx", "--title-zh", "征信办", "--title-en", "Credit Office", "--role", "department"]
+    lacking = call("approve", "propose", "member.admit", *named, by="sj")
+    assert lacking.code == 2 and "member-admit" in lacking.out + lacking.err
+    other = call("approve", "propose", "member.admit", "--id", "zy", *named[2:], "--registration", line, by="sj")
+    assert other.code == 2 and "another member" in other.out + other.err
+    parts = [*named, "--attribute", "level=county", "--registration", line]
+    name = proposed(call("approve", "propose", "member.admit", *parts, "--json", by="sj"))
+    certified(live)
+    assert call("approve", "sign", name, by="sj").code == 0
+    effect(live)
+    listed = call("member", "list")
+    assert listed.code == 0 and "Credit Office" in listed.out and "active" in listed.out
+    shown = call("member", "show", "zx", "--json")
+    assert shown.json["member"]["attributes"] == {"level": "county"} and len(shown.json["keys"]) == 1
+    assert "system" in call("member", "show", "zx").out
+    signed = ["--member", "zx", "--key", file]
+    spoken = ledger(
+        *("event", "append", "--kind", "none.such", *signed, "--json"),
+        env={"LEDGER_NODE": f"http://127.0.0.1:{live.port}"},
+        home=tmp_path,
+    )
+    assert spoken.json["counts"]["refused"] == 1 and spoken.json["events"][0]["member"] == "zx"
+
+
+def test_a_forged_registration_is_not_proposed(live: Any, call, tmp_path: Path) -> None:
+    """A registration whose proof is another network's, or no proof at all, is refused before anybody votes."""
+    file = tmp_path / "event-zw.key"
+    assert call("key", "new", file).code == 0
+    elsewhere = call("key", "show", file, "--register", "zw", "--origin", "other/" + "0" * 64)
+    changed = call("key", "show", file, "--register", "zw", "--origin", live.node.origin).out.replace('"zw"', '"zv"')
+    for line, why in ((elsewhere.out, "another network"), (changed, "proof"), ("{}", "key show --register")):
+        ran = call("approve", "propose", "key.add", "--registration", line.strip(), by="sj")
+        assert ran.code == 2 and why in ran.out + ran.err, ran.out + ran.err
+
+
+def test_a_fetched_proof_is_tied_to_the_anchor(live: Any, call, tmp_path: Path) -> None:
+    """SPEC R-V06: with a trust file that has an anchor, the fetched proof shows one history with it; without, it is told."""
+    trust, file = tmp_path / "trust.json", tmp_path / "proof.json"
+    anchor = live.node.certificates.certified().note.decode()
+    trust.write_text(json.dumps({"origin": live.node.origin, "anchor": anchor}))
+    (tmp_path / "genesis.json").write_bytes(live.node.genesis.data)
+    assert call("event", "append", "--kind", "none.such", by="rs").code in (0, 1)
+    effect(live)
+    wanted = ("proof", "get", "completeness", "member", "ga", "--out", file)
+    assert call(*wanted, "--trust", trust).code == 0
+    ran = call("proof", "verify", file, "--trust", trust, "--json")
+    assert (ran.code, ran.json["not_checked"]) == (0, []), ran.out + ran.err
+    file.unlink()
+    assert call(*wanted).code == 0
+    ran = call("proof", "verify", file, "--trust", trust, "--json")
+    assert (ran.code, ran.json["not_checked"]) == (7, ["history"])

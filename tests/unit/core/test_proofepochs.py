@@ -9,10 +9,29 @@ from typing import Any
 
 import pytest
 
-from ledger.core.proof import Consistency, EpochEnd, Fork, History, parse_proof
-from ledger.core.proofepochs import adopt
+from ledger.core.cosignature import sign_cosignature
+from ledger.core.keys import LOG, Ed25519Signer
+from ledger.core.mapkeys import key_key
+from ledger.core.note import encode_note, parse_note, sign_note
+from ledger.core.proof import (
+    Completeness,
+    Consistency,
+    EpochEnd,
+    Fork,
+    History,
+    LogKey,
+    StreamName,
+    parse_proof,
+    trust_genesis,
+)
+from ledger.core.proofepochs import adopt, encode_epochs, parse_ends, parse_epochs
+from ledger.core.proofstate import encode_logs, parse_logs
+from ledger.core.prooftrust import verify_under
 from ledger.errors import LedgerError, MalformedError, VerificationError
 from tests.models.epoch_proofs import OLD, Changed
+from tests.models.small_ledger import SmallLedger, signer
+from tests.models.tiny_ledger import MEMBERS
+from tests.models.tiny_ledger import signer as tiny_signer
 
 
 @cache
@@ -125,3 +144,87 @@ def test_an_end_behind_the_proof_is_refused() -> None:
     with pytest.raises(VerificationError) as caught:
         proof.verify(made.trust())
     assert caught.value.code == "epochs"
+
+
+def later_log() -> tuple[SmallLedger, Completeness]:
+    """A complete answer under a note whose only log line is by a key that the genesis does not name."""
+    made, key = SmallLedger(), signer("ba", "another log")
+    made.add_log_key(key)
+    made.block("ga", [made.event(refs={"dataset": "ga/hukou"})])
+    logs = (LogKey(made.values[key_key(key.public.key_id)], made.map_proof(key_key(key.public.key_id))),)
+    return made, signed_by(made, key, logs)
+
+
+def signed_by(made: SmallLedger, key: Ed25519Signer, logs: tuple[LogKey, ...]) -> Completeness:
+    """The answer with another log line in its certificate."""
+    note = parse_note(made.note())
+    lines = [line for line in note.lines if line.name != made.origin]
+    state = made.state_proof()
+    certificate = encode_note(note.text, [sign_note(note.text, made.origin, key), *lines])
+    proof = made.completeness(StreamName("dataset", "ga/hukou"))
+    return replace(proof, state=replace(state, certificate=certificate, logs=logs))
+
+
+def test_the_state_vouches_for_later_keys_for_ordering() -> None:
+    """SPEC R-V12: a log line by a key that a vote registered counts, once the certified state shows the registration."""
+    made, proof = later_log()
+    trust = trust_genesis(made.genesis, made.now_s + 5)
+    assert proof.verify(trust).size == 1
+    assert parse_proof(proof.encode()) == proof
+    with pytest.raises(VerificationError) as caught:
+        replace(proof, state=replace(proof.state, logs=())).verify(trust)
+    assert caught.value.code == "log-line"
+
+
+def test_a_key_for_ordering_that_the_state_lacks_is_refused() -> None:
+    """SPEC R-V12: a proof cannot bring a log key along that nobody registered, nor one of another use."""
+    made = SmallLedger()
+    key = signer("ba", "another log")
+    made.block("ga", [made.event(refs={"dataset": "ga/hukou"})])
+    trust = trust_genesis(made.genesis, made.now_s + 5)
+    other, _ = later_log()
+    stolen = LogKey(other.values[key_key(key.public.key_id)], made.map_proof(key_key(key.public.key_id)))
+    with pytest.raises(VerificationError) as caught:
+        signed_by(made, key, (stolen,)).verify(trust)
+    assert caught.value.code == "registration"
+    event = next(entry.public for entry in trust.keys.values() if entry.use == "event")
+    wrong = LogKey(made.values[key_key(event.key_id)], made.map_proof(key_key(event.key_id)))
+    with pytest.raises(VerificationError) as caught:
+        signed_by(made, key, (wrong,)).verify(trust)
+    assert caught.value.code == "registration"
+
+
+def test_lists_of_ends_and_keys_have_one_spelling() -> None:
+    """SPEC R-V12: what is written is read again; an empty list, an unknown field and a wrong type are no spelling."""
+    ends = changed().epochs()
+    fields = encode_epochs(ends)
+    assert parse_epochs(fields) == parse_ends(fields["epochs"]) == ends
+    assert encode_epochs(()) == {} == encode_logs(()) and parse_epochs({}) == () == parse_logs({})
+    _, proof = later_log()
+    listed = encode_logs(proof.state.logs)
+    assert parse_logs(listed) == proof.state.logs
+    first = fields["epochs"][0]
+    wrong: list[Any] = [None, {}, [1], [{**first, "more": 1}], [{**first, "keys": [{"algorithm": 1, "public": "zz"}]}]]
+    for value in wrong:
+        with pytest.raises(MalformedError):
+            parse_ends(value)
+    for value in ([], None, [{"map": {}}], [{**listed["logs"][0], "value": 1}]):
+        with pytest.raises(MalformedError):
+            parse_logs({"logs": value})
+    with pytest.raises(MalformedError):
+        parse_epochs({"epochs": []})
+
+
+def test_a_certificate_is_read_with_the_set_of_its_size() -> None:
+    """SPEC R-G21: up to an epoch's end the leaving set counts, behind it the next one only."""
+    made = changed()
+    trust = adopt(made.epochs(), made.trust())
+    for size, note in made.notes.items():
+        assert verify_under(note, trust).checkpoint.size == size
+    text = parse_note(made.notes[made.size]).text
+    last = made.sets[1][3]
+    lines = [sign_note(text, made.ledger.origin, tiny_signer(MEMBERS[0], LOG))]
+    lines += [sign_cosignature(text, name, key, 1) for name, key in (*OLD[:2], last)]
+    with pytest.raises(VerificationError) as caught:
+        verify_under(encode_note(text, lines), trust)
+    assert caught.value.code == "quorum"

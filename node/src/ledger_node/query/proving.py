@@ -13,6 +13,7 @@ from functools import lru_cache
 from ledger.adapters.sqlite.snapshot import Snapshot, StoredLeaf
 from ledger.core.config import config_hash
 from ledger.core.hashing import Digest
+from ledger.core.keys import LOG
 from ledger.core.mapkeys import config_key, key_hash, key_key
 from ledger.core.mapproof import MapProof, prove_map
 from ledger.core.merkle import (
@@ -26,6 +27,7 @@ from ledger.core.merkle import (
 from ledger.core.proof import (
     Absence,
     Completeness,
+    LogKey,
     Registration,
     StateProof,
     StreamName,
@@ -45,7 +47,15 @@ def prove_state(standing: Standing) -> StateProof:
         # The block under this checkpoint changed the config: in force in it was the one that the state held before.
         config = standing.node.configs.read(state.header.config)
     path, epochs = _header_path(standing), prove_epochs(standing)
-    return StateProof(state.note, state.header_leaf, path, config, epochs=epochs)
+    return StateProof(state.note, state.header_leaf, path, config, epochs=epochs, logs=_prove_logs(standing))
+
+
+def _prove_logs(standing: Standing) -> tuple[LogKey, ...]:
+    """The keys for ordering that were registered by vote, as the certified state has them."""
+    known = {key.public.key_id for _, key in standing.node.genesis.keys(LOG)}
+    later = sorted({key.key_id for key in standing.node.registry.log_keys()} - known)
+    rows = ((key_key(key_id), standing.row(key_key(key_id))) for key_id in later)
+    return tuple(LogKey(row.value, prove_key(standing, key)) for key, row in rows if row is not None)
 
 
 def prove_key(standing: Standing, key: bytes) -> MapProof:
@@ -163,7 +173,7 @@ def prove_registration(standing: Standing, key_id: Digest) -> Registration:
     if row is None:
         raise NotFoundError("key", "no such key is registered", key_id=key_id)
     state = prove_state(standing)
-    return Registration(state.header, state.path, state.config, row.value, prove_key(standing, key))
+    return Registration(state.header, state.path, state.config, row.value, prove_key(standing, key), state.logs)
 
 
 def inclusion_path(standing: Standing, seq: int, size: int) -> list[Digest]:

@@ -1,6 +1,6 @@
 """Compressed frames: how leaves, heads, bodies and block data lie on disk.
 
-Rules: a segment is msgpack `[dictionary id, frame, …]`; each frame is one zstd frame over a msgpack list of at most 16
+Rules: a segment is msgpack `[dictionary id, frame, …]`; each frame is one zstd frame over a msgpack list of at most 8
 entries, so that one entry costs little to open. Dictionaries are trained here once, kept for ever and never matter for
 any hash. Reading is total: bytes that are no segment raise `FatalError`, with memory bounded by the declared size.
 Not here: where segments are kept.
@@ -17,11 +17,11 @@ import zstandard
 from ledger.adapters.sqlite.faults import damaged
 from ledger.limits import JSON_BYTES_MAX, LEAF_BYTES_MAX, NOTE_BYTES_MAX
 
-FRAME_ENTRIES: Final = 16
-SEGMENT_FRAMES: Final = 16
+FRAME_ENTRIES: Final = 8
+SEGMENT_FRAMES: Final = 32
 SEGMENT_ENTRIES: Final = FRAME_ENTRIES * SEGMENT_FRAMES
 LEVEL: Final = 1  # measured on 600-byte events in frames of 32: smaller than 3 here, in half the time
-# What one frame may expand to: 16 leaves with their heads, or the data of one block with 20,000 signatures.
+# What one frame may expand to: 8 leaves with their heads, or the data of one block with 20,000 signatures.
 EXPANDED_BYTES_MAX: Final = max(
     FRAME_ENTRIES * (LEAF_BYTES_MAX + JSON_BYTES_MAX + 32), NOTE_BYTES_MAX + 4 * 1024 * 1024
 )

@@ -267,13 +267,13 @@ def _max(*values: Any) -> Any:
 def _lesser(a: Any, b: Any) -> Any:
     # `min(a, b)`: two values cost no step.
     if type(a) is int and type(b) is int:
-        return a if a <= b else b
+        return a if a <= b else b  # noqa: FURB136 - the call would cost more than the rest
     return _min(a, b)
 
 
 def _greater(a: Any, b: Any) -> Any:
     if type(a) is int and type(b) is int:
-        return a if a >= b else b
+        return a if a >= b else b  # noqa: FURB136
     return _max(a, b)
 
 

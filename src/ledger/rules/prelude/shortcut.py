@@ -49,14 +49,13 @@ def _quick(block: Any, member: str, keys: Any, given: Any, discharges: Any, loos
             if owed is not None and owed["status"] != "discharged" and owed["by"] == member:
                 return None
     writes = []
-    for key in staged:
-        raw = _encode(staged[key])
+    for key, value in staged.items():
+        raw = _encode(value)
         if _size(raw) > 4096:
             return None
         writes.append([key, raw])
     work = block["work"]
-    for key in staged:
-        work[key] = staged[key]
+    work.update(staged)
     unresolved = False
     for key in loose:
         if key is not None and work.get(key) is None and _read(block, key) is None:

@@ -1,0 +1,120 @@
+"""Turns the options of `ledger approve propose` into refs and arguments of an action, so that nobody writes JSON by hand.
+
+Rule: a key registration is what its owner made with `ledger key show --register`; its proof is checked here, for this
+network and this member, before anybody votes on it. Not here: what the action does (the ledger decides).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from ledger.cli.settings import SettingError
+from ledger.core.keys import key_id_of, parse_public_key, registration_message
+from ledger.errors import LedgerError, NotFoundError
+
+FIELDS: Final = frozenset({"algorithm", "member", "origin", "proof", "public", "roles", "use"})
+REGISTRATION_BYTES_MAX: Final = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What was given beside --ref and --set: `member` for --id, titles by language, `roles`, `attributes`, key files."""
+
+    member: str | None = None
+    titles: Mapping[str, str | None] | None = None
+    roles: tuple[str, ...] = ()
+    attributes: tuple[str, ...] = ()
+    registrations: tuple[str, ...] = ()
+
+
+def full_action(action: str) -> str:
+    """`member.admit` is `sys.member.admit`."""
+    return action if action.startswith("sys.") else f"sys.{action}"
+
+
+def complete(
+    action: str, refs: Mapping[str, Any], args: Mapping[str, Any], wishes: Wishes, origin: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Refs and arguments with what the friendly options say added. Raises `SettingError`."""
+    named, made = dict(refs), dict(args)
+    if wishes.member is not None:
+        named.setdefault("member", wishes.member)
+    keys = [_registration(place, origin, named.get("member")) for place in wishes.registrations]
+    if action == "sys.member.admit":
+        titles = {name: text for name, text in (wishes.titles or {}).items() if text}
+        if titles:
+            made.setdefault("title", titles)
+        made.setdefault("attributes", _attributes(wishes.attributes))
+        made.setdefault("roles", sorted(set(wishes.roles)))
+        made.setdefault("keys", [key for _, key in keys])
+        lacking = [name for name in ("zh", "en") if not _has_title(made.get("title"), name)]
+        if "member" not in named or lacking or not made["keys"]:
+            raise SettingError("member-admit", "id, both titles and a key are needed", got=sorted(named))
+    elif keys:
+        if len(keys) > 1:
+            raise _unusable(wishes.registrations[1], "this action takes one key")
+        member, key = keys[0]
+        old, key_id = named.get("key"), key_id_of(key["algorithm"], bytes.fromhex(key["public"])).hex()
+        named.setdefault("member", member)
+        named["key"] = key_id if old in (None, key_id) else [old, key_id]
+        made["key"] = key
+    if action == "sys.role.set" and wishes.roles:
+        made.setdefault("roles", sorted(set(wishes.roles)))
+    return named, made
+
+
+def _has_title(title: object, name: str) -> bool:
+    return isinstance(title, dict) and bool(title.get(name))
+
+
+def _attributes(given: Sequence[str]) -> dict[str, str]:
+    pairs = [text.partition("=") for text in given]
+    if not all(name and equals for name, equals, _ in pairs):
+        raise SettingError("setting-value", "expected NAME=VALUE", name="attribute", got=" ".join(given))
+    return {name: value for name, _, value in pairs}
+
+
+def _registration(place: str, origin: str, member: object) -> tuple[str, dict[str, Any]]:
+    """The member and the key of a registration, as a file or as the pasted line itself."""
+    document = _read(place)
+    try:
+        public = parse_public_key(document["algorithm"], bytes.fromhex(document["public"]))
+        message = registration_message(document["origin"], document["member"], document["use"])
+        public.verify(message, bytes.fromhex(document["proof"]))
+    except (LedgerError, ValueError, TypeError, AttributeError) as error:
+        raise _unusable(place, f"its proof does not hold: {error}") from None
+    if document["origin"] != origin:
+        raise _unusable(place, f"it was made for another network: {document['origin']}")
+    if member is not None and document["member"] != member:
+        raise _unusable(place, f"it is the key of another member: {document['member']}")
+    key = {name: document[name] for name in ("algorithm", "proof", "public", "roles", "use")}
+    return document["member"], key
+
+
+def _unusable(place: str, reason: str) -> SettingError:
+    return SettingError("key-registration", "no usable key registration", path=place[:80], reason=reason)
+
+
+def _read(place: str) -> dict[str, Any]:
+    text = place
+    if not place.lstrip().startswith("{"):
+        try:
+            with Path(place).open("rb") as file:
+                text = file.read(REGISTRATION_BYTES_MAX).decode("utf-8")
+        except FileNotFoundError as error:
+            raise NotFoundError("registration-file", "no such file", path=place) from error
+        except UnicodeDecodeError:
+            raise _unusable(place, "not UTF-8") from None
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        raise _unusable(place, "not JSON") from None
+    if isinstance(document, dict) and isinstance(document.get("registration"), dict):
+        document = document["registration"]  # the whole answer of `key show --json` was kept
+    if not isinstance(document, dict) or set(document) != FIELDS:
+        raise _unusable(place, "not what `ledger key show --register` prints")
+    return document
