@@ -32,19 +32,52 @@ class Action:
 
 
 KINDS = (
-    "catalog.draft", "quality.plan", "catalog.submit", "catalog.return", "catalog.publish", "share.apply", "share.withdraw",
+    "catalog.draft",
+    "quality.plan",
+    "catalog.submit",
+    "catalog.return",
+    "catalog.publish",
+    "share.apply",
+    "share.withdraw",
     "share.notice",
-    "share.supplement", "share.extend.request", "share.extend.decide", "share.approve", "share.deny", "share.deliver", "share.receive", "use.access",
-    "use.record", "purpose.end", "dispose.instruct", "dispose.done", "dispose.verify", "import.batch", "source.register",
-)  # fmt: skip
+    "share.supplement",
+    "share.extend.request",
+    "share.extend.decide",
+    "share.approve",
+    "share.deny",
+    "share.deliver",
+    "share.receive",
+    "use.access",
+    "use.record",
+    "purpose.end",
+    "dispose.instruct",
+    "dispose.done",
+    "dispose.verify",
+    "import.batch",
+    "source.register",
+)
 
 # Who does what, unless an action is odd.
 PARTY = {
-    "catalog.draft": "ga", "quality.plan": "ga", "share.extend.request": "ga", "catalog.submit": "ga", "share.apply": "jy", "share.withdraw": "jy", "share.notice": "ga",
-    "share.supplement": "jy", "share.approve": "ga", "share.deny": "ga", "share.deliver": "ga", "share.receive": "jy",
-    "use.access": "jy", "use.record": "jy", "purpose.end": "jy", "dispose.instruct": "ga", "dispose.done": "jy",
+    "catalog.draft": "ga",
+    "quality.plan": "ga",
+    "share.extend.request": "ga",
+    "catalog.submit": "ga",
+    "share.apply": "jy",
+    "share.withdraw": "jy",
+    "share.notice": "ga",
+    "share.supplement": "jy",
+    "share.approve": "ga",
+    "share.deny": "ga",
+    "share.deliver": "ga",
+    "share.receive": "jy",
+    "use.access": "jy",
+    "use.record": "jy",
+    "purpose.end": "jy",
+    "dispose.instruct": "ga",
+    "dispose.done": "jy",
     "dispose.verify": "ga",
-}  # fmt: skip
+}
 
 # Likelier kinds first, so that histories get somewhere.
 COURSE = (
