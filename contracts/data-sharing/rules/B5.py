@@ -21,7 +21,7 @@ def on_catalog_draft(event, state, env):
 def on_share_deliver(event, state, env):
     declared = env.params["masking_profiles"]
     given = {entry["item"]: entry["profile"] for entry in event.body.get("masking", [])}
-    unknown = [profile for profile in given.values() if profile not in declared]
+    unknown = [entry["profile"] for entry in event.body.get("masking", []) if entry["profile"] not in declared]
     if unknown:
         return breach("PIPL/51", about=event.member, on="grant", held=event.member, unknown=unknown[:4])
     granted = state["grant"]["items"]

@@ -53,7 +53,7 @@ def overdue(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     ledger = Stepped(folder)
     patch.undo()
     waves = ledger.workload.setup(GRANTS)
-    for wave in itertools.islice(waves, 5):  # up to the approvals; nothing is delivered
+    for wave in itertools.islice(waves, 6):  # up to the approvals; nothing is delivered
         ledger.block(wave)
     ledger.late_ms = 40 * DAY_MS
     while ledger.app.timers_waiting(time.time_ns() // 1_000_000 + ledger.late_ms):
@@ -139,7 +139,7 @@ def amended(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("amended") / "data"
     ledger = Stepped(folder)
     waves = ledger.workload.setup(GRANTS)
-    for wave in itertools.islice(waves, 4):
+    for wave in itertools.islice(waves, 5):
         ledger.block(wave)
     approvals = next(waves)
     ledger.block(approvals[:1])

@@ -10,26 +10,34 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
-from ledger.adapters.sqlite.faults import damaged
+from ledger.adapters.sqlite.faults import damaged, storage_error
 
+READING: Final = "reading the ledger"
 _SIZES: Final = (1, 4, 16, 64, 256)
 
 
 def rows(
     connection: sqlite3.Connection, sql: str, parameters: Sequence[Any], types: tuple[type, ...]
 ) -> Iterator[tuple[Any, ...]]:
-    """Rows of `sql`, whose columns have exactly `types` (`object`: any)."""
-    return checked(connection.execute(sql, parameters), types)
+    """Rows of `sql`, whose columns have exactly `types` (`object`: any). SQLite's errors become the ledger's."""
+    try:
+        found = connection.execute(sql, parameters)
+    except sqlite3.Error as error:
+        raise storage_error(error, READING) from error
+    return checked(found, types)
 
 
 def checked(found: Iterable[tuple[Any, ...]], types: tuple[type, ...]) -> Iterator[tuple[Any, ...]]:
     """The rows, each when its columns have `types`."""
     wanted = [(at, kind) for at, kind in enumerate(types) if kind is not object]
-    for row in found:
-        for at, kind in wanted:
-            if type(row[at]) is not kind:
-                raise damaged("row", column=at, expected=kind.__name__, got=type(row[at]).__name__)
-        yield row
+    try:
+        for row in found:
+            for at, kind in wanted:
+                if type(row[at]) is not kind:
+                    raise damaged("row", column=at, expected=kind.__name__, got=type(row[at]).__name__)
+            yield row
+    except sqlite3.Error as error:
+        raise storage_error(error, READING) from error
 
 
 def row(

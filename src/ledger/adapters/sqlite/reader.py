@@ -11,7 +11,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -50,7 +50,12 @@ class SqliteReader:
                     yield snapshot
                 finally:
                     if connection.in_transaction:
-                        connection.execute("COMMIT")
+                        # Nothing was written: where even this fails, what was read before has told why.
+                        with suppress(sqlite3.Error):
+                            connection.execute("COMMIT")
+                if connection.in_transaction:
+                    connection.close()
+                    return
         except BaseException:
             # What went wrong may be the connection itself: let the next snapshot have a new one.
             connection.close()

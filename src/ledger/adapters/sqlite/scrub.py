@@ -70,6 +70,7 @@ class _Scrub:
             self._timers,
             self._certificates,
             self._dictionaries,
+            self._pages,
         ]
         found = 0
         for check in checks:
@@ -349,6 +350,12 @@ class _Scrub:
                     yield damaged("certificate", size=size, got=checkpoint.root)
             except LedgerError as error:
                 yield damaged("certificate", size=size, reason=str(error))
+
+    def _pages(self) -> Findings:
+        """SQLite's own check of its pages and indexes: what no query above happened to read."""
+        for (said,) in self._connection.execute("PRAGMA integrity_check(10)"):
+            if said != "ok":
+                yield damaged("database page", reason=said)
 
     def _dictionaries(self) -> Findings:
         for number, data in rows(self._connection, "SELECT id, data FROM dictionaries", (), (int, bytes)):
