@@ -20,7 +20,7 @@ from ledger.client.request import parse_appended, submit
 from ledger.core.submission import Submission
 from ledger_node.contracts_folder import rulebook_folder
 from ledger_node.local import LocalNetwork
-from scripts.bench.workload import AUTHORITY, KEYS, MEMBERS, Workload
+from scripts.bench.workload import AUTHORITY, GRANTS, KEYS, MEMBERS, Workload
 
 
 @dataclass(slots=True)
@@ -59,22 +59,27 @@ def bed(followers: int = 0) -> Iterator[Bed]:
     """Make, start and set up a network; removed at the end."""
     folder = Path(tempfile.mkdtemp(prefix="suyuan-bench-"))
     try:
-        made = make(folder / "network", followers)
-        with LocalNetwork(made.folders.values()) as network:
-            signers = {
-                (member, label): read_key(
-                    made.folders.get(member, made.folders[AUTHORITY]) / event_key_file(member, label)
-                )
-                for member in MEMBERS
-                for label in KEYS
-            }
-            found = Bed(made, network, Workload(made.genesis.origin, signers))
-            for wave in found.workload.setup():
-                for submission in wave:
-                    found.record(submission)
+        with bed_in(folder, followers) as found:
             yield found
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def bed_in(folder: Path, followers: int = 0, grants: int = GRANTS) -> Iterator[Bed]:
+    """Make, start and set up a network below `folder`, which stays."""
+    made = make(folder / "network", followers)
+    with LocalNetwork(made.folders.values()) as network:
+        signers = {
+            (member, label): read_key(made.folders.get(member, made.folders[AUTHORITY]) / event_key_file(member, label))
+            for member in MEMBERS
+            for label in KEYS
+        }
+        found = Bed(made, network, Workload(made.genesis.origin, signers))
+        for wave in found.workload.setup(grants):
+            for submission in wave:
+                found.record(submission)
+        yield found
 
 
 def make(folder: Path, followers: int) -> CreatedNetwork:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,8 @@ ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("sj", "ga", "rs", "ws")
 
 
-@pytest.fixture
-def network(tmp_path: Path) -> Iterator[tuple[CreatedNetwork, Any]]:
+@contextmanager
+def four_nodes(folder: Path, name: str) -> Iterator[tuple[CreatedNetwork, Any]]:
     """Four nodes that cosign, sj orders and is the authority; changes need no notice here."""
     rulebook, calendars = read_rulebook(ROOT / "contracts" / "data-sharing")
     members = [
@@ -31,10 +32,17 @@ def network(tmp_path: Path) -> Iterator[tuple[CreatedNetwork, Any]]:
         for name in NAMES
     ]
     now = time.time_ns() // 1_000_000
-    plan = NetworkPlan("epochs.test", members, "sj", rulebook, calendars, now, parameters={"notice_hours": 0})
-    made = create_network(tmp_path / "net", plan)
+    plan = NetworkPlan(name, members, "sj", rulebook, calendars, now, parameters={"notice_hours": 0})
+    made = create_network(folder, plan)
     with local.LocalNetwork(made.folders.values()) as nodes:
         yield made, nodes
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> Iterator[tuple[CreatedNetwork, Any]]:
+    """The network of these tests."""
+    with four_nodes(tmp_path / "net", "epochs.test") as made:
+        yield made
 
 
 def wait_for(holds: Any, what: str, timeout_s: float = 60.0) -> None:

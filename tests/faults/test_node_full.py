@@ -10,21 +10,16 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from ledger.adapters.keyfile import read_key
-from ledger.adapters.nodefile import event_key_file
 from ledger.client.http import NodeClient
 from ledger.client.request import get
 from ledger.core.event import Event
 from ledger.errors import LedgerError, NotFoundError, UnavailableError
-from ledger_node.local import LocalNetwork
-from scripts.bench.bed import Bed, make
-from scripts.bench.workload import AUTHORITY, KEYS, MEMBERS, Workload
+from scripts.bench.bed import Bed, bed_in
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -33,21 +28,6 @@ FREE_BYTES = 600 * 1024  # left when the disk is made full
 BATCH = 200
 WRITES_MAX = 400  # far more than fits
 ANSWER_S = 30.0
-
-
-@contextmanager
-def running(folder: Path) -> Iterator[Bed]:
-    """One ordering node that is its own only cosigner, below `folder`."""
-    made = make(folder / "network", 0)
-    with LocalNetwork(made.folders.values()) as network:
-        signers = {
-            (m, label): read_key(made.folders[AUTHORITY] / event_key_file(m, label)) for m in MEMBERS for label in KEYS
-        }
-        found = Bed(made, network, Workload(made.genesis.origin, signers))
-        for wave in found.workload.setup(grants=8):
-            for submission in wave:
-                found.record(submission)
-        yield found
 
 
 def test_a_full_file_system(tmp_path: Path) -> None:
@@ -67,7 +47,7 @@ def test_a_full_file_system(tmp_path: Path) -> None:
             file.write(bytes(int(usage.stdout.split()[-1]) - FREE_BYTES))
 
     try:
-        with running(medium) as bed:
+        with bed_in(medium, grants=8) as bed:
             check_full_and_back(bed, fill, ballast.unlink)
     finally:
         subprocess.run(["umount", str(medium)], check=True)
@@ -75,7 +55,7 @@ def test_a_full_file_system(tmp_path: Path) -> None:
 
 def test_a_file_size_limit(tmp_path: Path) -> None:
     """EFBIG: the system refuses to let the node's files grow."""
-    with running(tmp_path) as bed:
+    with bed_in(tmp_path, grants=8) as bed:
         pid = bed.network.nodes[0].pid
 
         def limit(to: int) -> None:

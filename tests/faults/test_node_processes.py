@@ -15,14 +15,11 @@ from pathlib import Path
 import pytest
 
 from ledger.adapters.datadir import DATABASE
-from ledger.adapters.keyfile import read_key
-from ledger.adapters.nodefile import event_key_file
 from ledger.client.http import NodeClient
 from ledger.client.request import get
 from ledger.errors import LedgerError, NotFoundError, UnavailableError
-from ledger_node.local import LocalNetwork, NodeProcess
-from scripts.bench.bed import Bed, make
-from scripts.bench.workload import AUTHORITY, KEYS, MEMBERS, Workload
+from ledger_node.local import NodeProcess
+from scripts.bench.bed import Bed, bed_in
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -30,15 +27,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 @pytest.fixture
 def bed(tmp_path: Path) -> Iterator[Bed]:
     """One ordering node that is its own only cosigner, with a few grants on the ledger."""
-    made = make(tmp_path / "network", 0)
-    with LocalNetwork(made.folders.values()) as network:
-        signers = {
-            (m, label): read_key(made.folders[AUTHORITY] / event_key_file(m, label)) for m in MEMBERS for label in KEYS
-        }
-        found = Bed(made, network, Workload(made.genesis.origin, signers))
-        for wave in found.workload.setup(grants=8):
-            for submission in wave:
-                found.record(submission)
+    with bed_in(tmp_path, grants=8) as found:
         yield found
 
 

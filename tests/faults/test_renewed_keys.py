@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,32 +11,30 @@ import pytest
 
 from ledger.adapters.datadir import LOG_STATE
 from ledger.adapters.keyfile import read_key
-from ledger.adapters.network import CreatedNetwork, MemberPlan, NetworkPlan, create_network, read_rulebook
+from ledger.adapters.network import CreatedNetwork
 from ledger.adapters.signerstate import SignerState
 from ledger.client.http import NodeClient
-from tests.faults.test_epoch_network import _certified, _config, _cosign_id, _proposal, _ready, wait_for
+from tests.faults.test_epoch_network import (
+    NAMES,
+    _certified,
+    _config,
+    _cosign_id,
+    _proposal,
+    _ready,
+    four_nodes,
+    wait_for,
+)
 from tests.unit.cli.runner import Ran, ledger
 
-local = pytest.importorskip("ledger_node.local", reason="suyuan-node is not installed")
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
-ROOT = Path(__file__).resolve().parents[2]
-NAMES = ("sj", "ga", "rs", "ws")
 
 
 @pytest.fixture
 def network(tmp_path: Path) -> Iterator[tuple[CreatedNetwork, Any]]:
-    """Four nodes that cosign, sj orders and is the authority; changes need no notice here."""
-    rulebook, calendars = read_rulebook(ROOT / "contracts" / "data-sharing")
-    members = [
-        MemberPlan(name, {"zh": name, "en": name}, ("authority", "department") if name == "sj" else ("department",))
-        for name in NAMES
-    ]
-    now = time.time_ns() // 1_000_000
-    plan = NetworkPlan("keys.test", members, "sj", rulebook, calendars, now, parameters={"notice_hours": 0})
-    made = create_network(tmp_path / "net", plan)
-    with local.LocalNetwork(made.folders.values()) as nodes:
-        yield made, nodes
+    """The network of these tests."""
+    with four_nodes(tmp_path / "net", "keys.test") as made:
+        yield made
 
 
 class Town:

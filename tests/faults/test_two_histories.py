@@ -15,16 +15,15 @@ import pytest
 from ledger.adapters.datadir import DATABASE, EVIDENCE, SIGNER_STATE, load_rules
 from ledger.adapters.engine import log_note
 from ledger.adapters.keyfile import read_key
-from ledger.adapters.nodefile import COSIGN_KEY, LOG_KEY, event_key_file
+from ledger.adapters.nodefile import COSIGN_KEY, LOG_KEY
 from ledger.adapters.signerstate import SignerState
 from ledger.adapters.sqlite.store import SqliteStore
 from ledger.app import Application
 from ledger.cli.node import readiness
 from ledger.client.http import NodeClient
 from ledger.client.request import get
-from ledger_node.local import LocalNetwork, NodeProcess
-from scripts.bench.bed import Bed, make
-from scripts.bench.workload import KEYS, MEMBERS, Workload
+from ledger_node.local import NodeProcess
+from scripts.bench.bed import Bed, bed_in
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -32,17 +31,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 @pytest.fixture
 def bed(tmp_path: Path) -> Iterator[Bed]:
     """Four nodes that cosign, with a few grants on the ledger."""
-    made = make(tmp_path / "network", 3)
-    with LocalNetwork(made.folders.values()) as network:
-        signers = {
-            (member, label): read_key(made.folders[member] / event_key_file(member, label))
-            for member in MEMBERS
-            for label in KEYS
-        }
-        found = Bed(made, network, Workload(made.genesis.origin, signers))
-        for wave in found.workload.setup(grants=4):
-            for submission in wave:
-                found.record(submission)
+    with bed_in(tmp_path, followers=3, grants=4) as found:
         yield found
 
 

@@ -20,13 +20,12 @@ from ledger.core.leaf import Record, TimerLeaf, parse_leaf
 from ledger.core.mapkeys import config_key, parse_object_value
 from ledger.errors import NotFoundError, VerificationError
 from ledger.report.build import Report, build_tables
-from ledger.report.facts import Collector, Filter
+from ledger.report.facts import DAY_MS, Collector, Filter
 from ledger.rules.kinds import Kind
 from ledger.verify.source import LedgerSource
 from ledger.verify.state import MapBuilder
 
 ROWS_BATCH = 4_096
-DAY_MS = 86_400_000
 
 
 def report(
