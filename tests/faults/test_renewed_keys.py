@@ -26,7 +26,6 @@ from tests.faults.test_epoch_network import (
 )
 from tests.unit.cli.runner import Ran, ledger
 
-
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
