@@ -1,7 +1,7 @@
 """What every test may use, and an honest account of what a run did not try.
 
-Fixtures `go` and `shared_data` skip with a reason where the machine lacks a Go toolchain or the recorded data; the last
-lines of a run count the skips by reason, so that a green run that tried less is seen to have tried less.
+Fixtures `go`, `cometbft` and `shared_data` skip with a reason where the machine lacks a Go toolchain, the engine, or the
+recorded data; the last lines of a run count the skips by reason, so that a green run that tried less is seen to have.
 """
 
 from __future__ import annotations
@@ -48,6 +48,20 @@ def go() -> str:
     if command is None:
         pytest.skip("no Go toolchain: install go to check against programs that no one here wrote")
     return command
+
+
+@pytest.fixture(scope="session")
+def cometbft() -> Path:
+    """Path of the CometBFT that a node would run; the test is skipped where there is none of the right version."""
+    from ledger.errors import LedgerError
+    from ledger_node.comet.binary import check_binary, find_binary
+
+    try:
+        found = find_binary()
+        check_binary(found)
+    except LedgerError as error:
+        pytest.skip(f"no CometBFT ({error.code}): ./dev engine finds or builds it")
+    return found
 
 
 @pytest.fixture(scope="session")

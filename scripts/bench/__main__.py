@@ -1,4 +1,4 @@
-"""Measure the product: `./dev bench append|verify|query|scale|profile|rules|peers [--json FILE]`.
+"""Measure the product: `./dev bench append|verify|query|scale|profile|rules|peers|engine [--json FILE]`.
 
 `./dev bench report` writes the page and its pictures from the JSON files in docs/bench.
 """
@@ -22,13 +22,19 @@ SIZES = {"verify": "10000,100000", "query": "10000,100000", "scale": "10000,1000
 def main() -> int:
     """Run one benchmark; exit code 1 when a request failed or nothing could be measured."""
     parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
-    parser.add_argument("what", choices=("append", "verify", "query", "scale", "profile", "rules", "peers", "report"))
+    parser.add_argument(
+        "what", choices=("append", "verify", "query", "scale", "profile", "rules", "peers", "engine", "report")
+    )
     parser.add_argument("--cells", default=CELLS, help="batch:in_flight,… (append)")
     parser.add_argument("--seconds", type=float, default=15.0, help="measured seconds per cell (append, peers)")
     parser.add_argument("--repeat", type=int, default=1, help="rounds; rows give the median, with minimum and maximum")
     parser.add_argument("--followers", type=int, default=0, help="nodes beside the ordering one, 0 to 3 (append)")
     parser.add_argument("--receipts", action="store_true", help="the client verifies every event's receipt (append)")
     parser.add_argument("--events", help="ledger sizes (verify, query, scale), events (profile), leaves (peers)")
+    parser.add_argument(
+        "--validators", default="4", help="4,7,10: sizes of networks; the first has every case (engine)"
+    )
+    parser.add_argument("--minutes", type=float, default=0.0, help="a soak of so long at the end (engine)")
     parser.add_argument("--json", type=Path, help="write rows and conditions here")
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended, and folders removed
@@ -66,6 +72,12 @@ def measure(given: argparse.Namespace) -> list[dict[str, Any]]:
         from scripts.bench import rulecost
 
         return rulecost.run(int(given.events or rulecost.GRANTS), given.repeat)
+    if given.what == "engine":
+        from scripts.bench import engine
+
+        return engine.run(
+            [int(count) for count in given.validators.split(",")], given.seconds, given.repeat, given.minutes
+        )
     from scripts.bench import sizes
 
     return sizes.run(given.what, [int(size) for size in (given.events or SIZES[given.what]).split(",")], given.repeat)
@@ -87,7 +99,7 @@ def conditions(given: argparse.Namespace) -> dict[str, Any]:
         "python": platform.python_version(),
         "load": os.getloadavg(),
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        "seconds": given.seconds if given.what in ("append", "peers") else None,
+        "seconds": given.seconds if given.what in ("append", "peers", "engine") else None,
         "repeat": given.repeat,
         "followers": given.followers,
         "receipts": given.receipts,

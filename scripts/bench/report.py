@@ -19,11 +19,11 @@ Rows = Sequence[dict[str, Any]]
 
 APPEND_COLUMNS: Final = (
     "batch", "in_flight", "events_per_s", "events_per_s_min", "events_per_s_max", "p50_ms", "p95_ms", "p99_ms",
-    "certified_p50_ms", "certified_p95_ms", "server_cpu_s_per_1000", "client_cpu_s_per_1000", "rss_mb",
+    "certified_p50_ms", "certified_p95_ms", "certified_p99_ms", "server_cpu_s_per_1000", "client_cpu_s_per_1000", "rss_mb",
     "disk_bytes_per_event", "raw_bytes_per_event",
 )  # fmt: skip
 FOLLOWER_COLUMNS: Final = (
-    *APPEND_COLUMNS[:10], "followers", "network_cpu_s_per_1000", "network_rss_mb", "follower_lag_ms",
+    *APPEND_COLUMNS[:11], "followers", "network_cpu_s_per_1000", "network_rss_mb", "follower_lag_ms",
 )  # fmt: skip
 DOES: Final = "does"  # what a peer does for an entry: words, below the table
 # Name of a JSON file → title and what each row shows (None: every figure).
@@ -32,6 +32,8 @@ SECTIONS: Final[dict[str, tuple[str, Sequence[str] | None]]] = {
     "followers": ("The same with followers that execute and cosign", FOLLOWER_COLUMNS),
     "peers": ("Beside other stores, in the same run", None),
     "profile": ("Where an event's time goes", None),
+    "rules": ("What rules cost, and a block amid timers and grants", None),
+    "engine": ("Four validators and more, beside CometBFT's own kvstore", None),
     "verify": ("Verification", None),
     "query": ("Answers with proofs", None),
     "scale": ("Cost against ledger size", None),

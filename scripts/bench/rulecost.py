@@ -2,8 +2,11 @@
 
 The full rulebook decides the append mix. `rules_us` is the worker's processor time less that of a worker that gets the same
 calls and hands back the same outcomes without deciding; that one's time, with this process's for packing and unpacking, is
-`in_and_out_us`. The scale rows time whole blocks in this process (rules inline, as stored) that touch none of the timers
-and grants that lie around them; `ratio` is to the first row, with none around. Not here: the stages of a node (`profile`).
+`in_and_out_us`. The mix is dated in office hours, whenever it runs: outside of them every access is unusual and is recorded
+as such. The scale rows time whole blocks in this process (rules inline, as stored) that touch none of the timers and grants
+that lie around them; `ratio` is to the first row, with none around, and `seal_us` and `commit_us` are where the state map is
+hashed and written. What lies around is written by one event a block, as rules could, so it is in the state map, its tree and
+the tables of the store as if it had been decided. Not here: the stages of a node (`profile`).
 """
 
 from __future__ import annotations
@@ -16,13 +19,14 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from ledger.adapters import datadir
 from ledger.adapters.worker import Worker
-from ledger.app import Application
+from ledger.app import Application, StartableRuntime
+from ledger.core import canonical
 from ledger.core.submission import Submission
 from ledger.machine.block import BlockInput
 from ledger.rules.program import Program
@@ -33,11 +37,13 @@ from scripts.bench.workload import MEMBERS, SETUP_BATCH
 
 BLOCKS: Final = ((200, 60), (2000, 12))  # events a block, blocks
 WARM: Final = 3  # blocks before the clock starts
-GRANTS: Final = 1_000_000  # aimed at; the building ends after BUILD_S
-BUILD_S: Final = 180.0
-WAVE: Final = 2_000  # grants made in one go
-CATALOGUE_WAVES: Final = 4  # of a set-up: drafts, plans, submissions, publications; there already
+GRANTS: Final = 1_000_000  # with their accounts of use; the first TIMERS of them with an open timer each
+TIMERS: Final = 100_000
+WAVE: Final = 10_000  # grants made in one block
 PROBES: Final = 9  # blocks timed at each size
+MORNING_MS: Final = 10 * 3_600_000  # ten o'clock, in office hours
+ZONE_MS: Final = 8 * 3_600_000
+DAY_MS: Final = 86_400_000
 
 # A program that decides nothing: told outcomes once, it answers every call with them.
 _ECHO: Final = """
@@ -67,6 +73,7 @@ def _round(grants: int) -> Iterator[dict[str, Any]]:
     try:
         builder = Builder(make(folder / "network", 0))
         builder.grow(0)
+        builder.workload.ahead_ms = _until_morning()
         for events, blocks in BLOCKS:
             yield _cost(*_calls(builder, events, blocks + WARM), events)
         if grants:
@@ -84,12 +91,13 @@ def _mix(builder: Builder, events: int) -> list[Submission]:
     ]
 
 
-def _now() -> int:
-    return time.time_ns() // 1_000_000
+def _until_morning() -> int:
+    """Milliseconds from now to the next ten o'clock of the rulebook's zone."""
+    return (MORNING_MS - ZONE_MS - time.time_ns() // 1_000_000) % DAY_MS
 
 
-def _block(app: Application, submissions: list[Submission]) -> BlockInput:
-    block, left_out = app.prepare(submissions, _now())
+def _block(app: Application, submissions: list[Submission], builder: Builder) -> BlockInput:
+    block, left_out = app.prepare(submissions, builder.workload.now())
     if left_out:
         raise RuntimeError(str(left_out[0][1]))
     return block
@@ -110,7 +118,7 @@ def _calls(builder: Builder, events: int, blocks: int) -> tuple[Program, list[di
     app.runtime.start = kept  # type: ignore[method-assign]
     try:
         for _ in range(blocks):
-            app.finalize(_block(app, _mix(builder, events)))
+            app.finalize(_block(app, _mix(builder, events), builder))
             app.commit(b"")
     finally:
         app.close()
@@ -149,82 +157,113 @@ def _on_cpu(worker: Worker) -> float:
     return int(Path(f"/proc/{worker.pid}/schedstat").read_text().split()[0]) / 1e9
 
 
-@dataclass(slots=True)
-class _Around:
-    """What lies around the blocks that are timed."""
+class _Padded:
+    """A runtime whose next answer writes `objects` and arms `timers` as well, on behalf of the first event."""
 
-    grants: int
-    timers: int
+    def __init__(self, inner: StartableRuntime) -> None:
+        self._inner = inner
+        self.objects: list[list[Any]] = []
+        self.timers: list[list[Any]] = []
+
+    def start(self, call: dict[str, Any]) -> None:
+        self._inner.start(call)
+
+    def result(self) -> list[Any]:
+        outcomes = self._inner.result()
+        if self.objects:
+            outcomes[0][7], outcomes[0][8] = [*outcomes[0][7], *self.objects], [*outcomes[0][8], *self.timers]
+            self.objects, self.timers = [], []
+        return outcomes
+
+    def close(self) -> None:
+        self._inner.close()
 
 
 def _scale(builder: Builder, grants: int) -> Iterator[dict[str, Any]]:
-    """A row with nothing around, at 100,000 open timers, and when `grants` are reached or the building's time is up."""
-    started, first, passed = time.perf_counter(), 0.0, False
-    found = _Around(0, _timers(builder))
+    """A row with nothing around, with `TIMERS` grants that have an open timer, and with all `grants`."""
     app = builder.open()
+    app.runtime = padded = _Padded(app.runtime)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)  # as a node has it
+    around, first, started = 0, 0.0, time.perf_counter()
     try:
-        while True:
+        pattern = _pattern(app, builder)
+        for wanted in sorted({0, min(TIMERS, grants), grants}):
+            while around < wanted:
+                padded.objects, padded.timers = _wave(pattern, around, min(WAVE, wanted - around))
+                app.finalize(_block(app, _mix(builder, 200)[:1], builder))
+                app.commit(b"")
+                around += min(WAVE, wanted - around)
             built = time.perf_counter() - started
-            last = found.grants >= grants or built >= BUILD_S
-            reached = found.timers >= 100_000 and not passed
-            if not found.grants or reached or last:
-                passed = passed or reached
-                spent, ruled = _probe(app, builder)
-                first = first or spent
-                yield {
-                    "grants_around": found.grants, "open_timers": found.timers, "state_keys": app.head.state_keys,
-                    "block_events": BLOCKS[-1][0], "us_per_event": round(spent, 1), "ratio": round(spent / first, 2),
-                    "rules_us": round(ruled, 1), "built_s": round(built),
-                }  # fmt: skip
-            if last:
-                return
-            found.grants += _more_grants(app, builder)
-            found.timers = _timers(builder)
+            spent, ruled, sealed, committed = _probe(app, builder)
+            first = first or spent
+            yield {
+                "grants_around": around, "open_timers": _timers(builder), "state_keys": app.head.state_keys,
+                "block_events": BLOCKS[-1][0], "us_per_event": round(spent, 1), "ratio": round(spent / first, 2),
+                "rules_us": round(ruled, 1), "seal_us": round(sealed, 1), "commit_us": round(committed, 1),
+                "built_s": round(built),
+            }  # fmt: skip
     finally:
         app.close()
+        gc.unfreeze()
 
 
-def _probe(app: Application, builder: Builder) -> tuple[float, float]:
-    """µs an event, this process's, for whole blocks of the mix on the first grants, and for the rules alone (medians)."""
-    spent, ruled = [], []
-    start, inside = app.runtime.start, [0.0]
+def _pattern(app: Application, builder: Builder) -> tuple[str, bytes, bytes, bytes, int]:
+    """A grant of the mix: its id, its object, its account of use, its timer at the end, and when that is due."""
+    _probe(app, builder)  # until every grant of the mix was used
+    name = next(iter(builder.workload.grants)).id
+    keys = [f"grant/{name}", f"use/{name}", f"timer/B6.end/grant/{name}"]
+    found = app.store.read_objects(keys)
+    grant, use, timer = (found[key] for key in keys)
+    return name, grant, use, timer, int(canonical.parse(timer)["due"])
 
-    def timed(call: Any, **options: Any) -> None:
+
+def _wave(
+    pattern: tuple[str, bytes, bytes, bytes, int], around: int, count: int
+) -> tuple[list[list[Any]], list[list[Any]]]:
+    """Writes and timers of `count` more grants that are like the pattern but for their ids."""
+    like, grant, use, timer, due = pattern
+    objects, timers = [], []
+    for number in range(around, around + count):
+        name = f"around/{number:036d}"
+        objects += [[f"grant/{name}", grant], [f"use/{name}", use]]
+        if number < TIMERS:
+            key = f"timer/B6.end/grant/{name}"
+            objects.append([key, timer.replace(like.encode(), name.encode())])
+            timers.append([key, due])
+    return objects, timers
+
+
+def _probe(app: Application, builder: Builder) -> tuple[float, float, float, float]:
+    """µs an event, this process's, of blocks of the mix: whole, rules alone, sealing, writing (the median block's)."""
+    runtime, found = app.runtime, []
+    start, inside = runtime.start, [0.0]
+
+    def timed(call: dict[str, Any]) -> None:
         before = time.process_time()
-        start(call, **options)  # rules inline are decided here
+        start(call)  # rules inline are decided here
         inside[0] = time.process_time() - before
 
     gc.collect()
-    app.runtime.start = timed  # type: ignore[method-assign]
+    runtime.start = timed  # type: ignore[method-assign]
     try:
         for _ in range(PROBES):
             submissions = _mix(builder, BLOCKS[-1][0])
-            before = time.process_time()
-            app.finalize(_block(app, submissions))
+            clock = [time.process_time()]
+            app.begin(_block(app, submissions, builder))
+            app.finish()
+            clock.append(time.process_time())
+            app.seal()
+            clock.append(time.process_time())
             app.commit(b"")
-            spent.append((time.process_time() - before) / BLOCKS[-1][0] * 1e6)
-            ruled.append(inside[0] / BLOCKS[-1][0] * 1e6)
+            clock.append(time.process_time())
+            parts = (clock[3] - clock[0], inside[0], clock[2] - clock[1], clock[3] - clock[2])
+            found.append(tuple(each / BLOCKS[-1][0] * 1e6 for each in parts))
     finally:
-        app.runtime.start = start  # type: ignore[method-assign]
-    return statistics.median(spent), statistics.median(ruled)
-
-
-def _more_grants(app: Application, builder: Builder) -> int:
-    """Make `WAVE` grants that the mix never uses; each is asked for, given, and has its open timers."""
-    workload, mixed = builder.workload, list(builder.workload.grants)
-    setup = workload.setup(WAVE)
-    try:
-        for number, wave in enumerate(setup):
-            if number < CATALOGUE_WAVES:
-                continue
-            for at in range(0, len(wave), 20):
-                app.finalize(_block(app, wave[at : at + 20]))
-                app.commit(b"")
-            if len(workload.grants) > len(mixed):
-                return len(workload.grants) - len(mixed)
-        raise RuntimeError("the set-up made no grants")
-    finally:
-        workload.grants = mixed
+        runtime.start = start  # type: ignore[method-assign]
+    middle = sorted(found)[len(found) // 2]
+    return middle[0], middle[1], middle[2], middle[3]
 
 
 def _timers(builder: Builder) -> int:

@@ -119,6 +119,27 @@ def _memory(documents: Documents) -> tuple[float, str] | None:
     return worst, f"{worst} MB at the most, its worker processes included"
 
 
+def _rules(figure: str) -> Callable[[Documents], tuple[float, str] | None]:
+    def measure(documents: Documents) -> tuple[float, str] | None:
+        rows = [row for row in _rows(documents, "rules") if figure in row]
+        if not rows:
+            return None
+        row = max(rows, key=lambda each: each["events_per_block"])
+        words = f"{row[figure]} µs at {row['events_per_block']:,} events a block, {row['rules_in_book']} rules"
+        return row[figure], words
+
+    return measure
+
+
+def _around(documents: Documents) -> tuple[float, str] | None:
+    rows = [row for row in _rows(documents, "rules") if row.get("grants_around", 0) >= MILLION]
+    if not rows or rows[-1]["open_timers"] < 100_000:
+        return None
+    row = rows[-1]
+    words = f"{row['ratio']} × among {row['grants_around']:,} grants and {row['open_timers']:,} open timers"
+    return row["ratio"], words
+
+
 TARGETS: Final = (
     Target("batches of 100, 4 clients: 15,000 events/s", _append(100, 4), at_least=15_000),
     Target("batches of 1,000, 4 clients: 20,000 events/s", _append(1000, 4), at_least=20_000),
@@ -143,4 +164,11 @@ TARGETS: Final = (
     Target("disk: at most 0.6 × the raw events", _disk, at_most=0.6),
     Target("cost of an event grows at most 1.3 × with the ledger", _growth, at_most=1.3),
     Target("memory of a node: at most 300 MB", _memory, at_most=300.0),
+    Target("deciding an event with the full rulebook, in the worker: ≤ 20 µs", _rules("rules_us"), at_most=20.0),
+    Target("getting it in and out of the worker: ≤ 20 µs", _rules("in_and_out_us"), at_most=20.0),
+    Target(
+        "a block that touches none of 100,000 open timers and 1 M grants: at most 1.1 × one without them",
+        _around,
+        at_most=1.1,
+    ),
 )

@@ -55,13 +55,18 @@ class Workload:
 
     def __init__(self, origin: str, signers: Mapping[tuple[str, str], Signer], seed: int = 1) -> None:
         self._origin, self._signers = origin, signers
+        self.ahead_ms = 0  # of the machine's clock: for a mix that does not depend on the hour it is made in
         self._random = random.Random(seed)
         self.grants: list[Grant] = []
         self.datasets = [f"{MEMBERS[n % len(MEMBERS)]}/dataset-{n:02d}" for n in range(DATASETS)]
 
+    def now(self) -> int:
+        """The time of events made now, unix ms."""
+        return time.time_ns() // 1_000_000 + self.ahead_ms
+
     def event(self, kind: str, refs: Mapping[str, Any], **content: Any) -> Event:
         """One event of now."""
-        now = time.time_ns() // 1_000_000
+        now = self.now()
         return new_event(
             event_id=uuid7_at(now, os.urandom(10)),
             kind=kind,
@@ -147,7 +152,7 @@ class Workload:
         if chance < 0.98:
             return self.event(
                 "use.record", refs, actor=f"p:{self._random.getrandbits(64):016x}", **RECORD,
-                covers=format_time(time.time_ns() // 1_000_000)[:10],
+                covers=format_time(self.now())[:10],
                 documents_saved=self._random.randrange(30),
             )  # fmt: skip
         return self._apply(grant.dataset, grant.purpose)

@@ -8,22 +8,26 @@ One thread drives an `Application`. No I/O here: the store and the runtime are p
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ledger.core.bundle import bundle_hash, parse_bundle
+from ledger.core.checkpoint import app_hash
 from ledger.core.config import Config
+from ledger.core.engine import ENGINE_KEY, Engine, parse_engine
 from ledger.core.genesis import Genesis, parse_genesis
-from ledger.core.hashing import TAG_APP, Digest, sha256, u64
+from ledger.core.hashing import Digest
 from ledger.core.leaf import Stream
 from ledger.core.maptree import MapTree
 from ledger.core.submission import Submission
-from ledger.errors import FatalError, LedgerError, RejectedError, invariant
+from ledger.errors import FatalError, LedgerError, RejectedError, RuntimeFault, invariant
 from ledger.limits import BLOCK_EVENTS_MAX, BUNDLES_WAITING_MAX
 from ledger.machine.admit import check_submission, check_times
 from ledger.machine.block import BlockInput, Decision, Head, Sealed, StateRow
 from ledger.machine.decide import Draft, begin, due_timers, finish, timers_alone
+from ledger.machine.enginemove import engine_in_force
 from ledger.machine.governance import carried_bundles, check_attachments
 from ledger.machine.seal import head_after, seal
 from ledger.machine.views import Rules
@@ -57,11 +61,6 @@ class Info:
     app_hash: Digest
 
 
-def app_hash(size: int, root: Digest) -> Digest:
-    """SHA-256(TAG_APP ‖ u64 size ‖ root): what CometBFT carries of a checkpoint."""
-    return sha256(TAG_APP + u64(size) + root)
-
-
 class Application:
     """One ledger, open for writing. Raises `FatalError` when the store and the head contradict each other."""
 
@@ -79,9 +78,11 @@ class Application:
         self._pending: Decision | None = None
         self._draft: Draft | None = None
         self._sealed: Sealed | None = None
-        self._load_rules, self._loaded = load_rules, (head.config.rulebook, head.config.calendar)
+        self._load_rules, self._loaded = load_rules, _rules_of(head.config)
         self.rules, self.runtime = load_rules(store, head)
         self._bundles: OrderedDict[Digest, bytes] = OrderedDict()
+        self._sealed_engine = engine_in_force(self.genesis, store.read_objects([ENGINE_KEY]).get(ENGINE_KEY))
+        self._decided_engine = self._sealed_engine
         self.on_config: list[Callable[[Config], None]] = []  # of a block about to be written that changed the config
 
     # --- queries -----------------------------------------------------------------------------------------------------
@@ -95,6 +96,11 @@ class Application:
     def decided_head(self) -> Head:
         """The last decided block; ahead of `head` by at most one."""
         return self._decided_head
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that orders what follows the last decided block (R-N50); whoever drives this asks before each."""
+        return self._decided_engine
 
     def info(self) -> Info:
         """ABCI Info, of the last committed block."""
@@ -124,11 +130,21 @@ class Application:
             self._bundles.popitem(last=False)
         return digest
 
-    def prepare(self, submissions: Iterable[Submission], time: int) -> tuple[BlockInput, list[tuple[int, LedgerError]]]:
+    def waiting_bundle(self, digest: Digest) -> bytes:
+        """A bundle that was offered and not yet ordered; raises `RejectedError` (`bundle-missing`)."""
+        data = self._bundles.get(digest)
+        if data is None:
+            raise RejectedError("bundle-missing", "send the bundle before its proposal", expected=digest)
+        return data
+
+    def prepare(
+        self, submissions: Iterable[Submission], time: int, bundles: Mapping[Digest, bytes] | None = None
+    ) -> tuple[BlockInput, list[tuple[int, LedgerError]]]:
         """ABCI PrepareProposal: the next block from waiting submissions, and those left out with the reason.
 
         `time` is raised to the time of the block before. While more timers are due than one block fires, the block
-        holds none of the submissions and they are not refused either: the caller offers them again.
+        holds none of the submissions and they are not refused either: the caller offers them again. `bundles` are
+        those that come with the submissions; None: those that were offered before (`offer_bundle`).
         """
         head = self._decided_head
         time = max(time, head.time)
@@ -136,7 +152,7 @@ class Application:
         if self.timers_waiting(time):
             return BlockInput(head.height + 1, time), left_out
         chosen: list[Submission] = []
-        waiting = dict(self._bundles) if self._bundles else {}
+        waiting = dict(self._bundles) if bundles is None else bundles
         for number, submission in enumerate(submissions):
             try:
                 check_submission(submission, self.origin, head.registry, head.height + 1, signature=False)
@@ -161,15 +177,18 @@ class Application:
         """True when a timer is due at `time`."""
         return bool(self._view().due_timers(time, 1))
 
-    def process(self, block: BlockInput) -> None:
-        """ABCI ProcessProposal: would an honest engine have made this block? Raises the error that says why not."""
+    def process(self, block: BlockInput, *, signatures: bool = True) -> None:
+        """ABCI ProcessProposal: would an honest engine have made this block? Raises the error that says why not.
+
+        `signatures=False` where these very submissions were verified before.
+        """
         head = self._decided_head
         if block.height != head.height + 1 or block.time < head.time:
             raise RejectedError("block-order", "height or time does not follow", height=block.height, time=block.time)
         if sum(len(submission.events) for submission in block.submissions) > BLOCK_EVENTS_MAX:
             raise RejectedError("block-events", "too many events", limit=BLOCK_EVENTS_MAX)
         for submission in block.submissions:
-            check_submission(submission, self.origin, head.registry, block.height)
+            check_submission(submission, self.origin, head.registry, block.height, signature=signatures)
             check_times(submission, block.time, head.config.parameters["skew_ms"])
         check_attachments(block)
         due_timers(block, self._view())
@@ -184,7 +203,7 @@ class Application:
         """
         invariant(self._draft is None, "one block is decided at a time")
         config = self._decided_head.config
-        if (config.rulebook, config.calendar) != self._loaded:
+        if _rules_of(config) != self._loaded:
             self._reload_rules()
         view = self._view()
         draft = begin(block, view, self.rules)
@@ -207,7 +226,7 @@ class Application:
         """Load the rulebook that the block before put in force. Its bundle came with an earlier block, long written."""
         head, old = self._decided_head, self.runtime
         self.rules, self.runtime = self._load_rules(self.store, head)
-        self._loaded = (head.config.rulebook, head.config.calendar)
+        self._loaded = _rules_of(head.config)
         old.close()
 
     @property
@@ -224,6 +243,10 @@ class Application:
         decision = finish(draft, outcomes)
         invariant(self._pending is None, "the block before must be sealed first")
         self._pending = decision
+        for item in decision.items:
+            for key, value in item.writes if item.timer_key else ():
+                if key == ENGINE_KEY:
+                    self._decided_engine = parse_engine(value)
         before = self._decided_head
         self._decided_head = Head(
             decision.block.height,
@@ -243,10 +266,12 @@ class Application:
         self._sealed = seal(decision, _SealView(self._sealed_head, self.tree, self.store))
         return self._sealed
 
-    def commit(self, note: bytes, certificates: Sequence[tuple[int, bytes]] = ()) -> Sealed:
+    def commit(
+        self, note: bytes, certificates: Sequence[tuple[int, bytes]] = (), engine_height: int | None = None
+    ) -> Sealed:
         """ABCI Commit: persist the sealed block with its log-signed note in one transaction. Durable on return.
 
-        `certificates` (see `Store.write`) ride along, so that they cost no transaction of their own.
+        `certificates` and `engine_height` (see `Store.write`) ride along, so that they cost no transaction of their own.
         After any exception the store must be reopened: what is on disk is unknown.
         """
         sealed = self._sealed
@@ -255,11 +280,11 @@ class Application:
         if sealed.decision.config != self._sealed_head.config:
             for listener in self.on_config:
                 listener(sealed.decision.config)
-        self.store.write(sealed, note, certificates)
+        self.store.write(sealed, note, certificates, engine_height)
         for data in sealed.decision.block.attachments:
             self._bundles.pop(bundle_hash(parse_bundle(data)), None)
         self._sealed = self._pending = None
-        self._sealed_head = head_after(sealed)
+        self._sealed_head, self._sealed_engine = head_after(sealed), self._decided_engine
         if self._decided_head.height == sealed.height:
             self._decided_head = self._sealed_head
         return sealed
@@ -270,6 +295,28 @@ class Application:
         self.finish()
         return self.seal()
 
+    def finalize_ordered(self, block: BlockInput) -> Sealed | None:
+        """`finalize` for an engine that orders whatever it was given: None where the block would say nothing, for it
+        holds only what stands in the log already and fires no timer (R-N12). Deterministic: all nodes agree on it."""
+        if not block.submissions and not self.timer_due(block.time):
+            return None
+        self.begin(block, drop_replays=True)
+        if self.idle:
+            return None
+        self.finish()
+        return self.seal()
+
+    def discard(self) -> None:
+        """Take back what was begun, decided or sealed and never committed: the engine starts over at the head (R-N13)."""
+        draft, self._draft = self._draft, None
+        if draft is not None and draft.call["steps"]:
+            with suppress(RuntimeFault):
+                self.runtime.result()
+        if self._sealed is not None:
+            self.tree.revert(self._sealed.undo)
+        self._sealed = self._pending = None
+        self._decided_head, self._decided_engine = self._sealed_head, self._sealed_engine
+
     def _view(self) -> _DecideView:
         return _DecideView(self._decided_head, self.store, self._pending)
 
@@ -277,6 +324,11 @@ class Application:
         """Stop the runtime and close the store."""
         self.runtime.close()
         self.store.close()
+
+
+def _rules_of(config: Config) -> tuple[Digest, Digest, Digest, int]:
+    """What a change of makes other rules necessary."""
+    return config.rulebook, config.calendar, config.program, config.language
 
 
 class _DecideView:

@@ -1,8 +1,9 @@
 """Decides which files an export has and which bytes they hold: manifest, segments, members of a tar.
 
-Rules (SPEC R-V08): `manifest.json` (canonical JSON) lists every other file with size and SHA-256; segments, certificates
-and state are gzip files (one member, fixed header) of items, each behind its length as u32 big-endian; a tar holds the same
-files as plain ustar members with fixed owner, mode and time, the manifest last. One ledger, one order of items.
+Rules (SPEC R-V08, R-N47): `manifest.json` (canonical JSON) lists every other file with size and SHA-256; segments,
+certificates, native commits and state are gzip files (one member, fixed header) of items, each behind its length as u32
+big-endian; a tar holds the same files as plain ustar members with fixed owner, mode and time, the manifest last. One ledger,
+one order of items.
 Not here: files, directories, and whether what they say is true.
 """
 
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 from ledger.core import canonical
-from ledger.core.hashing import parse_hex_digest, u32
+from ledger.core.hashing import parse_hex_digest, u32, u64
 from ledger.errors import MalformedError
 from ledger.limits import ARCHIVE_FILES_MAX, INT_MAX, MANIFEST_BYTES_MAX, SEGMENT_BYTES_MAX
 
@@ -26,7 +27,7 @@ VERSION: Final = 1
 COMPRESSION_LEVEL: Final = 6
 
 _NAME: Final = re.compile(
-    r"genesis\.json|bundles/[0-9a-f]{64}\.json|(?:segments|certificates|state)/[0-9]{6,9}\.gz"
+    r"genesis\.json|bundles/[0-9a-f]{64}\.json|(?:segments|certificates|native|state)/[0-9]{6,9}\.gz"
 ).fullmatch  # fmt: skip
 _FIELDS: Final = frozenset(("files", "head", "kind", "origin", "v"))
 _HEAD_FIELDS: Final = frozenset(("height", "size"))
@@ -34,6 +35,7 @@ _FILE_FIELDS: Final = frozenset(("bytes", "sha256"))
 # RFC 1952: magic, deflate, no flags, mtime 0, no extra flags, unknown system; so one content has one header.
 _GZIP_HEADER: Final = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 _GZIP_TRAILER_BYTES: Final = 8
+_SIZE_BYTES: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ class Manifest:
     files: Mapping[str, ListedFile]
 
     def numbered(self, folder: str) -> list[str]:
-        """The files of `segments`, `certificates` or `state`, in order."""
+        """The files of `segments`, `certificates`, `native` or `state`, in order."""
         return sorted(name for name in self.files if name.startswith(f"{folder}/"))
 
 
@@ -125,6 +127,19 @@ def unpack(data: bytes) -> list[bytes]:
         items.append(bytes(content[at + 4 : end]))
         at = end
     return items
+
+
+def encode_native(size: int, data: bytes) -> bytes:
+    """The item of a native commit over the checkpoint of `size` leaves."""
+    # u64 size ‖ native commit
+    return u64(size) + data
+
+
+def parse_native(item: bytes) -> tuple[int, bytes]:
+    """(size, native commit) of an item; `MalformedError` for one that is too short for a size."""
+    if len(item) < _SIZE_BYTES:
+        _refuse("a native commit without its size", size=len(item))
+    return int.from_bytes(item[:_SIZE_BYTES], "big"), item[_SIZE_BYTES:]
 
 
 def _expand(data: bytes) -> bytes:

@@ -43,8 +43,12 @@ NOTE_BYTES_MAX: Final = 64 * 1024  # text and signatures of one note
 NOTE_SIGNATURES_MAX: Final = 100  # as golang.org/x/mod/sumdb/note
 TLOG_PROOF_EXTRA_BYTES_MAX: Final = 32 * 1024  # Go's reader takes lines of 64 KiB; base64 grows by a third
 COSIGNERS_MAX: Final = 32  # the notes stay small, the quorum arithmetic exact
+VALIDATORS_MAX: Final = 64  # each signs every block: some dozens of departments, not a public chain
+VALIDATORS_FLOOR: Final = 4  # fewer tolerate no fault at all
+ENGINE_MOVES_MAX: Final = 99  # two digits behind a chain id, which has at most 50 characters
 LOG_KEYS_MAX: Final = 256  # keys for ordering that one proof shows the registration of
 EPOCHS_MAX: Final = 1_000  # changes of the cosigners that one proof leads through
+NATIVE_BYTES_MAX: Final = 60 * 1024  # a header with the votes of that many validators, about 250 bytes each
 HEARTBEAT_MS: Final = 60_000  # freshness on an idle ledger
 CLOCK_AHEAD_MS: Final = 10_000  # cosigners withhold when block time is further ahead
 CLOCK_BEHIND_MS: Final = 60_000  # and alarm when a live ledger is further behind
@@ -62,6 +66,10 @@ TIMER_KEYS_MAX: Final = 8  # objects that a timer's handler may touch
 BUNDLE_BYTES_MAX: Final = 4 * 1024 * 1024  # a rulebook or calendar
 BUNDLE_FILES_MAX: Final = 1_000
 BUNDLES_WAITING_MAX: Final = 4  # held for proposals that are about to come; 16 MiB at most
+
+# CometBFT.
+TRANSACTION_BYTES_MAX: Final = 1_000_000  # a transaction has to fit into a block of 1 MiB beside the commit
+TRANSACTION_SUBMISSIONS_MAX: Final = 2_000  # of what waited at one node
 
 # HTTP.
 HTTP_BODY_BYTES_MAX: Final = 10 * 1024 * 1024  # one request body before decompression
@@ -82,3 +90,10 @@ SEGMENT_TARGET_BYTES: Final = 4 * 1024 * 1024  # expanded; a segment is closed o
 SEGMENT_BYTES_MAX: Final = BLOCK_ENCODED_BYTES_MAX + 2 * SEGMENT_TARGET_BYTES  # one large block fits, expanded or not
 ARCHIVE_FILES_MAX: Final = 2_000_000  # some hundred billion events; bounds the manifest
 MANIFEST_BYTES_MAX: Final = 256 * 1024 * 1024
+
+# ABCI, the socket between a node and its CometBFT.
+ABCI_MESSAGE_BYTES_MAX: Final = (
+    32 * 1024 * 1024
+)  # blocks have 1 MiB, chunks of a snapshot 16 MB; CometBFT's own is 2^31-1
+ABCI_CONNECTIONS_MAX: Final = 8  # CometBFT opens four; for a moment its predecessor's four may still be there
+ABCI_WAITING_BYTES_MAX: Final = 4 * 1024 * 1024  # answers not yet read by CometBFT before we stop reading its requests

@@ -39,12 +39,28 @@ class Store(Protocol):
     def write_genesis(self, genesis: bytes, bundles: Mapping[Digest, bytes], sealed: Sealed, note: bytes) -> None:
         """Store block 0 into an empty store."""
 
-    def write(self, sealed: Sealed, note: bytes, certificates: Sequence[tuple[int, bytes]] = ()) -> None:
-        """Store one block with the log-signed note of its checkpoint, and (size, note) of certificates that came
-        meanwhile, in one transaction."""
+    def write(
+        self,
+        sealed: Sealed,
+        note: bytes,
+        certificates: Sequence[tuple[int, bytes]] = (),
+        engine_height: int | None = None,
+    ) -> None:
+        """Store one block with the log-signed note of its checkpoint, (size, note) of certificates that came meanwhile,
+        and the height of the engine that ordered it where that counts for itself (CometBFT), in one transaction."""
+
+    def engine_height(self) -> int:
+        """The engine's own height up to which everything is stored; 0 for an engine that has none."""
+
+    def write_engine_height(self, height: int) -> None:
+        """Keep the engine's height where its blocks said nothing to the ledger."""
 
     def write_certificates(self, certificates: Sequence[tuple[int, bytes]]) -> None:
         """Keep notes with cosignatures, (checkpoint size, note) each; a later one of the same size replaces it."""
+
+    def write_native(self, size: int, data: bytes) -> None:
+        """Keep CometBFT's own commit (`core.nativecommit`, encoded) over the checkpoint of `size` leaves, which the caller
+        has verified; a later one of the same size replaces it."""
 
     def read_objects(self, keys: Collection[str]) -> dict[str, bytes]:
         """See `DecideView.read_objects`, of the last written block."""

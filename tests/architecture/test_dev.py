@@ -95,11 +95,27 @@ def test_unknown_command_is_a_usage_error(place: Path) -> None:
     assert "unknown command: tset" in done.stderr
 
 
-def test_engine_says_that_it_is_not_there(place: Path) -> None:
-    """`./dev engine` does not pretend: it fails and says why."""
-    done = _dev(place, "engine")
-    assert done.returncode == 1
-    assert "not part of this version" in done.stderr
+def test_engine_runs_inside_the_environment(place: Path) -> None:
+    """`./dev engine` runs scripts/engine.py with the environment's Python and hands its arguments on."""
+    recording = GOOD_PYTHON.replace("touch .venv/bin/python", """printf '#!/bin/sh\\necho "$@"' >.venv/bin/python""")
+    done = _dev(place, "engine", "--version", "0.38.23", python=recording)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "-P -m scripts.engine --version 0.38.23\n"
+
+
+def test_demo_on_cometbft_asks_for_the_engine_first(place: Path) -> None:
+    """`./dev demo --engine cometbft` hands the engine's path to the demo, and ends with it where there is none; the plain
+    demo asks for none."""
+    told = 'case "$*" in *engine) echo /the/engine; exit;; esac; echo "$@" at ${LEDGER_COMETBFT:-none}'
+    recording = GOOD_PYTHON.replace("touch .venv/bin/python", f"printf '#!/bin/sh\\n{told}' >.venv/bin/python")
+    for arguments in (["--engine", "cometbft"], ["--once", "--engine=cometbft"]):
+        done = _dev(place, "demo", *arguments, python=recording)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout == f"-P -m ledger_node.demo {' '.join(arguments)} at /the/engine\n"
+    assert _dev(place, "demo", python=recording).stdout == "-P -m ledger_node.demo at none\n"
+    (place / ".venv/bin/python").write_text("#!/bin/sh\necho 'no engine' >&2\nexit 1\n", encoding="utf-8")
+    done = _dev(place, "demo", "--engine", "cometbft")
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "no engine\n")
 
 
 def test_soak_minutes_needs_a_number(place: Path) -> None:

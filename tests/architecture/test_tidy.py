@@ -12,8 +12,10 @@ import pytest
 from tests.architecture import tidy
 from tests.architecture.tree import Module, modules, parse, project, report
 
-# Used from outside the packages: by ./dev; as the second store of the conformance suite.
-ENTRY_POINTS = frozenset({"ledger_node.demo", "ledger.adapters.memory", "ledger.rules.plain"}) | {
+# Used from outside the packages: by ./dev; as the second store of the conformance suite; as judge of CometBFT's calls.
+ENTRY_POINTS = frozenset(
+    {"ledger_node.demo", "ledger.adapters.memory", "ledger.rules.plain", "ledger_node.comet.grammar"}
+) | {
     target.partition(":")[0]
     for path in ("pyproject.toml", "node/pyproject.toml")
     for target in project(path)["project"].get("scripts", {}).values()

@@ -198,6 +198,20 @@ class StoreConformance:
             network.store.write_certificates([(sealed.size, note)])
         assert stores.certificates() == {sealed.size: b"second"}
 
+    def test_a_native_commit_is_kept_by_size(self, stores):
+        """Each size has one native commit, the last one written; it outlives the store."""
+        network = Network(stores.create())
+        sealed = network.block([network.submission("ga", [network.event()])])
+        for size, data in ((1, b"zero"), (sealed.size, b"first"), (sealed.size, b"second")):
+            network.store.write_native(size, data)
+        assert stores.natives() == {1: b"zero", sealed.size: b"second"}
+        stores.close()
+        network.reopen(stores.open)
+        assert stores.natives() == {1: b"zero", sealed.size: b"second"}
+        stores.close()
+        with pytest.raises(UnavailableError):
+            network.store.write_native(1, b"too late")
+
 
 def compare(store: Store, network: Network) -> None:
     """Ask `store` everything and compare with the model of the network's blocks."""
@@ -242,6 +256,9 @@ class MemoryOpener:
     def certificates(self) -> dict[int, bytes]:
         return self._store.memory.certificates
 
+    def natives(self) -> dict[int, bytes]:
+        return self._store.memory.native
+
     def close(self) -> None:
         if self._store is not None:
             self._store.close()
@@ -267,6 +284,14 @@ class SqliteOpener:
             found = snap.latest_certificate()
             assert found == snap.certificate(0)
             return dict([found])
+
+    def natives(self) -> dict[int, bytes]:
+        with contextlib.closing(SqliteReader(self.path)) as reader, reader.snapshot() as snap:
+            found, entry = {}, snap.native_from(0)
+            while entry is not None:
+                found[entry[0]] = entry[1]
+                entry = snap.native_from(entry[0] + 1)
+            return found
 
     def close(self) -> None:
         if self._store is not None:

@@ -251,6 +251,20 @@ def test_certificates_by_size(network):
         assert snap.latest_certificate() == (sizes[2], b"three")
 
 
+def test_native_commits_by_size(network):
+    """The one of exactly a size, the next at or above one, and the largest of all."""
+    with network.reader.snapshot() as snap:
+        assert snap.native(1) is None
+        assert snap.native_from(0) is None
+        assert snap.latest_native() is None
+    network.store.write_native(5, b"five")
+    network.store.write_native(2, b"two")
+    with network.reader.snapshot() as snap:
+        assert (snap.native(5), snap.native(2), snap.native(3)) == (b"five", b"two", None)
+        assert (snap.native_from(0), snap.native_from(3), snap.native_from(6)) == ((2, b"two"), (5, b"five"), None)
+        assert snap.latest_native() == (5, b"five")
+
+
 def test_a_closed_reader_opens_no_snapshot(network):
     """After `close`, which may be called twice, a snapshot is refused as unavailable."""
     network.reader.close()

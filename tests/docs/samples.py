@@ -13,6 +13,7 @@ from ledger.adapters.memory import MemoryStore
 from ledger.core.checkpoint import parse_checkpoint_text
 from ledger.core.genesis import Genesis, Predecessor
 from ledger.core.mapkeys import NS_MEMBER, key_key, object_key, parse_object_value, stream_key
+from ledger.core.nativecommit import BlockId
 from ledger.core.note import parse_note
 from ledger.core.proof import Consistency, Fork, History, LogKey, Receipt, StreamName
 from ledger.core.registry import genesis_registry
@@ -21,7 +22,12 @@ from ledger.rules.program import Outcome
 from tests.models import accept_all
 from tests.models.epoch_proofs import Changed
 from tests.models.governed import HOUR_MS, NEW_RULEBOOK, Governed
+from tests.models.native_commits import consensus_signer, make_commit, make_header, sign_commit
 from tests.models.small_ledger import SmallLedger, digest, make_genesis, signer
+from tests.models.tiny_ledger import MEMBERS
+from tests.unit.machine.test_enginemove import move_parts
+from tests.unit.machine.test_misbehaviour import accusation, vote
+from tests.unit.machine.test_validators import key_id
 from tests.unit.rules.books import NOW, Ledger, rule, tiny
 
 Samples = dict[str, list[Any]]
@@ -61,7 +67,7 @@ RULES = (
 def collect() -> Samples:
     """Everything, by schema."""
     found: Samples = defaultdict(list)
-    for add in (_rules, _log, _governance, _proofs, _files):
+    for add in (_rules, _log, _governance, _native, _proofs, _files):
         add(found)
     return found
 
@@ -174,23 +180,51 @@ def _governance(found: Samples) -> None:
     ledger.block(ms=HOUR_MS)
     ledger.block(ms=1)
     ledger.change("sys.rulebook.retire", {}, {"bundle": ledger.app.genesis.rulebook.hex()})
-    for sealed in ledger.sealed:
+    comet = _engine()
+    for sealed in (*ledger.sealed, *comet.sealed):
         for item in sealed.decision.items:
             _governance_item(found, item)
         members = [data for map_key, data, _ in sealed.decision.registry_writes if map_key[0] == NS_MEMBER]
         found["member-entry"] += [json.loads(data) for data in members]
 
 
+def _engine() -> Governed:
+    """A validator that voted twice, one that leaves, and a move to another chain."""
+    ledger = Governed(validators=MEMBERS)
+    votes = [vote(ledger, number) for number in (0, 1)]
+    ledger.record("ga", accusation(ledger, votes))
+    refs = {"key": key_id("wj"), "member": "wj"}
+    ledger.change("sys.key.revoke", refs, {"below_four": True}, cosign=True, wait_ms=25 * HOUR_MS)
+    ledger.change(*move_parts(ledger, below_four=True), cosign=True, wait_ms=25 * HOUR_MS)
+    return ledger
+
+
 def _governance_item(found: Samples, item: Item) -> None:
     """The event, and what it writes."""
     if item.event is not None:
         body = json.loads(item.event.body)
-        found["propose-body" if "action" in body else "vote-body"].append(body)
+        kind = "misbehaviour-body" if "votes" in body else "propose-body" if "action" in body else "vote-body"
+        found[kind].append(body)
+        found["accused-vote"] += body.get("votes", [])
         found["cosign"] += [body["cosign"]] if "cosign" in body else []
     for name, data in item.writes:
-        for kind in ("proposal", "retired", "vote"):
+        for kind in ("engine", "misbehaviour", "proposal", "retired", "vote"):
             if name.startswith(f"sys-{kind}/"):
                 found[kind].append(json.loads(data))
+
+
+def _native(found: Samples) -> None:
+    """A commit of CometBFT with every kind of vote, and one of the first height."""
+    signers = [consensus_signer(member) for member in MEMBERS]
+    header = make_header("suyuan-x", 1, signers, digest("state"))
+    first = sign_commit(replace(header, last_block_id=BlockId(b"", 0, b"")), signers)
+    for native in (make_commit("suyuan-x", digest("state"), signers, flags=[2, 2, 3, 1]), first):
+        document = json.loads(native.encode())
+        found["native"].append(document)
+        found["native-commit"].append(document["commit"])
+        found["native-header"].append(document["header"])
+        found["native-block"] += [document["commit"]["block_id"], document["header"]["last_block_id"]]
+        found["native-vote"] += document["commit"]["votes"]
 
 
 def _proofs(found: Samples) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts import make_pictures, make_reference
+from scripts import make_pictures, make_reference, make_states
 from tests.architecture.tree import ROOT, project, report, text
 from tests.docs.markdown import anchors, blocks, documents, headings, links, prose, tables
 
@@ -111,7 +111,16 @@ def test_both_readmes_say_the_same() -> None:
 def test_threats_covers_the_trust_table() -> None:
     """docs/THREATS.md speaks of every component that the README's table names."""
     threats = text("docs/THREATS.md").lower()
-    words = ("event key", "one node", "cosigners", "more than two thirds", "authorities", "rule", "stored byte")
+    words = (
+        "event key",
+        "one node",
+        "cosigners",
+        "validators",
+        "more than two thirds",
+        "authorities",
+        "rule",
+        "stored byte",
+    )
     assert len(words) == len(tables(README)[0]) - 1
     assert [word for word in words if word not in threats] == []
 
@@ -135,7 +144,7 @@ def test_dev_commands_are_those_of_dev() -> None:
     usage = subprocess.run(["sh", str(ROOT / "dev"), "help"], capture_output=True, text=True, check=True).stdout
     offered = set(re.findall(r"^  (\w+) ", usage, re.MULTILINE))
     listed = {found[1] for row in tables("CONTRIBUTING.md")[0][1:] if (found := re.match(r"`\./dev (\w+)", row[0]))}
-    assert listed == offered - {"help", "engine"}
+    assert listed == offered - {"help"}
     for path in documents():
         assert set(re.findall(r"\./dev ([a-z]+)", text(path))) <= offered, path
 
@@ -171,6 +180,17 @@ def test_pictures_are_those_of_the_script() -> None:
     shown = "".join(text(path) for path in documents())
     for name in make_pictures.PICTURES:
         assert f"pictures/{name}." in shown, f"no document shows {name}"
+
+
+def test_state_diagrams_are_those_of_the_tables() -> None:
+    """docs/rulebook holds what scripts/make_states.py makes of the rulebook's tables now, and nothing else."""
+    wanted = make_states.make()
+    there = {path.name: path.read_text(encoding="utf-8") for path in make_states.FOLDER.iterdir()}
+    differing = [name for name in sorted(wanted.keys() | there) if wanted.get(name) != there.get(name)]
+    assert not differing, f"{differing}: run ./dev run python scripts/make_states.py"
+    for language, page in make_states.PAGES.items():
+        drawn = [target for target, _ in links(f"docs/rulebook/{page}") if target.endswith(".svg")]
+        assert sorted(drawn) == sorted(name for name in wanted if name.endswith(f".{language}.svg"))
 
 
 def test_a_text_that_does_not_fit_is_refused() -> None:

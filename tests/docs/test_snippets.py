@@ -18,11 +18,14 @@ from pathlib import Path
 import pytest
 
 from tests.architecture.tree import ROOT
-from tests.docs.markdown import Block, blocks, documents
+from tests.docs.markdown import Block, blocks, documents, headings, tables
 
 PORT = 8650  # as the documents write it; with the three after it
+P2P_PORT = 26656  # likewise
 NODES = 4
 SESSION_S = 300
+MEMBERS = "city.toml"
+OPERATIONS, OPERATIONS_CHINESE = "docs/OPERATIONS.md", "docs/OPERATIONS.zh.md"
 WANTED = re.compile(r"\s+# exit (\d+)$")
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(SESSION_S + 60)]
@@ -40,13 +43,19 @@ def commands(body: str) -> list[tuple[str, int]]:
 
 
 def script(parts: list[Block], folder: Path) -> str:
-    """A bash program that runs the blocks and stops at the first command that ends otherwise than it should."""
+    """A bash program that runs the blocks and stops at the first command that ends otherwise than it should.
+
+    A TOML block is the file that a later command names.
+    """
     lines = ["trap 'kill $(jobs -p) 2>/dev/null; wait' EXIT"]
     for number, part in enumerate(parts):
         if part.language == "python":
             file = folder / f"block{number}.py"
             file.write_text(part.body, encoding="utf-8")
             todo = [(f"{shlex.quote(sys.executable)} {shlex.quote(str(file))}", 0)]
+        elif part.language == "toml":
+            (folder / MEMBERS).write_text(part.body, encoding="utf-8")
+            continue
         else:
             todo = commands(part.body)
         for command, wanted in todo:
@@ -56,12 +65,12 @@ def script(parts: list[Block], folder: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-def free_ports() -> int:
-    """The first of four neighbouring ports that are free now."""
-    for base in range(20_000 + os.getpid() % 20_000, 60_000, NODES):
+def free_ports(count: int = NODES) -> int:
+    """The first of `count` neighbouring ports that are free now."""
+    for base in range(20_000 + os.getpid() % 20_000, 60_000, count):
         held = []
         try:
-            for port in range(base, base + NODES):
+            for port in range(base, base + count):
                 held.append(socket.socket())
                 held[-1].bind(("127.0.0.1", port))
         except OSError:
@@ -128,6 +137,33 @@ def test_readme_session(tmp_path: Path, environment: dict[str, str]) -> None:
     assert "accepted" in done.stdout.splitlines()
 
 
+def test_operations_session(tmp_path: Path, environment: dict[str, str], cometbft: Path) -> None:
+    """An operator who types what docs/OPERATIONS.md says hands four departments their folders; each starts two commands,
+    and an event is recorded, certified, proven and verified offline."""
+    folder = tmp_path / "session"
+    folder.mkdir()
+    base = free_ports(2 * NODES)
+
+    def moved(body: str) -> str:
+        body = re.sub(r"\b2665([6-9])\b", lambda found: str(base + NODES + int(found[1]) - P2P_PORT % 10), body)
+        return re.sub(r"\b865([0-3])\b", lambda found: str(base + int(found[1])), body)
+
+    parts = [Block(part.info, moved(part.body), part.line) for part in blocks(OPERATIONS) if part.is_run]
+    done = run(script(parts, folder), folder, {**environment, "LEDGER_COMETBFT": str(cometbft)})
+    assert done.returncode == 0, done.stdout[-6000:]
+    for words in ("The proof holds", "INTACT"):
+        assert words in done.stdout, f"{words!r} was not said:\n{done.stdout[-6000:]}"
+
+
+def test_both_operations_say_the_same() -> None:
+    """docs/OPERATIONS.md and its Chinese twin have the same headings by level, tables by size, and equal blocks."""
+    first, second = OPERATIONS, OPERATIONS_CHINESE
+    assert [level for level, _ in headings(first)] == [level for level, _ in headings(second)]
+    shapes = [[(len(rows), len(rows[0])) for rows in tables(path)] for path in (first, second)]
+    assert shapes[0] == shapes[1]
+    assert [(each.info, each.body) for each in blocks(first)] == [(each.info, each.body) for each in blocks(second)]
+
+
 def test_a_wrong_exit_code_is_noticed(tmp_path: Path, environment: dict[str, str]) -> None:
     """The runner stops at a command that ends otherwise than its comment says, and names its line."""
     good = Block("sh run", "true\nfalse   # exit 1\n", 7)
@@ -146,7 +182,8 @@ def test_every_shell_block_is_run_or_known() -> None:
 
     A rule shown in a document stands word for word in a shipped rulebook, whose cases run it.
     """
-    known = {("README.md", "./dev demo\n./dev test\n"), ("README.zh.md", "./dev demo\n./dev test\n")}
+    demos = ("./dev demo\n./dev test\n", "./dev demo --engine cometbft\n")  # tests/faults run both
+    known = {(path, demo) for path in ("README.md", "README.zh.md") for demo in demos}
     shipped = [path.read_text("utf-8") for path in (ROOT / "contracts").glob("*/rules/*.py")]
     left = [
         f"{path}:{part.line}"
@@ -157,6 +194,10 @@ def test_every_shell_block_is_run_or_known() -> None:
         and (path, part.body) not in known
         # One's own key and proposal stand in it; tests/unit/cli and tests/faults run these commands on real networks.
         and not (path.startswith("README") and part.body.startswith("ledger key show event.key --register zx"))
+        # They change the machine; tests/architecture/test_deploy.py checks the files that they install.
+        and not (path in (OPERATIONS, OPERATIONS_CHINESE) and part.body.startswith(("useradd", "podman")))
+        # Keys, votes and addresses of one's own stand in it; tests/faults/test_move_engine.py moves a real network.
+        and not path.startswith("docs/MOVING.")
         and not any(part.body.strip() in rule for rule in shipped)
     ]
     assert not left, f"mark them `run` and let README's session run them, or give a reason here: {left}"

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from ledger.core import config, genesis, header, leaf, proposal, registry
+from ledger.core import config, genesis, header, leaf, nativeform, proposal, registry
 from ledger.machine import governance
 from ledger.verify import trust
 from tests.docs.samples import collect
@@ -60,6 +60,11 @@ def test_closed_schemas_are_those_of_the_parsers() -> None:
     assert names("vote") == proposal._VOTE_REQUIRED | {"cosign"}
     assert names("propose-body", required=True) == governance._BODY_FIELDS
     assert names("propose-body") == governance._BODY_FIELDS | governance._BODY_OPTIONAL
+    assert names("native") == nativeform._TOP
+    assert names("native-commit") == nativeform._COMMIT_FIELDS
+    assert names("native-header") == nativeform._HEADER_FIELDS
+    assert names("native-block") == nativeform._BLOCK_ID_FIELDS
+    assert names("native-vote") == nativeform._VOTE_FIELDS
     assert names("trust") == trust._FIELDS
     for value in collect()["trust"]:
         assert trust.parse_trust(json.dumps(value).encode()).origin == value["origin"]

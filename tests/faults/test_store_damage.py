@@ -13,9 +13,11 @@ from ledger.adapters.sqlite.reader import SqliteReader
 from ledger.adapters.sqlite.scrub import scrub
 from ledger.adapters.sqlite.snapshot import Snapshot
 from ledger.adapters.sqlite.store import SqliteStore
+from ledger.core.checkpoint import app_hash
 from ledger.core.mapkeys import stream_key
 from ledger.errors import FatalError, LedgerError
 from tests.models.accept_all import BUNDLES, Network
+from tests.models.native_commits import consensus_signer, make_commit
 from tests.models.store_model import StoreModel
 
 PAGE = 4096
@@ -42,6 +44,9 @@ def make_ledger(folder: Path) -> Network:
     network.block()
     for sealed, note in zip(network.sealed[2:5], network.notes[2:5], strict=True):
         network.store.write_certificates([(sealed.size, note)])
+    for sealed in network.sealed[1:4]:
+        native = make_commit("suyuan-chain", app_hash(sealed.size, sealed.root), [consensus_signer("ga")])
+        network.store.write_native(sealed.size, native.encode())
     network.store.close()
     return network
 
@@ -66,6 +71,7 @@ def dump(snap: Snapshot, model: StoreModel) -> Any:
         [snap.root_at(size) for size in range(snap.head_size + 1)],
         snap.timers(None, 1_000),
         [snap.certificate(size) for size in range(snap.head_size + 1)],
+        [snap.native(size) for size in range(snap.head_size + 1)],
     ]
 
 
@@ -281,6 +287,9 @@ def test_a_missing_stream_is_named(tmp_path):
         "INSERT INTO tiles VALUES (0, 1, 5, X'00')",
         "UPDATE signers SET member = 'xx'",
         "UPDATE certificates SET size = size + 1",
+        "UPDATE native SET size = size + 1",
+        "UPDATE native SET data = X'00'",
+        "INSERT INTO native SELECT size + 100000, data FROM native",
         "UPDATE meta SET value = zeroblob(10) WHERE name = 'event-index-secret'",
         "UPDATE meta SET value = X'7b7d' WHERE name = 'genesis'",
         "DELETE FROM bundles WHERE rowid = 1",

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from ledger.blockcodec import encode_block
-from ledger.core.keys import EVENT
+from ledger.core.keys import CONSENSUS, EVENT
 from ledger.core.proposal import APPROVE, Vote
-from ledger.machine import changes, governance
+from ledger.machine import changes, enginemove, governance, memberchanges, misbehaviour, validators
+from ledger.machine.block import ACCEPTED
 from tests.models.governed import HOUR_MS, NEW_RULEBOOK, Governed
 from tests.models.tiny_ledger import MEMBERS, signer
 
@@ -72,7 +73,7 @@ def no_cosigners(ledger: Governed, patch: pytest.MonkeyPatch) -> None:
 
 def stolen_key(ledger: Governed, patch: pytest.MonkeyPatch) -> None:
     """A key is registered whose holder never asked for it."""
-    patch.setattr(changes, "registration_message", lambda *parts: b"anything")
+    patch.setattr(memberchanges, "registration_message", lambda *parts: b"anything")
     key = signer("stranger", EVENT)
     fields = {"algorithm": 1, "public": key.public.raw.hex(), "roles": [], "use": EVENT}
     fields["proof"] = key.sign(b"anything").hex()
@@ -93,16 +94,48 @@ def other_program(ledger: Governed, patch: pytest.MonkeyPatch) -> None:
     ledger.change("sys.rulebook.publish", {}, {**args, "program": "11" * 32}, attachments=(attachment,))
 
 
+def validators_by_few(ledger: Governed, patch: pytest.MonkeyPatch) -> None:
+    """A validator's key changes without the cosigners and without notice."""
+    patch.setattr(changes, "needs_cosigners", lambda action, validators_change: False)
+    key, fields = ledger.new_key("wj", CONSENSUS, "next")
+    refs = {"key": [signer("wj", CONSENSUS).public.key_id.hex(), key.public.key_id.hex()], "member": "wj"}
+    ledger.change("sys.key.rotate", refs, {"key": fields})
+
+
+def below_four(ledger: Governed, patch: pytest.MonkeyPatch) -> None:
+    """The set shrinks below four though nobody voted for that."""
+    patch.setattr(validators, "VALIDATORS_FLOOR", 0)
+    refs = {"key": signer("wj", CONSENSUS).public.key_id.hex(), "member": "wj"}
+    ledger.change("sys.key.revoke", refs, {}, cosign=True, wait_ms=25 * HOUR_MS)
+
+
+def false_accusation(ledger: Governed, patch: pytest.MonkeyPatch) -> None:
+    """A validator is recorded as guilty of what it never signed."""
+    patch.setattr(misbehaviour, "_check", lambda key, message, signature: None)
+    block = {"block": "11" * 32, "nanos": 0, "parts_hash": "22" * 32, "parts_total": 1, "seconds": 1}
+    votes = [{**block, "block": digest, "signature": "00" * 64} for digest in ("11" * 32, "33" * 32)]
+    refs = {"key": signer("wj", CONSENSUS).public.key_id.hex(), "member": "wj"}
+    body = {"height": 1, "round": 0, "type": "duplicate-vote", "vote_type": "precommit", "votes": votes}
+    assert ledger.record("ga", ledger.sys("sys.misbehaviour", refs, **body)).outcome == ACCEPTED
+
+
+def other_chain(ledger: Governed, patch: pytest.MonkeyPatch) -> None:
+    """The ledger moves to a chain that nobody may vote for."""
+    patch.setattr(enginemove, "chain_id", lambda origin, moves: "elsewhere")
+    args = {"chain_id": "elsewhere", "engine": "cometbft"}
+    ledger.change("sys.engine.move", {}, args, cosign=True, wait_ms=25 * HOUR_MS)
+
+
 LIES = [
     below_quorum, late_votes, retroactive, no_notice, no_cosigners, stolen_key, double_votes, strangers_vote,
-    other_program,
+    other_program, validators_by_few, below_four, false_accusation, other_chain,
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("lie", LIES, ids=lambda lie: lie.__name__)
 def test_lie_is_found(lie: Callable[[Governed, pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch) -> None:
     """Every verdict of governance is decided again from signed events; a difference names the leaf."""
-    ledger = Governed(authorities=MEMBERS[:1] if lie is strangers_vote else ())
+    ledger = Governed(authorities=MEMBERS[:1] if lie is strangers_vote else (), validators=MEMBERS)
     with monkeypatch.context() as patch:
         lie(ledger, patch)
     ledger.certify()

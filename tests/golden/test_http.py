@@ -77,6 +77,7 @@ TRANSCRIPTS: dict[str, Callable[[LiveNode], httpx.Response]] = {
     "completeness": get("/v1/proofs/completeness?kind=grant&id={grant}&begin=0&end=1"),
     "absence": get("/v1/proofs/absence?kind=dataset&id=ga/never"),
     "status": get("/v1/status"),
+    "peers": get("/v1/peers"),
     "problem-not-found-en": get("/v1/datasets/ga/never", **{"accept-language": "en"}),
     "problem-not-found-zh": get("/v1/datasets/ga/never", **{"accept-language": "zh-CN,zh;q=0.9"}),
     "problem-query": get("/v1/events?limit=0&colour=red"),

@@ -40,10 +40,10 @@ NEW_CALENDAR = {"2027.json": b"{}"}
 
 
 class Governed(TinyLedger):
-    """`authorities` vote; with none of them the cosigners (all four members) do."""
+    """`authorities` vote; with none of them the cosigners (all four members) do. `validators` order in CometBFT."""
 
-    def __init__(self, authorities: Sequence[str] = (), seed: int = 1) -> None:
-        super().__init__(make_genesis(authorities=authorities), seed)
+    def __init__(self, authorities: Sequence[str] = (), seed: int = 1, validators: Sequence[str] = ()) -> None:
+        super().__init__(make_genesis(authorities=authorities, validators=validators), seed)
         self.bundles: dict[Digest, bytes] = {}
 
     # --- events ------------------------------------------------------------------------------------------------------
@@ -116,6 +116,11 @@ class Governed(TinyLedger):
         proof = key.sign(registration_message(self.origin, member, use)).hex()
         fields = {"algorithm": 1, "proof": proof, "public": key.public.raw.hex(), "roles": ["system"], "use": use}
         return key, fields
+
+    @property
+    def validators(self) -> list[str]:
+        """Members that order in CometBFT after the last block."""
+        return [member for member, _ in self.app.head.registry.validators()]
 
     def bundle_args(self, files: dict[str, bytes]) -> tuple[dict[str, Any], bytes]:
         """Arguments of a change of rulebook or calendar, and the attachment."""

@@ -21,7 +21,7 @@ from ledger.core.event import Event, new_event
 from ledger.core.genesis import Genesis, new_genesis
 from ledger.core.hashing import Digest, sha256
 from ledger.core.ident import uuid7_at
-from ledger.core.keys import COSIGN, EVENT, LOG, Ed25519Signer
+from ledger.core.keys import CONSENSUS, COSIGN, EVENT, LOG, P2P, Ed25519Signer
 from ledger.core.maptree import MapTree
 from ledger.core.note import encode_note, sign_note
 from ledger.core.submission import Submission, new_submission
@@ -29,7 +29,7 @@ from ledger.errors import NotFoundError
 from ledger.machine.block import BlockInput, Sealed
 from ledger.machine.seal import seal_genesis
 from ledger.verify.replay import LoadedRules
-from ledger.verify.source import MemoryPiece, PieceData
+from ledger.verify.source import MemoryPiece, NativeEntry, PieceData
 from tests.models.accept_all import AcceptAllRules, AcceptAllRuntime
 
 START_MS = 1_790_000_000_000
@@ -42,12 +42,15 @@ def signer(member: str, use: str) -> Ed25519Signer:
     return Ed25519Signer(sha256(f"{use} key of {member}".encode()))
 
 
-def make_genesis(name: str = "tiny.example", clock: str = "wall", authorities: Sequence[str] = ()) -> Genesis:
-    """Four members with an event and a cosign key each; the first orders events."""
+def make_genesis(
+    name: str = "tiny.example", clock: str = "wall", authorities: Sequence[str] = (), validators: Sequence[str] = ()
+) -> Genesis:
+    """Four members with an event and a cosign key each; the first orders events, or `validators` do in CometBFT."""
     members: list[dict[str, Any]] = []
     sign: dict[str, Any] = {}
     for member in MEMBERS:
-        uses = [EVENT, COSIGN, *([LOG] if member == MEMBERS[0] else [])]
+        uses = [EVENT, COSIGN, *([LOG] if member in (MEMBERS[0], *validators) else [])]
+        uses += [CONSENSUS, P2P] if member in validators else []
         signers = [(signer(member, use), use) for use in uses]
         if member == MEMBERS[1]:
             signers.append((signer(member, "second"), EVENT))
@@ -72,6 +75,7 @@ def make_genesis(name: str = "tiny.example", clock: str = "wall", authorities: S
         calendar=sha256(b"calendar"),
         sign=sign,
         clock=clock,
+        engine="cometbft" if validators else "sequencer",
     )
 
 
@@ -192,6 +196,7 @@ class TinySource:
     bundles: dict[Digest, bytes] = field(default_factory=lambda: dict(BUNDLES))
     blocks_a_piece: int = 3
     claimed_head: tuple[int, int] | None = None
+    native_entries: Sequence[NativeEntry] = ()
     name: str = "tiny"
     is_live: bool = False
 
@@ -220,6 +225,10 @@ class TinySource:
     def state(self) -> list[tuple[bytes, bytes]] | None:
         """See `LedgerSource`."""
         return self.rows
+
+    def natives(self) -> Iterator[NativeEntry]:
+        """See `LedgerSource`."""
+        return iter(self.native_entries)
 
     def inspect(self) -> Iterator[Any]:
         """See `LedgerSource`."""

@@ -9,9 +9,10 @@ from typing import Any
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from ledger.core.engine import ENGINE_KEY, chain_id, parse_engine
 from ledger.core.event import Event, new_event
 from ledger.core.ident import uuid7_at
-from ledger.core.keys import COSIGN, EVENT, Ed25519Signer, registration_message
+from ledger.core.keys import CONSENSUS, COSIGN, EVENT, Ed25519Signer, registration_message
 from ledger.core.leaf import Record, parse_leaf
 from ledger.core.proposal import approval_message, proposal_hash, proposal_key
 from ledger.machine.block import BlockInput
@@ -21,7 +22,7 @@ from tests.models.tiny_ledger import MEMBERS, START_MS, signer
 STEP_MS = 1_000
 NAMES = st.sampled_from(MEMBERS)
 STEPS = st.one_of(
-    st.tuples(st.just("propose"), NAMES, st.integers(0, 7)),
+    st.tuples(st.just("propose"), NAMES, st.integers(0, 12)),
     st.tuples(st.just("approve"), NAMES, st.integers(0, 3)),
     st.tuples(st.just("reject"), NAMES, st.integers(0, 3)),
     st.tuples(st.just("all"), NAMES, st.integers(0, 3)),
@@ -29,8 +30,8 @@ STEPS = st.one_of(
     st.tuples(st.just("plain"), NAMES, st.just(0)),
 )
 ROUND = [("all", "ga", 0), ("plain", "gx", 0), ("wait", "ga", 90_000_000)]
-FULL = [step for number in (0, 1, 3, 4, 5, 6) for step in (("propose", "ga", number), *ROUND)]
-"""Every change takes effect once: a key, a role, a set, a parameter, a revocation, a suspension."""
+FULL = [step for number in (8, 9, 0, 3, 4, 5, 11, 12, 6, 1) for step in (("propose", "ga", number), *ROUND)]
+"""Every change takes effect once: validator keys, a role, sets, parameters, revocations, the engine, a suspension."""
 PLANS = st.lists(STEPS, min_size=4, max_size=18)
 
 
@@ -47,7 +48,7 @@ class Script:
         return new_event(event_id=event_id, kind=kind, refs=refs, time_ms=time, salt=salt, content=content)
 
     def action(self, number: int) -> tuple[str, dict[str, Any], dict[str, Any]]:
-        """One of eight things to propose; some can be done once only."""
+        """One of thirteen things to propose; some can be done once only."""
         key = signer(f"wj {number}", EVENT)
         proof = key.sign(registration_message(self.origin, "wj", EVENT)).hex()
         fields = {"algorithm": 1, "proof": proof, "public": key.public.raw.hex(), "roles": [], "use": EVENT}
@@ -59,10 +60,25 @@ class Script:
             ("sys.set.change", {"member": list(MEMBERS[:3])}, {"cosigners": spare}),
             ("sys.param.set", {}, {"parameters": {"notice_hours": 1}}),
             ("sys.key.revoke", {"key": signer("gx", "second").public.key_id.hex(), "member": "gx"}, {}),
-            ("sys.member.suspend", {"member": "wj"}, {}),
+            ("sys.member.suspend", {"member": "wj"}, {"below_four": True}),
             ("sys.member.resume", {"member": "wj"}, {}),
+            ("sys.key.rotate", {"key": [self.id("mz"), self.id("mz next")], "member": "mz"}, {"key": self.fresh("mz")}),
+            ("sys.key.revoke", {"key": self.id("gx"), "member": "gx"}, {"below_four": True}),
+            ("sys.key.revoke", {"key": self.id("gx"), "member": "gx"}, {}),
+            ("sys.key.add", {"key": self.id("gx next"), "member": "gx"}, {"key": self.fresh("gx")}),
+            ("sys.engine.move", {}, {"chain_id": chain_id(self.origin, 1), "engine": "cometbft"}),
         ]
         return actions[number]
+
+    def id(self, label: str) -> str:
+        """The key id of a validator, in hex."""
+        return signer(label, CONSENSUS).public.key_id.hex()
+
+    def fresh(self, member: str) -> dict[str, Any]:
+        """The fields of a member's next consensus key."""
+        key = signer(f"{member} next", CONSENSUS)
+        proof = key.sign(registration_message(self.origin, member, CONSENSUS)).hex()
+        return {"algorithm": 1, "proof": proof, "public": key.public.raw.hex(), "roles": ["system"], "use": CONSENSUS}
 
     def vote(self, time: int, kind: str, member: str, at: int) -> Event | None:
         if not self.proposals:
@@ -91,7 +107,7 @@ class Script:
 
 def run(plan: list[tuple[str, str, int]], cuts: set[int]) -> tuple[Governed, list[tuple[str, bytes]]]:
     """The plan on a ledger whose blocks close after the events in `cuts`, and whenever time moves."""
-    ledger = Governed()
+    ledger = Governed(validators=MEMBERS)
     script, time, number = Script(ledger.origin), START_MS + STEP_MS, 0
     waiting: list[Any] = []
 
@@ -152,7 +168,7 @@ def test_governance_does_not_depend_on_block_boundaries(
 def test_replay_gives_the_same_state(plan: list[tuple[str, str, int]], cuts: set[int]) -> None:
     """SPEC R-B01, R-A06: a second node and the auditor, with and without rules, compute what the first one did."""
     one, _ = run(plan, cuts)
-    two = Governed()
+    two = Governed(validators=MEMBERS)
     for sealed in one.sealed[1:]:
         block = sealed.decision.block
         again = two.app.finalize(BlockInput(block.height, block.time, block.submissions, block.attachments))
@@ -161,3 +177,13 @@ def test_replay_gives_the_same_state(plan: list[tuple[str, str, int]], cuts: set
     rows: list[tuple[bytes, bytes]] = one.state()
     assert one.verify(rows=rows).findings.kept == []
     assert one.verify(replay=False, rows=rows).findings.kept == []
+
+
+def test_full_plan_reaches_everything() -> None:
+    """The plan that every run begins with does what it says: the laws above are not met by refusals."""
+    ledger, _ = run(FULL, {1, 3})
+    head = ledger.app.head
+    assert head.config.epoch == 1 and head.registry.members["wj"].status == "suspended"
+    assert dict(head.registry.validators())["mz"] == signer("mz next", CONSENSUS).public
+    assert dict(head.registry.validators())["gx"] == signer("gx next", CONSENSUS).public
+    assert parse_engine(ledger.store.read_objects([ENGINE_KEY])[ENGINE_KEY]).moves == 1

@@ -6,8 +6,9 @@ import os
 
 MINUTES = "LEDGER_SOAK_MINUTES"
 MINUTES_DEFAULT = 60.0
-KILL_SHARE = 0.5
-FUZZ_SHARE = 0.5
+KILL_SHARE = 0.4
+FUZZ_SHARE = 0.4
+CHAOS_SHARE = 0.2
 
 
 def budget_s(share: float) -> float:

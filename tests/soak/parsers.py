@@ -25,7 +25,7 @@ from ledger.cli.eventinput import parse_events, parse_value
 from ledger.cli.permit_log import parse_log
 from ledger.client.request import Response, parse_appended
 from ledger.client.spool import parse_entry
-from ledger.core import bundle, canonical, event, keys, leaf, mapkeys, note, proof, stream, tlogproof
+from ledger.core import bundle, canonical, event, keys, leaf, mapkeys, nativecommit, note, proof, stream, tlogproof
 from ledger.core.canonical_reference import parse_reference
 from ledger.core.checkpoint import encode_checkpoint, parse_checkpoint_text
 from ledger.core.config import parse_config
@@ -35,10 +35,11 @@ from ledger.core.ident import format_time, parse_time
 from ledger.core.merkle import CompactRange
 from ledger.core.proof import StreamName
 from ledger.core.registry import parse_key_entry
-from ledger.errors import LedgerError
+from ledger.errors import LedgerError, MalformedError
 from ledger.rules.program import Program
 from ledger.verify.trust import parse_trust
 from ledger_node.intake.drafts import parse_draft, parse_drafts
+from tests.models.native_commits import consensus_signer, make_commit, rpc_answer
 from tests.models.real_ledger import CONTRACT, RealLedger, real_ledger
 from tests.models.small_ledger import SmallLedger, digest
 
@@ -189,12 +190,27 @@ def _proofs() -> list[Parser]:
 def _small() -> list[Parser]:
     public = keys.Ed25519Signer(bytes(32)).public
     vkey = note.encode_vkey("a.example/log", note.TYPE_ED25519, public)
+    native = make_commit("suyuan-x", bytes(32), [consensus_signer(name) for name in "abcd"], flags=[1, 2, 2, 3])
+
+    def answered(data: bytes) -> Any:
+        try:
+            answer = json.loads(data)
+        except (ValueError, RecursionError) as error:
+            raise MalformedError("json", "CometBFT's client reads this") from error
+        return nativecommit.from_rpc(answer)
+
     return [
         Parser("public key", lambda data: keys.parse_public_key(1, data), [public.raw], lambda value: value.raw),
         Parser("vkey", lambda data: note.parse_vkey(data.decode("utf-8", "replace")), [vkey.encode()]),
         Parser(
             "time", lambda data: parse_time(data.decode("utf-8", "replace")), [b"2026-09-01T00:30:00.000Z"],
             lambda value: format_time(value).encode(),
+        ),
+        Parser("native commit", nativecommit.parse, [native.encode()], lambda value: value.encode(), 2),
+        Parser("commit of the engine", answered, [json.dumps(rpc_answer(native)).encode()]),
+        Parser(
+            "native item", archiveformat.parse_native, [archiveformat.encode_native(9, b"{}")],
+            lambda value: archiveformat.encode_native(*value),
         ),
     ]  # fmt: skip
 

@@ -23,6 +23,7 @@ FILES = {
     "segments/000000.gz": ListedFile(12, HASH),
     "segments/000001.gz": ListedFile(13, HASH),
     "certificates/000001.gz": ListedFile(14, HASH),
+    "native/000000.gz": ListedFile(15, HASH),
 }
 MANIFEST = Manifest("tiny/" + HASH, 7, 17, FILES)
 

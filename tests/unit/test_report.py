@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -20,13 +21,14 @@ from ledger.core.hashing import ZERO_DIGEST
 from ledger.core.ident import parse_time, uuid7_at
 from ledger.core.mapkeys import object_key, object_value
 from ledger.errors import MalformedError, NotFoundError, VerificationError
-from ledger.report.build import CODE, Column, Report, Table
+from ledger.report.build import CODE, Column, Report, Table, build_tables, median_days
 from ledger.report.facts import DAY_MS, ROWS_SHOWN_MAX, Collector, Filter, object_name
 from ledger.rules.kinds import ObjectKind
 from ledger.rules.sections import Section, parse_sections
 from tests.models import city_year
 from tests.models.real_ledger import RealLedger, real_ledger
 from tests.unit.cli.runner import ledger
+from tests.unit.rules.books import contract_program
 
 NOW = 1_000 * DAY_MS
 TITLE = {"zh": "表", "en": "Table"}
@@ -71,6 +73,60 @@ def test_duties_are_on_time_late_open_or_overdue() -> None:
     assert [(row[1], row[2], row[5]) for row in facts.open_duties] == [
         ("application/c", "", True), ("application/d", "", False), ("grant/e", "rs", False),
     ]  # fmt: skip
+
+
+def test_the_median_of_days_is_that_of_what_was_done() -> None:
+    """Days run from a duty's first moment to its discharge; what is open has none, and a period selects by discharge."""
+    rows = {
+        "duty/A3/application/a": duty("ga", NOW, at=2 * DAY_MS, since=0),
+        "duty/A3/application/b": duty("ga", NOW, at=10 * DAY_MS, since=DAY_MS // 2),
+        "duty/A3/application/c": duty("ga", 2 * DAY_MS, at=4 * DAY_MS, since=0),
+        "duty/A3/application/d": duty("ga", NOW),
+    }
+    assert median_days(collect(rows).taken["A3", "ga"]) == 4.0
+    assert median_days(collect(rows, since=9 * DAY_MS).taken["A3", "ga"]) == 9.5
+    assert ("A3", "ga") not in collect({"duty/A3/application/d": duty("ga", NOW)}).taken
+    assert median_days(Counter()) is None
+
+
+def test_events_are_counted_by_author_and_what_was_asked_for() -> None:
+    """Done is what was recorded and not refused; avoided is what was asked for beforehand and refused for the code."""
+    book = contract_program("data-sharing").book
+    collector = Collector(book.sections, Filter(), NOW)
+
+    def record(
+        member: str, kind: str, verdict: dict[str, Any], body: dict[str, Any] | None = None, **head: Any
+    ) -> None:
+        encoded = None if body is None else canonical.encode(body)
+        collector.record(NOW, member, {"kind": kind, **head}, canonical.encode(verdict), (), encoded)
+
+    repeated = {"reasons": [["A6", "D809/40-1", {}]]}
+    record("rs", "collect.done", {"outcome": "accepted"})
+    record("rs", "collect.done", {"outcome": "accepted"}, intent=True)
+    record("rs", "collect.done", {"outcome": "refused", **repeated}, intent=True)
+    record("ga", "collect.done", {"outcome": "irregular", **repeated})
+    record("ga", "collect.done", {"outcome": "refused", "reasons": [["ledger", "shape", {}]]})
+    record("ga", "use.record", {"outcome": "accepted"}, {"documents_saved": 4, "salt": "00"})
+    record("ga", "use.effect", {"outcome": "accepted"}, {"visits_saved": 2, "documents_saved": 1, "salt": "00"})
+    record("ga", "use.effect", {"outcome": "refused"}, {"documents_saved": 9, "salt": "00"})
+    record("ga", "use.record", {"outcome": "accepted"})
+    tables = {table.id: table for table in build_tables(collector.finish(), book, book.sections)}
+    assert tables["collections-avoided"].rows == (("ga", 1, 0, 0, 1), ("rs", 1, 2, 1, 0))
+    assert tables["saved"].rows == (("ga", 3, 5, 2),)
+    assert [column.title["en"] for column in tables["saved"].columns][2:] == ["Documents saved", "Visits saved"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"events": ["no.kind"]}, {"events": ["use.record"], "sums": ["effect"]}, {"events": ["use.record"], "group": ["x"]},
+     {"events": ["use.record"], "finding": "D809/99-9"}],
+)  # fmt: skip
+def test_bad_sections_of_events_are_refused(fields: dict[str, Any]) -> None:
+    """A table of events names kinds, numbers of their bodies and codes that are declared, and nothing else."""
+    book = contract_program("data-sharing").book
+    with pytest.raises(MalformedError) as caught:
+        parse_sections({"one": {"title": TITLE, **fields}}, book.objects, book.kinds, book.texts)
+    assert caught.value.evidence["file"] == "reports.toml"
 
 
 def test_filters_select_what_concerns_them() -> None:
@@ -165,7 +221,8 @@ def test_the_same_report_from_directory_and_export(made: RealLedger, tmp_path: P
     assert {**found[0], "source": ""} == {**found[1], "source": ""}
     tables = {table["id"]: table for table in found[0]["tables"]}
     assert sum(row[2] + row[3] + row[4] for row in tables["events"]["rows"]) > 10
-    assert {"grants-by-purpose", "live-copies", "catalogue", "duties"} <= set(tables)
+    assert {"grants-by-purpose", "live-copies", "catalogue", "duties", "saved"} <= set(tables)
+    assert any(row[-1] is not None for row in tables["duties"]["rows"])
     with pytest.raises(NotFoundError):
         report(open_source(str(tmp_path / "without")), lambda _: Filter())
 
@@ -201,7 +258,11 @@ def test_command_writes_text_page_and_document(made: RealLedger, tmp_path: Path,
     page = tmp_path / "report.html"
     shown = ledger("--lang", language, "export", "report", "--from", made.folder, "--html", page)
     assert ("义务履行" if language == "zh" else "Duties") in shown.out
-    assert page.read_text("utf-8").startswith("<!doctype html>")
+    written = page.read_text("utf-8")
+    assert written.startswith("<!doctype html>")
+    for title in ("办结用时中位数", "应用成效") if language == "zh" else ("Median days taken", "What use has saved"):
+        assert title in shown.out
+        assert title in written
     document = json.loads(ledger("--json", "export", "report", "--from", made.folder, "--member", "ga").out)
     assert document["ok"]
     assert document["filter"]["member"] == "ga"

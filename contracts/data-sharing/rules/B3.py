@@ -55,28 +55,27 @@ def on_use_access(event, state, env):
         read = max(ring[today % SLOTS], count)
         history = sum(ring) + use["day_read"] - ring[today % SLOTS]
         kept = write("use", ring=ring, ring_total=sum(ring))
-    granted = state["grant"]["items"]
-    seen = use["seen"]
-    items = event.body["items"]
-    unseen = [place for place in range(len(granted)) if place not in seen and granted[place] in items]
-    volume = env.params["unusual_volume"]["strict"]
-    often = env.params["unusual_rate"]["strict"]
+    unseen = []
+    if len(use["seen"]) < len(state["grant"]["items"]):
+        unseen = asked_first(state["grant"]["items"], use["seen"], event.body["items"])
     office = env.params["office_hours"]["strict"]
-    age = max(today, latest) - first
-    learned = age >= volume["learning_days"]
-    found = {}
-    if learned and read >= volume["least"] and read * min(age, SLOTS - 1) > volume["factor"] * history:
-        found["volume"] = today
-    if learned and rate >= often["least"] and rate > often["factor"] * peak:
-        found["rate"] = hour
     clock = hour % 24
+    found = {}
     if clock < office["from"] or clock >= office["to"]:
         found["hour"] = today
-    if learned and unseen:
-        found["object"] = today
+    volume = env.params["unusual_volume"]["strict"]
+    age = max(today, latest) - first
+    if age >= volume["learning_days"]:
+        often = env.params["unusual_rate"]["strict"]
+        if read >= volume["least"] and read * min(age, SLOTS - 1) > volume["factor"] * history:
+            found["volume"] = today
+        if rate >= often["least"] and rate > often["factor"] * peak:
+            found["rate"] = hour
+        if unseen:
+            found["object"] = today
     effects = [kept]
     if unseen:
-        effects.append(write("use", seen=sorted(seen + unseen)))
+        effects.append(write("use", seen=sorted(use["seen"] + unseen)))
     if not found:
         return effects
     fresh = [kind for kind in sorted(found) if use["alerted"].get(kind, 0) != found[kind]]
@@ -86,6 +85,11 @@ def on_use_access(event, state, env):
         effects.append(alert("unusual-access", open=env.params["unusual_volume"]["open"], kinds=fresh))
         effects.append(duty("B3", by=state["grant"]["provider"], on="grant", due=None, kinds=["use.review"]))
     return effects
+
+
+# Places in the grant's list of items that are asked for now and never were.
+def asked_first(granted, seen, items):
+    return [place for place in range(len(granted)) if place not in seen and granted[place] in items]
 
 
 # The latest day goes into the ring when the next one begins; the days in between are empty.

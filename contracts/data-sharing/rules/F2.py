@@ -6,13 +6,14 @@ what the next year permits. Amounts are integers of fen.
 """
 
 FREE = ["governance", "welfare"]
+DIGITS = "0123456789"
 
 
 def on_settle_tariff(event, state, env):
     if "authority" not in env.signer.roles or event.member == event.body["operator"]:
         return refuse("not-authority")
     year = event.body["year"]
-    if month(ms(f"{year}-01-01") - 1)[:4] != event.body["previous"]:
+    if not is_year(year) or month(ms(f"{year}-01-01") - 1)[:4] != event.body["previous"]:
         return refuse("year-wrong")
     carried = excess(state["previous"], state["previous"]["stated"])
     effects = [write("income", permitted=event.body["permitted"], cap=event.body["cap"], deducted=carried)]
@@ -77,6 +78,10 @@ def annulled(event, state):
     if event.body.get("operator") != statement["issuer"] or event.body.get("year") != statement["year"]:
         return refuse("year-wrong")
     return write("income", stated=state["income"]["stated"] - statement["amount"])
+
+
+def is_year(text):
+    return len(text) == 4 and all([digit in DIGITS for digit in text])
 
 
 def excess(income, stated):

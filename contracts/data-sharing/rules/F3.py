@@ -15,6 +15,8 @@ def on_use_access(event, state, env):
     counts = use["months"]
     if current <= use["closed"] or current == use["stated"]:
         return write("use", late=use["late"] + 1)
+    if current in counts and len(counts) == 1:
+        return write("use", months={current: counts[current] + 1})
     if current in counts:
         return write("use", months=with_count(counts, current, counts[current] + 1))
     if len(counts) < OPEN_MONTHS:

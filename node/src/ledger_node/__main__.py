@@ -20,14 +20,16 @@ import uvicorn
 import uvloop
 
 from ledger.adapters import datadir
+from ledger.adapters.comethome import HOME, write_config
 from ledger.adapters.keyfile import read_key
 from ledger.core.keys import Signer
 from ledger.errors import LedgerError
+from ledger_node.comet.binary import find_binary
 from ledger_node.http.app import create_app
 from ledger_node.http.server import server_config
 from ledger_node.logs import configure_logs
 from ledger_node.settings import Settings, load_settings
-from ledger_node.wiring import Node, NodeOptions
+from ledger_node.wiring import VALIDATOR, Node, NodeOptions
 
 SWITCH_S = 0.0005  # the engine gives up the interpreter at each database call and must not wait long to get it back
 CROSSED_LOOK_S = 1.0
@@ -36,7 +38,12 @@ GC_THRESHOLDS = (50_000, 20, 50)  # a block makes tens of thousands of objects, 
 
 
 def node_options(data_dir: Path, settings: Settings) -> NodeOptions:
-    """Options from settings and the key files in the data directory."""
+    """Options from settings and the key files in the data directory; a validator's engine gets its settings too."""
+    binary = None
+    if settings.node.role == VALIDATOR:
+        comet = settings.comet
+        binary = find_binary(comet.binary)
+        write_config(data_dir / HOME, listen=comet.p2p_listen, peers=comet.p2p_peers, moniker=data_dir.absolute().name)
     keys = data_dir / datadir.KEYS
     signers = {
         path.name.removeprefix("event-").removesuffix(".key"): read_key(path)
@@ -51,6 +58,8 @@ def node_options(data_dir: Path, settings: Settings) -> NodeOptions:
         log_signer=_optional(keys / "log.key"),
         runtime=settings.rules.runtime,
         recover_wait_s=settings.node.recover_wait_s,
+        comet=binary,
+        keep_blocks=settings.comet.keep_blocks,
     )
 
 

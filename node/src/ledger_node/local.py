@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -21,16 +21,24 @@ from ledger.adapters.nodefile import read_settings
 from ledger.client.http import NodeClient
 from ledger.client.request import get
 from ledger.errors import UnavailableError
+from ledger_node.comet.binary import VARIABLE
 
 READY_PREFIX = "ready "
 STOP_S = 20.0
+PROGRAM = ("-m", "ledger_node")
 
 
 class NodeProcess:
-    """One node process on `folder`; its standard error goes to `folder/node.log`."""
+    """One node process on `folder`; its standard error goes to `folder/node.log`.
 
-    def __init__(self, folder: Path) -> None:
+    `program` are the interpreter's arguments that come before the folder, `environment` what is set besides ours.
+    """
+
+    def __init__(
+        self, folder: Path, program: Sequence[str] = PROGRAM, environment: Mapping[str, str] | None = None
+    ) -> None:
         self.folder = folder
+        self._program, self._environment = tuple(program), dict(environment or {})
         self.url = read_settings(folder).url
         self._process: subprocess.Popen[bytes] | None = None
         self._ready = threading.Event()
@@ -50,13 +58,15 @@ class NodeProcess:
     def start(self) -> None:
         """Start the process; `wait_listening` says when it answers."""
         self._ready.clear()
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("LEDGER_")}
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith("LEDGER_") or name == VARIABLE
+        }
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "ledger_node", str(self.folder)],
+            [sys.executable, *self._program, str(self.folder)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            env=environment,
+            env={**environment, **self._environment},
             start_new_session=True,  # a terminal's Ctrl-C reaches the parent only, which then stops its nodes in order
         )
         threading.Thread(target=self._read_log, args=(self._process,), daemon=True).start()

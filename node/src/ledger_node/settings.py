@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from ledger.core.address import parse_address, parse_peer
 from ledger.errors import MalformedError
 
 ENV_PREFIX: Final = "LEDGER_"
@@ -31,7 +32,7 @@ class _Section(BaseModel):
 class NodeSection(_Section):
     """`[node]`: what this process is in its network."""
 
-    role: Literal["sequencer", "follower", "observer"] = "sequencer"
+    role: Literal["sequencer", "validator", "follower", "observer"] = "sequencer"
     peers: tuple[str, ...] = ()
     """Addresses of the other nodes, `http://host:port`, the ordering node's first."""
     recover_wait_s: Annotated[float, Field(ge=0, le=3600)] = 60.0
@@ -84,6 +85,55 @@ class HttpSection(_Section):
         return value
 
 
+class CometSection(_Section):
+    """`[comet]`: CometBFT, which a validator runs beside it."""
+
+    p2p_listen: str = "127.0.0.1:26656"
+    """Where other validators' engines may connect, `host:port`."""
+    p2p_address: str = ""
+    """What others call this engine, `<node id>@host:port`: not where it listens when addresses are translated."""
+    p2p_peers: tuple[str, ...] = ()
+    """The other validators' engines, `<node id>@host:port`."""
+    binary: str = ""
+    """The `cometbft` program; LEDGER_COMETBFT goes before it, `.tools/bin` of a checkout and PATH come after it."""
+    keep_blocks: Annotated[int, Field(ge=0)] = 0
+    """How many of CometBFT's own blocks stay at least, never fewer than the 100,000 and 48 hours in which a double vote can
+    be reported; 0 keeps all. The ledger keeps its events either way; who joins needs a validator that keeps all."""
+
+    @field_validator("p2p_peers", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("p2p_listen")
+    @classmethod
+    def _listen(cls, value: str) -> str:
+        _checked(parse_address, value)
+        return value
+
+    @field_validator("p2p_address")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        if value:
+            _checked(parse_peer, value)
+        return value
+
+    @field_validator("p2p_peers")
+    @classmethod
+    def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for peer in value:
+            _checked(parse_peer, peer)
+        return value
+
+
+def _checked(parse: Callable[[object], object], text: str) -> None:
+    """Refuse what `parse` refuses, in the way that this library reports."""
+    try:
+        parse(text)
+    except MalformedError as error:
+        raise ValueError(f"{error.message}, got {text!r}") from None
+
+
 class RulesSection(_Section):
     """`[rules]`: where the compiled rulebook runs."""
 
@@ -101,6 +151,7 @@ class Settings(_Section):
 
     node: NodeSection = NodeSection()
     http: HttpSection = HttpSection()
+    comet: CometSection = CometSection()
     rules: RulesSection = RulesSection()
     log: LogSection = LogSection()
 

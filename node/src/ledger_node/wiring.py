@@ -18,18 +18,19 @@ from threading import Event as Flag
 from threading import Lock, Thread
 
 from ledger.adapters import datadir
-from ledger.adapters.certificates import CertificateBook, Certified
+from ledger.adapters.certificates import PROPOSE_AGAIN_S, CertificateBook, Certified
 from ledger.adapters.clock import ScenarioClock, WallClock
 from ledger.adapters.configs import Configs
 from ledger.adapters.cosigner import Cosigner
 from ledger.adapters.crossing import Crossing, finish_crossing
-from ledger.adapters.engine import Engine, log_note
+from ledger.adapters.engine import Engine, log_note, moved
 from ledger.adapters.epochs import EpochEnd, read_epochs
 from ledger.adapters.evidence import keep_evidence
 from ledger.adapters.follower import Follower
 from ledger.adapters.forward import Forwarder
 from ledger.adapters.layers import Layers, StateAt
-from ledger.adapters.peers import NotePoller, Peer
+from ledger.adapters.moving import keep_seam
+from ledger.adapters.peers import NotePoller, NotePollers, Peer
 from ledger.adapters.recovery import recover
 from ledger.adapters.sequencer import Committed, Sequencer
 from ledger.adapters.signerstate import SignerState
@@ -50,9 +51,13 @@ from ledger.errors import FatalError, ForkError, LedgerError, NotFoundError, Rej
 from ledger.limits import NOTE_BYTES_MAX
 from ledger.machine.block import Head, Sealed
 from ledger.rules.program import Program
+from ledger_node.comet.build import build_engine
+from ledger_node.comet.engine import CometEngine
 from ledger_node.query.index import FILE_NAME as INDEX
+from ledger_node.readiness import checks_of
 
-SEQUENCER, FOLLOWER, OBSERVER = "sequencer", "follower", "observer"
+SEQUENCER, VALIDATOR, FOLLOWER, OBSERVER = "sequencer", "validator", "follower", "observer"
+ORDERING = (SEQUENCER, VALIDATOR)
 WATCH_S = 3.0  # how often a follower looks at another follower's note
 RECENT_BLOCKS = 16  # kept for followers, which ask for the newest blocks only
 PROPOSE_S = 0.05  # an ordering node proposes a new checkpoint at once, but not more often than this
@@ -64,7 +69,8 @@ class NodeOptions:
     """What a node needs to start.
 
     `signers` are event keys of members by member id; `cosign_signer` and `log_signer` the node's own keys.
-    `peers` are the other nodes' addresses, the sequencer's first. `runtime` is worker or inline.
+    `peers` are the other nodes' addresses, the sequencer's first. `runtime` is worker or inline. `comet` is the CometBFT
+    binary of a validator, whose home lies in the data directory, `keep_blocks` how many of its blocks stay (0: all).
     """
 
     data_dir: Path
@@ -75,6 +81,8 @@ class NodeOptions:
     log_signer: Signer | None = None
     runtime: str = "worker"
     recover_wait_s: float = 60.0
+    comet: Path | None = None
+    keep_blocks: int = 0
 
 
 class Node:
@@ -112,17 +120,12 @@ class Node:
         self.cosigner = self._make_cosigner(registry)
         if self.cosigner is None:
             self.certificates.observe()
-        # What is proposed comes from the ordering node; other peers are watched for a second history.
-        pauses = [0.0 if self.role == SEQUENCER or number == 0 else WATCH_S for number in range(len(self.peers))]
-        self.pollers = [
-            NotePoller(peer, self._peer_note, self._peer_error, pause)
-            for peer, pause in zip(self.peers, pauses, strict=True)
-        ]
+        self.pollers = NotePollers(self.peers, self._make_poller)
         self.alarms: dict[str, str] = {}
         self._epoch = self.config.epoch
         self.published = self.app.head.height
         self._recent: OrderedDict[int, tuple[Sealed, bytes]] = OrderedDict()
-        self._forward = Forwarder(self.peers[0]) if self.role != SEQUENCER and self.peers else None
+        self._forward = Forwarder(self.peers[0]) if self.role not in ORDERING and self.peers else None
         self._closing = Flag()
         self._fresh = Flag()  # a new checkpoint might be proposed
         self._writable = Flag()
@@ -134,8 +137,8 @@ class Node:
     def start(self) -> None:
         """Start everything; returns at once. `ready` says when the node takes part."""
         self._restore_certificate()
-        for poller in self.pollers:
-            poller.start()
+        self.pollers.start()
+        self._learn_nodes(self.registry)
         for thread in self._threads:
             thread.start()
 
@@ -146,8 +149,7 @@ class Node:
         with self._learning:
             self._closing.set()
         self._fresh.set()
-        for poller in self.pollers:
-            poller.close()
+        self.pollers.close()
         if self.cosigner is not None:
             self.cosigner.close()
         if self._forward is not None:
@@ -162,13 +164,15 @@ class Node:
                 recover(
                     self.app,
                     self.peers,
-                    self._log_state(),
+                    self._state,
                     self.certificates,
                     self.options.recover_wait_s,
                     self._closing,
                 )
                 self.published = self.app.head.height
                 self._follow_epochs()
+                self._propose_head()
+            if isinstance(self.engine, CometEngine) and self.engine.may_sign_head():
                 self._propose_head()
             if self._closing.is_set():
                 return
@@ -189,6 +193,8 @@ class Node:
             self._fresh.clear()
             self.certificates.propose()
             self._closing.wait(PROPOSE_S)
+        while isinstance(self.engine, CometEngine) and not self._closing.wait(PROPOSE_AGAIN_S):
+            self.certificates.propose()  # what the rule of the blocks left uncertified, once the ledger is idle
 
     # --- building ----------------------------------------------------------------------------------------------------
 
@@ -196,23 +202,26 @@ class Node:
         return ScenarioClock(self.app.head.time) if self.genesis.clock == "scenario" else WallClock()
 
     def _make_engine(self) -> Engine:
-        if self.role != SEQUENCER:
+        if self.role not in ORDERING:
             crossing = Crossing(
                 self.options.data_dir, self.genesis, self.peers, self.certificates, self.options.runtime
             )
-            follower = Follower(self.app, self.peers, self.registry.log_keys(), self.evidence, crossing)
+            votes = self.role == FOLLOWER  # an observer follows whatever is ordered
+            keys = self.registry.log_keys()
+            follower = Follower(self.app, self.peers, keys, self.evidence, crossing, stop_at_seam=votes)
             follower.on_crossed.append(self.crossed.set)
             return follower
         if self.options.log_signer is None:
-            raise FatalError("log-key", "a sequencer needs its log key")
+            raise FatalError("log-key", "a node that orders needs its log key")
         self._log_signer = self.options.log_signer
         self._state = SignerState(
             self.options.data_dir / datadir.LOG_STATE, self.origin, self._log_signer.public.key_id
         )
-        return Sequencer(self.app, self._log_signer, self._state, self.clock)
-
-    def _log_state(self) -> SignerState:
-        return self._state
+        if self.role == SEQUENCER:
+            return Sequencer(self.app, self._log_signer, self._state, self.clock)
+        engine = build_engine(self.app, self.store, self.reader, self._log_signer, self._state, self.options)
+        engine.on_checkpoint.append(lambda: self.certificates.propose(at_once=True))
+        return engine
 
     def _make_cosigner(self, registry: Registry) -> Cosigner | None:
         signer = self.options.cosign_signer
@@ -284,7 +293,7 @@ class Node:
 
     def offer_bundle(self, data: bytes) -> Digest:
         """Keep a bundle for the proposal that will name it; a follower hands it on. Raises `MalformedError`."""
-        if isinstance(self.engine, Sequencer):
+        if isinstance(self.engine, Sequencer | CometEngine):
             return self.app.offer_bundle(data)
         digest = bundle_hash(parse_bundle(data))
         if not self.peers:
@@ -294,18 +303,21 @@ class Node:
             raise UnavailableError("forward", "the ordering node refused", status=answer.status, retry_after_s=1)
         return digest
 
-    def submit(self, submission: Submission) -> Future[Committed]:
-        """Have a checked submission recorded; a follower forwards it to the sequencer unchanged.
+    def submit(self, submission: Submission, framed: bytes | None = None) -> Future[Committed]:
+        """Have a checked submission recorded; a follower forwards it to the sequencer unchanged. `framed` are the bytes it
+        came in, where it is to travel on.
 
         Raises `UnavailableError` while the node is starting, full or stopped.
         """
-        if isinstance(self.engine, Sequencer):
+        if isinstance(self.engine, Sequencer | CometEngine):
             if not self._writable.is_set():
                 raise UnavailableError("starting", "the node is not open for writing yet", retry_after_s=1)
-            return self.engine.submit(submission)
+            return self.engine.submit(submission, framed)
+        if self.engine.at_seam:
+            raise moved(self.app.engine)
         if self._forward is None:
             raise UnavailableError("no-sequencer", "this node knows no ordering node to forward to")
-        return self._forward.submit(submission, self.engine)
+        return self._forward.submit(submission, self.engine, framed)
 
     def step_clock(self, time_ms: int) -> int:
         """Step a scenario network's clock; the head's height after it. Raises `RejectedError` elsewhere."""
@@ -334,9 +346,23 @@ class Node:
         self.certificates.committed(sealed.height, sealed.size, sealed.root, note)
         if sealed.decision.registry_writes:
             self._learn_keys(sealed.decision.registry)
+            self._learn_nodes(sealed.decision.registry)
         if sealed.decision.config.epoch != self._epoch:
             self._end_epoch(sealed, note)
         self._fresh.set()
+
+    def _make_poller(self, peer: Peer, place: int) -> NotePoller:
+        """What is proposed comes from the ordering node; other peers are watched for a second history."""
+        pause = 0.0 if self.role in ORDERING or place == 0 else WATCH_S
+        enough = self.certificates.certified_size if self.role == VALIDATOR else None
+        return NotePoller(peer, self._peer_note, self._peer_error, pause, enough)
+
+    def _learn_nodes(self, registry: Registry) -> None:
+        """Validators ask each other for cosignatures: also those that were admitted with an address (SPEC R-N22)."""
+        if self.role != VALIDATOR:
+            return
+        own = registry.keys.get(self._log_signer.public.key_id)
+        self.alarms.update(self.pollers.learn_members(registry, own.member if own else ""))
 
     def _learn_keys(self, registry: Registry) -> None:
         """Keys that were registered by vote: others' for ordering, and this node's own for cosigning (SPEC R-G18)."""
@@ -378,7 +404,7 @@ class Node:
             self.certificates.add_end(answer.body)
 
     def _certified(self, certified: Certified) -> None:
-        if isinstance(self.engine, Sequencer):
+        if isinstance(self.engine, Sequencer | CometEngine):
             self.engine.certified_height = certified.height
         self.layers.certified(certified.height)
         self._fresh.set()
@@ -410,7 +436,7 @@ class Node:
                 result = verify_certificate(kept, self.origin, self.registry.log_keys(), cosigners)
                 height = snap.block_of(size - 1).height
                 self.certificates.restore(Certified(height, kept, result))
-                if isinstance(self.engine, Sequencer):
+                if isinstance(self.engine, Sequencer | CometEngine):
                     self.engine.certified_height = height
 
     def _root_at(self, size: int) -> Digest | None:
@@ -427,6 +453,8 @@ class Node:
             for peer in self.peers:
                 self._seek_end(peer)
         self.certificates.add_note(note)
+        if self.engine.at_seam:
+            keep_seam(self.peers, self.reader, self.certificates, self.head, self.engine.keep)
 
     def _peer_error(self, peer: Peer, error: LedgerError) -> None:
         self.alarms[peer.url] = str(error)
@@ -449,21 +477,4 @@ class Node:
 
     def ready(self) -> list[tuple[str, bool, str]]:
         """(check, ok, detail) of everything that a working node needs."""
-        failure = self.engine.failure
-        certified = self.certificates.certified()
-        behind = self.head.height - certified.height if certified else self.head.height + 1
-        unreachable = [poller.peer.url for poller in self.pollers if not poller.reachable]
-        checks = [
-            ("engine", failure is None and self._writable.is_set(), str(failure or "")),
-            ("certificate", certified is not None, f"{behind} blocks wait for a certificate"),
-            ("cosigner", not self.observing and not (self.cosigner and self.cosigner.alarm),
-             self.observing or (self.cosigner.alarm if self.cosigner else "")),
-            ("peers", len(unreachable) * 3 < max(1, len(self.pollers)) * 2 or not self.pollers, ", ".join(unreachable)),
-        ]  # fmt: skip
-        upkeep = self.store.upkeep_failure
-        checks.append(("store", upkeep is None, str(upkeep or "")))
-        containment = getattr(self.app.runtime, "containment", ())
-        checks.append(("rules", True, f"{self.options.runtime}: {', '.join(containment) or 'not contained'}"))
-        if isinstance(self.engine, Follower):
-            checks.append(("upstream", self.engine.upstream_reachable, ""))
-        return checks
+        return checks_of(self, writable=self._writable.is_set())

@@ -23,9 +23,10 @@ from ledger.core.hashing import Digest
 from ledger.errors import ConflictError, LedgerError, MalformedError, NotFoundError, UnavailableError
 from ledger.limits import MANIFEST_BYTES_MAX, SEGMENT_BYTES_MAX
 from ledger.verify.findings import BYTES, Finding, Gap
-from ledger.verify.source import PieceData, StateEntry
+from ledger.verify.source import NativeEntry, PieceData, StateEntry
 
 STATE_ROWS = 8_192  # rows of one state file
+NATIVE_COMMITS = 2_048  # native commits of one file, about 2 KiB each
 
 
 class Files(Protocol):
@@ -220,6 +221,12 @@ class ArchiveSource:
             if len(items) % 2:
                 raise MalformedError("archive", "a key without its value", name=name)
             yield from zip(items[::2], items[1::2], strict=True)
+
+    def natives(self) -> Iterator[NativeEntry]:
+        """See `LedgerSource`."""
+        for name in self.manifest.numbered("native"):
+            for item in form.unpack(read_listed(self.files, name, self.manifest.files[name])):
+                yield form.parse_native(item)
 
     def inspect(self) -> Iterator[Finding | Gap]:
         """Files that the manifest does not list, listed ones that nothing above has read, and the manifest's origin."""

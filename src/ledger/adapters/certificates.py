@@ -15,10 +15,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ledger.adapters.epochs import EpochEnd, Epochs
-from ledger.core.checkpoint import Checkpoint, encode_checkpoint, parse_checkpoint_text
+from ledger.core.checkpoint import Checkpoint, parse_checkpoint_text
 from ledger.core.hashing import Digest, sha256
 from ledger.core.keys import PublicKey
-from ledger.core.note import NoteLine, encode_note, parse_note
+from ledger.core.note import NoteLine, parse_note
 from ledger.core.quorum import (
     CertifiedCheckpoint,
     Cosigner,
@@ -26,6 +26,7 @@ from ledger.core.quorum import (
     certify,
     merge_lines,
     verify_certificate,
+    verify_cosignatures,
     verify_note,
 )
 from ledger.errors import ForkError, VerificationError
@@ -155,8 +156,11 @@ class CertificateBook:
         with self._changed:
             self._own[size] = (height, root)
 
-    def propose(self) -> None:
-        """Propose our newest checkpoint, when the proposal before is certified or too old (ordering nodes only)."""
+    def propose(self, *, at_once: bool = False) -> None:
+        """Propose our newest checkpoint, when the proposal before is certified or too old (ordering nodes only).
+
+        `at_once`: it is one that all ordering nodes propose by the same rule, so the one before gives way (R-N20).
+        """
         with self._changed:
             if self._newest is None:
                 return
@@ -164,12 +168,14 @@ class CertificateBook:
             end = self._epochs.pending()
             if end is not None and end.size < size:
                 size, note = end.size, end.note  # nothing behind it before the leaving set has certified it
+            if not note:
+                return  # this node may not sign for ordering yet
             current = self._proposed
             if current is not None:
                 if size <= current.checkpoint.size:
                     return
                 waiting = self._certified is None or self._certified.result.checkpoint.size < current.checkpoint.size
-                if waiting and time.monotonic() - self._proposed_at < PROPOSE_AGAIN_S:
+                if waiting and not at_once and time.monotonic() - self._proposed_at < PROPOSE_AGAIN_S:
                     return
         self._offer(verify_note(note, self.origin, self.log_keys, self.cosigners_at(size)))
 
@@ -195,10 +201,7 @@ class CertificateBook:
             proposed = self._proposed
         if proposed is None or proposed.checkpoint != checkpoint:
             return
-        lines = [each.line for each in (*proposed.log_lines, *proposed.cosignatures)]
-        lines = [each for each in lines if (each.name, each.key_hash) != (line.name, line.key_hash)]
-        note = encode_note(encode_checkpoint(checkpoint), [*lines, line])
-        self._offer(verify_note(note, self.origin, self.log_keys, self.cosigners_at(checkpoint.size)))
+        self._offer(verify_cosignatures(proposed, [line], self.cosigners_at(checkpoint.size)))
 
     def add_note(self, data: bytes) -> None:
         """Merge a peer's note. Raises `MalformedError`, `VerificationError`, and `ForkError` for another root at a size
@@ -209,10 +212,9 @@ class CertificateBook:
             smaller = proposed is not None and checkpoint.size < proposed.checkpoint.size
             if data == self._note or (smaller and not self._contradicts(checkpoint)):
                 return
-        fresh = self._without_known(data)
-        if fresh is None:
+        verified = self._verify(data, checkpoint)
+        if verified is None:
             return
-        verified = verify_note(fresh, self.origin, self.log_keys, self.cosigners_at(checkpoint.size))
         with self._changed:
             own = self._own.get(checkpoint.size)
             newest = self._newest[0] if self._newest else 0
@@ -236,17 +238,18 @@ class CertificateBook:
         # Checkpoints stand at block ends only (R-B03): a size between two of ours is of another history.
         return bool(self._own) and next(iter(self._own)) < checkpoint.size < next(reversed(self._own))
 
-    def _without_known(self, data: bytes) -> bytes | None:
-        """The note without cosignatures that were verified before; None where nothing new is left."""
+    def _verify(self, data: bytes, checkpoint: Checkpoint) -> VerifiedNote | None:
+        """A peer's note, verified; None where nothing of it is new. Of a note over the text that is proposed already only
+        the cosignatures that were not verified before are looked at: its log line adds nothing to ours."""
+        cosigners = self.cosigners_at(checkpoint.size)
         parsed = parse_note(data)
         with self._changed:
             proposed = self._proposed
         if proposed is None or proposed.text != parsed.text:
-            return data
+            return verify_note(data, self.origin, self.log_keys, cosigners)
         known = {each.line for each in proposed.cosignatures}
-        logs = [each.line for each in proposed.log_lines]
-        new = [line for line in parsed.lines if line not in known and line not in logs]
-        return encode_note(parsed.text, [*logs, *new]) if new else None
+        new = [line for line in parsed.lines if line not in known and line.name != self.origin]
+        return verify_cosignatures(proposed, new, cosigners) if new else None
 
     def _offer(self, verified: VerifiedNote) -> None:
         """Make `verified` (of our own tree) the proposal, or merge it into the one that stands."""
@@ -327,6 +330,16 @@ class CertificateBook:
         """The note to show peers: the proposed checkpoint with lines that we have verified; empty before the first."""
         with self._changed:
             return self._shown
+
+    def note_above(self, size: int) -> bytes | None:
+        """The note to show when its checkpoint is larger than `size`: once for each that is proposed."""
+        with self._changed:
+            return self._shown if self._shown_size > size else None
+
+    def certified_size(self) -> int:
+        """Size of the latest certified checkpoint, 0 before the first."""
+        with self._changed:
+            return 0 if self._certified is None else self._certified.result.checkpoint.size
 
     def certified(self) -> Certified | None:
         """The latest certified checkpoint, its note with the freshest lines."""

@@ -15,6 +15,7 @@ from typing import Any
 
 from ledger.app import Application
 from ledger.core.checkpoint import Checkpoint, encode_checkpoint
+from ledger.core.engine import Engine as InForce
 from ledger.core.hashing import Digest
 from ledger.core.keys import Signer
 from ledger.core.note import encode_note, sign_note
@@ -22,6 +23,7 @@ from ledger.errors import FatalError, UnavailableError
 from ledger.machine.block import Sealed
 
 CERTIFICATE_WAIT_S = 0.2  # how long a certificate waits for a block to be written with
+MOVED_RETRY_S = 30
 OnCommit = Callable[[Sealed, bytes], None]
 
 
@@ -49,6 +51,11 @@ class Engine:
         """Start the engine thread."""
         self._thread.start()
 
+    @property
+    def at_seam(self) -> bool:
+        """Whether a vote moved the ledger on to another engine, so that this one adds nothing to it any more (R-N60)."""
+        return False
+
     def call(self, task: Callable[[], Any]) -> Future[Any]:
         """Run `task` on the engine thread, between blocks; the future carries its result or exception."""
         future: Future[Any] = Future()
@@ -58,7 +65,7 @@ class Engine:
             )
             return future
         self._tasks.put((task, future))
-        self._wake.set()
+        self.wake()
         return future
 
     def keep(self, size: int, note: bytes) -> None:
@@ -70,11 +77,15 @@ class Engine:
     def close(self, timeout_s: float = 30.0) -> None:
         """Finish the work in hand, stop the thread, close application and store; idempotent."""
         self._closing.set()
-        self._wake.set()
+        self.wake()
         if self._thread.is_alive() and threading.current_thread() is not self._thread:
             self._thread.join(timeout_s)
         if not self._thread.is_alive():
             self.app.close()
+
+    def wake(self) -> None:
+        """Let the engine look for work now (any thread)."""
+        self._wake.set()
 
     # --- for subclasses ----------------------------------------------------------------------------------------------
 
@@ -147,6 +158,17 @@ class Engine:
             except queue.Empty:
                 break
             future.set_exception(UnavailableError("engine-stopped", "the node is not writing", reason=str(error)))
+
+
+def moved(in_force: InForce) -> UnavailableError:
+    """What a node says to whoever would have it order a ledger that was moved to another engine (SPEC R-N60)."""
+    return UnavailableError(
+        "engine-moved",
+        "this node stands at the seam: run `ledger node move` on its data directory and start it again",
+        expected=f"{in_force.name} {in_force.chain_id}".rstrip(),
+        seam=in_force.seam,
+        retry_after_s=MOVED_RETRY_S,
+    )
 
 
 def log_note(signer: Signer, origin: str, size: int, root: Digest) -> bytes:

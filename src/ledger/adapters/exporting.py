@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import count, islice
 from pathlib import Path
 
 from ledger import archiveformat as form
-from ledger.adapters.archive import STATE_ROWS, ArchiveWriter
+from ledger.adapters.archive import NATIVE_COMMITS, STATE_ROWS, ArchiveWriter
 from ledger.blockcodec import parse_block
 from ledger.core.checkpoint import parse_checkpoint_text
 from ledger.core.genesis import parse_genesis
@@ -18,18 +19,19 @@ from ledger.core.header import parse_header
 from ledger.core.note import parse_note
 from ledger.errors import NotFoundError
 from ledger.limits import SEGMENT_TARGET_BYTES
-from ledger.verify.source import LedgerSource, StateEntry
+from ledger.verify.source import LedgerSource, NativeEntry, StateEntry
 
 
 @dataclass(slots=True)
 class Exported:
-    """What was written: the last block, its size, and the number of segments, certificates, state rows and bytes."""
+    """What was written: the last block, its size, and the number of segments, certificates, native commits, state rows."""
 
     origin: str
     height: int = -1
     size: int = 0
     segments: int = 0
     certificates: int = 0
+    natives: int = 0
     state_rows: int = 0
     missing_bundles: int = 0
 
@@ -90,6 +92,7 @@ def export(
             except NotFoundError:
                 result.missing_bundles += 1
         _blocks(source, _Segments(writer, result), result, last_size, progress)
+        result.natives = _natives(writer, source.natives(), result.size)
         rows = source.state() if state else None
         if rows is not None:
             result.state_rows = _state(writer, rows)
@@ -122,6 +125,19 @@ def _blocks(
         if last_size is not None and result.size >= last_size:
             break
     segments.close()
+
+
+def _natives(writer: ArchiveWriter, entries: Iterable[NativeEntry], size_max: int) -> int:
+    """Native commits over the exported checkpoints, as the source gives them; how many there are."""
+    items = (form.encode_native(size, data) for size, data in entries if 0 <= size <= size_max)
+    total = 0
+    for number in count():
+        batch = list(islice(items, NATIVE_COMMITS))
+        if not batch:
+            break
+        writer.add(form.file_name("native", number), form.pack(batch))
+        total += len(batch)
+    return total
 
 
 def _state(writer: ArchiveWriter, rows: Iterable[StateEntry]) -> int:

@@ -32,6 +32,7 @@ FETCH_WAIT_S = 10
 FETCH_LIMIT = 200
 RETRY_S = 0.2
 SEEK_S = 1.0  # how often a follower that is parted from the others looks for a certificate
+SEAM_S = 0.2  # how often a follower that stands at a seam looks for tasks
 QUEUE_BLOCKS = 400
 PAGE_BLOCKS_MAX = 1_000
 SUSPECTS_MAX = 16
@@ -53,7 +54,9 @@ class Follower(Engine):
     """See the module. `upstream` is asked in order; `evidence` is the folder for what a lying node signed.
 
     Without `crossing` a follower that computes something else stops. With it, it waits for a certificate of the other
-    history, makes that replica and calls `on_crossed` last: the node has to be opened again.
+    history, makes that replica and calls `on_crossed` last: the node has to be opened again. With `stop_at_seam` it
+    executes nothing behind the block in which the ledger moves to another engine, for a node with a vote signs there only
+    what that engine ordered (SPEC R-N60).
     """
 
     def __init__(
@@ -63,6 +66,8 @@ class Follower(Engine):
         log_keys: Sequence[PublicKey],
         evidence: Path,
         crossing: Cross | None = None,
+        *,
+        stop_at_seam: bool = False,
     ) -> None:
         super().__init__(app, name="follower")
         self._crossing = crossing
@@ -76,10 +81,17 @@ class Follower(Engine):
         self._fetcher = threading.Thread(target=self._fetch, name="fetch blocks", daemon=True)
         self._next_height = app.head.height + 1
         self.upstream_reachable = False
+        self.stop_at_seam = stop_at_seam
 
     def know_log_keys(self, keys: Sequence[PublicKey]) -> None:
         """Blocks from here on may be signed by keys that were registered meanwhile."""
         self._verifiers = [NoteVerifier(self.app.origin, key) for key in keys]
+
+    @property
+    def at_seam(self) -> bool:
+        """Whether this replica stands at a seam (or was led behind one by a certificate) and waits for its operator."""
+        engine, head = self.app.engine, self.app.head
+        return self.stop_at_seam and engine.moves > 0 and head.height >= engine.seam
 
     def start(self) -> None:
         """Start fetching and executing."""
@@ -96,6 +108,10 @@ class Follower(Engine):
         try:
             if not self._rivals.empty():
                 raise self._rival(self._rivals.get())
+            if self.at_seam:
+                self._wake.wait(SEAM_S)
+                self._wake.clear()
+                return
             data = self._blocks.get(timeout=0.05)
             self.execute(data)
         except queue.Empty:
@@ -190,6 +206,9 @@ class Follower(Engine):
     def _fetch(self) -> None:
         """Hand blocks over in order; any node will do, for every block is checked."""
         while not self._closing.is_set() and self.failure is None:
+            if self.at_seam:
+                self._closing.wait(SEEK_S)
+                continue
             first, *others = self._upstream
             # The first question is not a long one: a follower of an idle ledger is ready as soon as it was answered.
             self.upstream_reachable = self._fetch_from(first, FETCH_WAIT_S if self.upstream_reachable else 0)

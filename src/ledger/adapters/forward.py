@@ -33,18 +33,16 @@ class Forwarder:
         self._peer = peer
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="forward")
 
-    def submit(self, submission: Submission, engine: Engine) -> Future[Committed]:
+    def submit(self, submission: Submission, engine: Engine, framed: bytes | None = None) -> Future[Committed]:
         """Forward; the future is set when this node has executed the block too."""
-        return self._pool.submit(self._forward, submission, engine)
+        return self._pool.submit(self._forward, framed or framing.encode(submission), engine)
 
     def close(self) -> None:
         """Give up what was not sent; it was never acknowledged."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _forward(self, submission: Submission, engine: Engine) -> Committed:
-        answer = self._peer.request(
-            "POST", "/v1/submissions", framing.encode(submission), "application/msgpack", timeout_s=FORWARD_S
-        )
+    def _forward(self, framed: bytes, engine: Engine) -> Committed:
+        answer = self._peer.request("POST", "/v1/submissions", framed, "application/msgpack", timeout_s=FORWARD_S)
         document = _document(answer.body)
         if answer.status not in (201, 409) or "events" not in document:
             code = str(document.get("code", "forward"))

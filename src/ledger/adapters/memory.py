@@ -46,6 +46,8 @@ class Memory:
     timers: dict[str, int] = field(default_factory=dict)
     due: list[tuple[int, str]] = field(default_factory=list)
     stream_seqs: dict[bytes, list[int]] = field(default_factory=dict)
+    engine_height: int = 0
+    native: dict[int, bytes] = field(default_factory=dict)
 
 
 class MemoryStore:
@@ -147,7 +149,13 @@ class MemoryStore:
 
         self._write("genesis", 0, apply)
 
-    def write(self, sealed: Sealed, note: bytes, certificates: Sequence[tuple[int, bytes]] = ()) -> None:
+    def write(
+        self,
+        sealed: Sealed,
+        note: bytes,
+        certificates: Sequence[tuple[int, bytes]] = (),
+        engine_height: int | None = None,
+    ) -> None:
         """See `Store`."""
         memory = self._open()
         invariant(len(memory.blocks) == sealed.height > 0, "a block follows the last one")
@@ -155,6 +163,8 @@ class MemoryStore:
         def apply() -> None:
             self._apply(sealed, note)
             memory.certificates.update(certificates)
+            if engine_height is not None:
+                memory.engine_height = engine_height
 
         self._write("block", sealed.height, apply)
 
@@ -163,6 +173,24 @@ class MemoryStore:
         memory = self._open()
         newest = max(size for size, _ in certificates)
         self._write("certificate", newest, lambda: memory.certificates.update(certificates))
+
+    def write_native(self, size: int, data: bytes) -> None:
+        """See `Store`."""
+        memory = self._open()
+        self._write("native", size, lambda: memory.native.update({size: data}))
+
+    def engine_height(self) -> int:
+        """See `Store`."""
+        return self._open().engine_height
+
+    def write_engine_height(self, height: int) -> None:
+        """See `Store`."""
+        memory = self._open()
+
+        def apply() -> None:
+            memory.engine_height = height
+
+        self._write("engine-height", height, apply)
 
     def close(self) -> None:
         """See `Store`."""

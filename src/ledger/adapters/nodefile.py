@@ -1,12 +1,17 @@
 """Writes a node's `node.toml`, and reads from a data directory what a program beside the node needs: address and token.
 
     [node]
-    role = "sequencer"                             # sequencer | follower | observer
+    role = "sequencer"                             # sequencer | validator | follower | observer
     peers = ["http://127.0.0.1:7302"]              # the other nodes, the ordering node's first
 
     [http]
     host = "127.0.0.1"
     port = 7301
+
+    [comet]                                        # of a validator
+    p2p_listen = "10.0.0.1:26656"
+    p2p_address = "<node id>@10.0.0.1:26656"       # what others call this node
+    p2p_peers = ["<node id>@10.0.0.2:26656"]       # the other validators
 
 Keys: `keys/event-<member>.key` for each member this node signs for, `keys/cosign.key`, `keys/log.key`; further event keys
 of a member stand beside them as `<label>-<member>.key`.
@@ -39,6 +44,15 @@ HOST_DEFAULT: Final = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
+class CometSettings:
+    """The table `[comet]` of a validator's `node.toml`: host:port, and `<node id>@host:port` of it and of its peers."""
+
+    p2p_listen: str
+    p2p_address: str
+    p2p_peers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class NodeSettings:
     """What `node.toml` says of role and address; other settings are the node's own business."""
 
@@ -46,6 +60,7 @@ class NodeSettings:
     peers: tuple[str, ...]
     host: str
     port: int
+    comet: CometSettings | None = None
 
     @property
     def url(self) -> str:
@@ -58,7 +73,9 @@ def event_key_file(member: str, label: str = EVENT_KEY) -> str:
     return f"{KEYS}/{label}-{member}.key"
 
 
-def encode_settings(role: str, peers: Sequence[str], host: str, port: int, comment: str = "") -> str:
+def encode_settings(
+    role: str, peers: Sequence[str], host: str, port: int, comment: str = "", comet: CometSettings | None = None
+) -> str:
     """The text of a `node.toml`."""
     lines = [f"# {line}" for line in comment.splitlines()]
     lines += [
@@ -70,7 +87,56 @@ def encode_settings(role: str, peers: Sequence[str], host: str, port: int, comme
         f"host = {_quote(host)}",
         f"port = {port}",
     ]
+    if comet is not None:
+        lines += [
+            "",
+            "[comet]",
+            f"p2p_listen = {_quote(comet.p2p_listen)}",
+            f"p2p_address = {_quote(comet.p2p_address)}",
+            f"p2p_peers = [{', '.join(map(_quote, comet.p2p_peers))}]",
+        ]
     return "\n".join(lines) + "\n"
+
+
+def edit_settings(text: str, role: str, comet: CometSettings, file: str) -> str:
+    """The text of a `node.toml` with another role and `[comet]`; every other setting and comment stays.
+
+    Raises `MalformedError` (code `node-settings`) for a text in which these cannot be exchanged line by line.
+    """
+    wanted = tomllib.loads(text)
+    new = {"p2p_listen": comet.p2p_listen, "p2p_address": comet.p2p_address, "p2p_peers": list(comet.p2p_peers)}
+    wanted.setdefault("node", {})["role"] = role
+    wanted.setdefault("comet", {}).update(new)
+    lines = _exchange(text.splitlines(), "node", [f"role = {_quote(role)}"])
+    own = [
+        f"p2p_listen = {_quote(comet.p2p_listen)}",
+        f"p2p_address = {_quote(comet.p2p_address)}",
+        f"p2p_peers = [{', '.join(map(_quote, comet.p2p_peers))}]",
+    ]
+    edited = "\n".join(_exchange(lines, "comet", own)) + "\n"
+    try:
+        done = tomllib.loads(edited) == wanted
+    except tomllib.TOMLDecodeError:
+        done = False
+    if not done:
+        raise MalformedError("node-settings", "write each setting of [node] and [comet] on one line", file=file)
+    return edited
+
+
+def _exchange(lines: Sequence[str], table: str, new: Sequence[str]) -> list[str]:
+    """`lines` with the assignments `new` at the head of a table instead of those that it has of the same names."""
+    names = {line.partition(" =")[0] for line in new}
+    kept: list[str] = []
+    inside = found = False
+    for line in lines:
+        plain = line.strip()
+        if plain.startswith("["):
+            inside = plain.partition("#")[0].strip() == f"[{table}]"
+            found = found or inside
+            kept += [line, *new] if inside else [line]
+        elif not (inside and plain.partition("=")[0].strip() in names):
+            kept.append(line)
+    return kept if found else [*kept, "", f"[{table}]", *new]
 
 
 def read_settings(data_dir: Path) -> NodeSettings:
@@ -98,7 +164,7 @@ def read_settings(data_dir: Path) -> NodeSettings:
         )
     if not isinstance(role, str) or not isinstance(peers, list) or not all(isinstance(peer, str) for peer in peers):
         raise MalformedError("node-settings", "node.role or node.peers has another type", file=str(path))
-    return NodeSettings(role, tuple(peers), host, port)
+    return NodeSettings(role, tuple(peers), host, port, _comet(document, path))
 
 
 def read_token(data_dir: Path) -> str | None:
@@ -125,6 +191,16 @@ def member_of(data_dir: Path) -> str | None:
     own = read_key(key).public.key_id
     registered = parse_genesis(genesis.read_bytes()).keys(COSIGN)
     return next((member for member, entry in registered if entry.public.key_id == own), None)
+
+
+def _comet(document: dict[str, Any], path: Path) -> CometSettings | None:
+    """The table `[comet]` where it names an address; whatever else it says is the node's own business."""
+    table = _table(document, "comet", path)
+    listen, address, peers = table.get("p2p_listen", ""), table.get("p2p_address", ""), table.get("p2p_peers", [])
+    texts = [listen, address, *peers] if isinstance(peers, list) else [None]
+    if not all(isinstance(text, str) for text in texts):
+        raise MalformedError("node-settings", "an address in [comet] has another type", file=str(path))
+    return CometSettings(listen, address, tuple(peers)) if listen else None
 
 
 def _table(document: dict[str, Any], name: str, path: Path) -> dict[str, Any]:

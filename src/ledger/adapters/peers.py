@@ -12,7 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from ledger.core.checkpoint import parse_checkpoint_text
 from ledger.core.hashing import sha256
+from ledger.core.note import parse_note
+from ledger.core.registry import NODE_ATTRIBUTE, Registry
 from ledger.errors import LedgerError, UnavailableError
 from ledger.limits import HTTP_WAIT_S_MAX, NOTE_BYTES_MAX, PEER_ANSWER_BYTES_MAX
 
@@ -78,9 +81,11 @@ class Peer:
             return Answer(response.status, data, response.getheader("Content-Type", ""))
         raise UnavailableError("peer", "no answer", peer=self.url)
 
-    def note(self, after: str | None = None, wait_s: int = 0) -> bytes:
-        """The peer's checkpoint note; with `wait_s` a long poll for one other than `after` (SHA-256 hex)."""
+    def note(self, after: str | None = None, wait_s: int = 0, above: int | None = None) -> bytes:
+        """The peer's checkpoint note; with `wait_s` a long poll for one other than `after` (SHA-256 hex), or for a larger
+        checkpoint than `above`."""
         query = f"?wait={min(wait_s, HTTP_WAIT_S_MAX)}" + (f"&after={after}" if after else "")
+        query += f"&above={above}" if above is not None else ""
         answer = self.request("GET", "/v1/checkpoint" + query, timeout_s=wait_s + TIMEOUT_S, bytes_max=NOTE_BYTES_MAX)
         if answer.status != 200:
             raise UnavailableError("peer", "no checkpoint", peer=self.url, status=answer.status)
@@ -96,7 +101,11 @@ class Peer:
 
 
 class NotePoller:
-    """One thread that polls one peer's note and hands every new one to `on_note`: long polls, or one each `pause_s`."""
+    """One thread that polls one peer's note and hands every new one to `on_note`: long polls, or one each `pause_s`.
+
+    `certified` tells the largest size that needs no further line of the peer: until it shows a larger checkpoint, it is
+    not asked again, and fresher times of the same lines come when the poll ends.
+    """
 
     def __init__(
         self,
@@ -104,8 +113,10 @@ class NotePoller:
         on_note: Callable[[bytes], None],
         on_error: Callable[[Peer, LedgerError], None],
         pause_s: float = 0.0,
+        certified: Callable[[], int] | None = None,
     ) -> None:
         self.peer, self._on_note, self._on_error, self._pause_s = peer, on_note, on_error, pause_s
+        self._certified = certified
         self.reachable = False
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"poll {peer.url}", daemon=True)
@@ -120,9 +131,11 @@ class NotePoller:
 
     def _run(self) -> None:
         after: str | None = None
+        size = 0
         while not self._closing.is_set():
             try:
-                note = self.peer.note(after, 0 if self._pause_s else POLL_S)
+                done = self._certified is not None and 0 < size <= self._certified()
+                note = self.peer.note(after, 0 if self._pause_s else POLL_S, size if done else None)
                 self.reachable = True
             except UnavailableError:
                 self.reachable = False
@@ -133,6 +146,7 @@ class NotePoller:
             digest = sha256(note).hex()
             if digest != after and note:
                 try:
+                    size = parse_checkpoint_text(parse_note(note).text).size
                     self._on_note(note)
                 except LedgerError as error:
                     self._on_error(self.peer, error)
@@ -140,3 +154,57 @@ class NotePoller:
             after = digest
             if self._pause_s:
                 self._closing.wait(self._pause_s)
+
+
+class NotePollers:
+    """The pollers of all peers; `learn` adds one that became known while the node runs. Thread-safe.
+
+    `peers` is the list that others read, and grows with it. `make` makes the poller of the peer at a place.
+    """
+
+    def __init__(self, peers: list[Peer], make: Callable[[Peer, int], NotePoller]) -> None:
+        self._peers, self._make = peers, make
+        self._pollers = [make(peer, place) for place, peer in enumerate(peers)]
+        self._lock = threading.Lock()
+        self._running = False
+
+    def start(self) -> None:
+        """Start polling."""
+        with self._lock:
+            self._running = True
+            for poller in self._pollers:
+                poller.start()
+
+    def close(self) -> None:
+        """Stop polling; nothing is learnt any more."""
+        with self._lock:
+            self._running = False
+            for poller in self._pollers:
+                poller.close()
+
+    def learn(self, url: str) -> None:
+        """Poll this address too. Raises `UnavailableError` (`peer-url`) for another form of address."""
+        peer = Peer(url)
+        with self._lock:
+            if not self._running or any(known.url == peer.url for known in self._peers):
+                return
+            self._peers.append(peer)
+            self._pollers.append(self._make(peer, len(self._peers) - 1))
+            self._pollers[-1].start()
+
+    def learn_members(self, registry: Registry, own: str) -> dict[str, str]:
+        """Learn the nodes of all active members but `own` (R-N22); by member, what is wrong with its address."""
+        wrong: dict[str, str] = {}
+        for member in registry.members.values():
+            url = member.attributes.get(NODE_ATTRIBUTE)
+            if isinstance(url, str) and not member.status and member.id != own:
+                try:
+                    self.learn(url)
+                except UnavailableError as error:
+                    wrong[member.id] = str(error)
+        return wrong
+
+    def unreachable(self) -> tuple[list[str], int]:
+        """Addresses that did not answer lately, and how many there are in all."""
+        with self._lock:
+            return [poller.peer.url for poller in self._pollers if not poller.reachable], len(self._pollers)

@@ -121,18 +121,19 @@ def _config(source: LedgerSource) -> Config:
 
 
 def _records(block: BlockData, collector: Collector, kinds: Mapping[str, Kind]) -> None:
-    heads: dict[Digest, bytes] = {
-        event_hash_parts(sha256(head), body_hash): head
+    events: dict[Digest, tuple[bytes, bytes | None]] = {
+        event_hash_parts(sha256(head), body_hash): (head, body)
         for submission in block.submissions
-        for head, _, body_hash in submission.events
+        for head, body, body_hash in submission.events
     }
     for leaf in block.leaves[:-1]:
         parsed = parse_leaf(leaf)
         if isinstance(parsed, TimerLeaf):
             collector.timer(block.time)
-        elif isinstance(parsed, Record) and parsed.event_hash in heads:
-            head = parse_head(heads[parsed.event_hash])
-            collector.record(block.time, parsed.member, head, parsed.verdict, _datasets(head, kinds))
+        elif isinstance(parsed, Record) and parsed.event_hash in events:
+            data, body = events[parsed.event_hash]
+            head = parse_head(data)
+            collector.record(block.time, parsed.member, head, parsed.verdict, _datasets(head, kinds), body)
 
 
 def _datasets(head: dict[str, object], kinds: Mapping[str, Kind]) -> list[str]:

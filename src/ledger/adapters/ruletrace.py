@@ -1,4 +1,4 @@
-"""Watches the uncompiled rule files decide one event: which statements ran, and what they looked at.
+"""Watches the uncompiled rule files decide one event or timer: which statements ran, and what they looked at.
 
 Rule: a trace is an explanation, never a decision; the verdict comes from the compiled program, and both must agree.
 It uses the interpreter's trace hook and gives it back afterwards. Not here: what the trace means (see `rules.explain`).
@@ -12,10 +12,21 @@ from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any, Final
 
-from ledger.adapters.simulation import Found, until_event
+from ledger.adapters.simulation import Found, until_event, until_timer
 from ledger.core import canonical
 from ledger.errors import NotFoundError
-from ledger.rules.explain import Asked, Explanation, Statement, Step, explain, is_short, look, show, statements
+from ledger.rules.explain import (
+    Asked,
+    Explanation,
+    Statement,
+    Step,
+    explain,
+    explain_timer,
+    is_short,
+    look,
+    show,
+    statements,
+)
 from ledger.rules.plain import Handler, Plain
 from ledger.rules.program import Outcome, Program
 from ledger.verify.source import LedgerSource
@@ -24,10 +35,11 @@ STEPS_MAX: Final = 200  # of one handler: a loop shows its first turn only
 
 
 class RuleTrace:
-    """Decides block calls with the rule files of `program`, noting what the handlers do for the event called `name`."""
+    """Decides block calls with the rule files of `program`, noting what the handlers do for the event called `name`, or
+    for the timer of that key when it is due at `due`."""
 
-    def __init__(self, program: Program, name: str) -> None:
-        self._name, self._zone_ms = name, program.book.zone_ms
+    def __init__(self, program: Program, name: str, due: int | None = None) -> None:
+        self._name, self._due, self._zone_ms = name, due, program.book.zone_ms
         self._program = program
         self._statements: dict[str, dict[int, Statement]] = {}  # of the rules that were asked
         self._functions = {rule.file: set(rule.functions) for rule in program.book.rules.values()}
@@ -42,7 +54,7 @@ class RuleTrace:
 
     def _wrap(self, rule: str, handler: str, function: Handler) -> Handler:
         def watched(event: Any, state: Any, env: Any) -> Any:
-            if event.get("name") != self._name:
+            if not self._is_wanted(event):
                 return function(event, state, env)
             asked = self._current = Asked(rule, handler, dict(state))
             self.asked.append(asked)
@@ -65,6 +77,13 @@ class RuleTrace:
             return result
 
         return watched
+
+    def _is_wanted(self, event: Mapping[str, Any]) -> bool:
+        if self._due is None:
+            return bool(event.get("name") == self._name)
+        label = event.get("label")
+        key = f"timer/{event.get('rule')}/{event.get('on')}" + ("" if label is None else f"#{label}")
+        return key == self._name and event.get("due") == self._due
 
     def _enter(self, frame: FrameType, _what: str, _argument: Any) -> Callable[..., Any] | None:
         """Follow own functions of rule files; comprehensions belong to the statement they stand in."""
@@ -107,6 +126,29 @@ def explain_event(
     return found.program, _explain(found, name)
 
 
+def explain_fired(
+    source: LedgerSource, key: str, due: int | None = None, progress: Callable[[int], None] | None = None
+) -> tuple[Program, Explanation]:
+    """Why the timer `key` of `source` was decided as it was when it fired for `due`, or for the last time.
+
+    Raises `NotFoundError` where it never did.
+    """
+    found = until_timer(source, key, due, progress)
+    program, leaf = found.program, found.leaf
+    fired, place = (key, leaf.due), (found.block.height, found.block.time)
+    verdict = canonical.parse(leaf.verdict, bytes_max=len(leaf.verdict))
+    outcomes = program.run_block(found.call) if found.call is not None else []
+    trace = RuleTrace(program, key, leaf.due)
+    traced = trace.run_block(found.call) if found.call is not None else []
+    before = dict(found.call["objects"]) if found.call is not None else {}
+    for outcome, again in zip(outcomes, traced, strict=True):
+        if (outcome[1], outcome[2]) == fired:
+            asked = trace.asked if again == outcome else []
+            return program, explain_timer(program, fired, verdict, place, asked, outcome, before)
+        before.update(outcome[7])
+    return program, explain_timer(program, fired, verdict, place, [], None, before)
+
+
 def _explain(found: Found, name: str) -> Explanation:
     program, member, event_id = found.program, found.record.member, found.record.id
     if found.body is None:
@@ -138,4 +180,4 @@ def _step_of(found: Found) -> int | None:
     return None
 
 
-__all__ = ["RuleTrace", "explain_event"]
+__all__ = ["RuleTrace", "explain_event", "explain_fired"]

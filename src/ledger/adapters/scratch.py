@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
@@ -63,6 +63,7 @@ class WriteBack(Generic[K, V]):
         marks = ", ".join("?" * (columns + 1))
         self._insert = f"INSERT OR REPLACE INTO {table} VALUES ({marks})"  # noqa: S608 - names of our own
         self._select = f"SELECT * FROM {table} WHERE key IN "  # noqa: S608
+        self._all = f"SELECT * FROM {table}"  # noqa: S608
         self._young: dict[K, V] = {}
         self._old: dict[K, V] = {}
         self._dirty: set[K] = set()
@@ -102,6 +103,17 @@ class WriteBack(Generic[K, V]):
         if self._bytes > self._bytes_max:
             self._turn()
 
+    def entries(self) -> Iterator[tuple[K, V]]:
+        """All entries, in no order; nothing may be set meanwhile."""
+        young, old = self._young, self._old
+        yield from young.items()
+        yield from ((key, value) for key, value in old.items() if key not in young)
+        if self.spilled:
+            for stored, *columns in self._connection.execute(self._all):
+                key = self.from_key(stored)
+                if key not in young and key not in old:
+                    yield key, self._from_row(*columns)
+
     def _load(self, missing: list[K], found: dict[K, V]) -> None:
         for first in range(0, len(missing), SELECT_MAX):
             wanted = list(map(self.to_key, missing[first : first + SELECT_MAX]))
@@ -139,6 +151,12 @@ class ScratchState:
         except sqlite3.Error as error:
             self._folder.cleanup()
             raise UnavailableError("scratch", "no temporary database could be made", reason=str(error)) from error
+        self._cache_bytes = cache_bytes
+        self._begin()
+
+    def _begin(self) -> None:
+        """Caches over empty tables."""
+        cache_bytes = self._cache_bytes
         self._rows: WriteBack[bytes, StateRow] = WriteBack(
             self._db, "rows", 2, lambda row: (row.value, row.range), StateRow, _row_cost, cache_bytes
         )
@@ -222,6 +240,10 @@ class ScratchState:
         """See `Scratch`."""
         return self._rows_total
 
+    def entries(self) -> tuple[Iterator[tuple[bytes, StateRow]], Iterator[tuple[int, bytes]]]:
+        """All rows and all buckets, in no order; nothing may be written while they are read."""
+        return self._rows.entries(), self._buckets.entries()
+
     # --- writing -----------------------------------------------------------------------------------------------------
 
     def decided(self, decision: Decision) -> None:
@@ -269,6 +291,25 @@ class ScratchState:
     def write_rows(self, rows: dict[bytes, StateRow]) -> None:
         """See `Scratch`."""
         self._rows.put_many(rows.items())
+
+    def clear(self) -> None:
+        """See `Scratch`."""
+        for table in ("rows", "objects", "buckets", "events", "timers"):
+            self._db.execute(f"DELETE FROM {table}")  # noqa: S608 - names of our own
+        self._begin()
+
+    def write_buckets(self, buckets: Mapping[int, bytes]) -> None:
+        """See `Scratch`."""
+        self._buckets.put_many(buckets.items())
+
+    def write_objects(self, objects: Mapping[str, bytes], timers: Mapping[str, int | None]) -> None:
+        """See `Scratch`."""
+        self._objects.put_many(objects.items())
+        self._set_timers(dict(timers))
+
+    def write_tree(self, tree: MapTree, rows: int) -> None:
+        """See `Scratch`."""
+        self.tree, self._rows_total = tree, rows
 
     def _set_timers(self, timers: dict[str, int | None]) -> None:
         if not timers:

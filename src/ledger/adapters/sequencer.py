@@ -2,8 +2,9 @@
 
 Group commit without an idle delay: a block takes all that waits when the engine is free, and waits itself only for requests
 that are being checked already. Under load the block before is sealed and written while the rules decide the next one in
-their worker. A submission is acknowledged only after its commit. Not here: who may submit (see `Application.check`), and
-agreement among nodes (see `certificates`).
+their worker. A submission is acknowledged only after its commit. Behind the seam of a move to another engine no block is
+begun: the node goes on serving and cosigning what there is (SPEC R-N60). Not here: who may submit (see
+`Application.check`), and agreement among nodes (see `certificates`).
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from ledger.adapters.clock import ScenarioClock
-from ledger.adapters.engine import Engine, log_note
+from ledger.adapters.engine import Engine, log_note, moved
 from ledger.adapters.signerstate import SignerState
 from ledger.app import Application
+from ledger.core.genesis import SEQUENCER
 from ledger.core.keys import Signer
 from ledger.core.submission import Submission
 from ledger.errors import FatalError, RuntimeFault, UnavailableError
@@ -81,11 +83,15 @@ class Sequencer(Engine):
 
     # --- from other threads ------------------------------------------------------------------------------------------
 
-    def submit(self, submission: Submission) -> Future[Committed]:
-        """Queue a checked submission; the future is set when it is durable.
+    def submit(self, submission: Submission, framed: bytes | None = None) -> Future[Committed]:
+        """Queue a checked submission; the future is set when it is durable. `framed` is for engines that send it on.
 
-        Raises `UnavailableError` when the queue is full, too many blocks wait for a certificate, or the engine stopped.
+        Raises `UnavailableError` when the queue is full, too many blocks wait for a certificate, the engine stopped, or
+        another one orders this ledger now (`engine-moved`).
         """
+        del framed
+        if self.at_seam:
+            raise moved(self.app.engine)
         waiting = _Waiting(submission)
         if self.failure is not None or self._closing.is_set():
             raise UnavailableError("engine-stopped", "the node is not writing", reason=str(self.failure))
@@ -105,6 +111,11 @@ class Sequencer(Engine):
         The future carries the head's height. Raises `RejectedError` in it for a step back.
         """
         return self.call(lambda: self._step_clock(clock, until))
+
+    @property
+    def at_seam(self) -> bool:
+        """Whether the last decided block is a seam behind which another engine orders."""
+        return self.app.engine.name != SEQUENCER
 
     # --- on the engine thread ----------------------------------------------------------------------------------------
 
@@ -158,7 +169,7 @@ class Sequencer(Engine):
         return batch
 
     def _timer_due(self) -> bool:
-        return self.app.timer_due(max(self._clock.now_ms(), self.app.decided_head.time))
+        return not self.at_seam and self.app.timer_due(max(self._clock.now_ms(), self.app.decided_head.time))
 
     def _advance(self, batch: Sequence[_Waiting]) -> None:
         """One turn of the pipeline: begin the next block, write the one before, collect the next one's decision."""
@@ -174,7 +185,11 @@ class Sequencer(Engine):
         self._decided = (decision, begun)
 
     def _begin(self, batch: list[_Waiting]) -> list[_Waiting] | None:
-        """Begin a block of `batch`; None where neither events nor timers make one."""
+        """Begin a block of `batch`; None where neither events nor timers make one, and behind a seam."""
+        if self.at_seam:
+            for entry in batch:
+                entry.future.set_exception(moved(self.app.engine))
+            return None
         time = max(self._clock.now_ms(), self.app.decided_head.time)
         if batch and self.app.timers_waiting(time):
             self._put_back(batch)
@@ -212,10 +227,10 @@ class Sequencer(Engine):
         self._state.advance(sealed.size, sealed.root, self._clock.now_ms())
         self._decided, self._last_note = None, note
         self.committed(sealed, note)
-        placements = _placements(sealed.decision, sealed.header.first_seq)
+        places = placements(sealed.decision, sealed.header.first_seq)
         for number, entry in enumerate(waiting):
             entry.future.set_result(
-                Committed(sealed.height, sealed.header.time, sealed.size, note, tuple(placements[number]))
+                Committed(sealed.height, sealed.header.time, sealed.size, note, tuple(places[number]))
             )
 
     def _answer_replay(self, entry: _Waiting) -> None:
@@ -256,7 +271,7 @@ class Sequencer(Engine):
         return self.app.head.height
 
 
-def _placements(decision: Decision, first_seq: int) -> list[list[Placement]]:
+def placements(decision: Decision, first_seq: int) -> list[list[Placement]]:
     """Placements by submission and position; events without a leaf are duplicates."""
     result = [[Placement(None, 0, b"")] * len(submission.events) for submission in decision.block.submissions]
     for position, item in enumerate(decision.items):

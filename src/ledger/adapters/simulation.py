@@ -20,11 +20,11 @@ from ledger.core.config import Config
 from ledger.core.event import parse_head
 from ledger.core.genesis import Genesis, parse_genesis
 from ledger.core.hashing import Digest
-from ledger.core.leaf import Record
+from ledger.core.leaf import Record, TimerLeaf
 from ledger.errors import NotFoundError, RejectedError, VerificationError
 from ledger.machine.block import Decision
 from ledger.rules.program import Program
-from ledger.verify.redecide import ForeignRules, Redecided, Redecision, RunBlock, read_blocks
+from ledger.verify.redecide import ForeignRules, Redecided, Redecision, RunBlock, read_blocks, read_records
 from ledger.verify.simulate import Difference, Simulation
 from ledger.verify.source import LedgerSource
 
@@ -171,4 +171,62 @@ def until_event(
     raise NotFoundError("event-absent", "the ledger has no such event", event=f"{member}/{event_id}")
 
 
-__all__ = ["Decided", "Found", "OwnRules", "running", "simulate", "until_event"]
+@dataclass(frozen=True, slots=True)
+class FoundTimer:
+    """A timer that fired: its leaf, the block decided again, the call that the rules were asked and their program."""
+
+    program: Program
+    leaf: TimerLeaf
+    block: Redecided
+    call: dict[str, Any] | None
+
+
+def until_timer(
+    source: LedgerSource, key: str, due: int | None = None, progress: Callable[[int], None] | None = None
+) -> FoundTimer:
+    """The timer `key` as it fired for `due`, or for the last time, everything before it decided again.
+
+    Raises `NotFoundError` where it never did.
+    """
+    genesis = parse_genesis(source.genesis())
+    own = OwnRules(source, genesis)
+    caught: list[tuple[Program, dict[str, Any]]] = []
+    wanted: set[int] = set()
+    found: FoundTimer | None = None
+    count = 0
+
+    def run(call: dict[str, Any]) -> list[Any]:
+        outcomes = own.program.run_block(call)
+        if wanted and any(outcome[1] == key and outcome[2] in wanted for outcome in outcomes):
+            caught.append((own.program, call))
+        return outcomes
+
+    def follow(config: Config) -> tuple[Program, RunBlock]:
+        return own.change(config), run
+
+    with Decided(cache_bytes=CACHE_BYTES) as objects:
+        redecision = Redecision(genesis, genesis_config(genesis, own.program), own.program, run, objects, follow)
+        for block in read_blocks(source.pieces()):
+            leaves = [
+                leaf
+                for leaf in read_records(block)
+                if isinstance(leaf, TimerLeaf) and leaf.key == key and due in (None, leaf.due)
+            ]
+            wanted = {leaf.due for leaf in leaves}
+            caught.clear()
+            decided = redecision.block(block)
+            own.attached(block)
+            count += len(decided.items)
+            if progress is not None:
+                progress(count)
+            if leaves:
+                program, call = caught[-1] if caught else (own.program, None)
+                found = FoundTimer(program, leaves[-1], decided, call)
+                if due is not None:
+                    break
+    if found is None:
+        raise NotFoundError("timer-absent", "the timer never fired in this ledger", key=key)
+    return found
+
+
+__all__ = ["Decided", "Found", "FoundTimer", "OwnRules", "running", "simulate", "until_event", "until_timer"]

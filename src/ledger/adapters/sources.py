@@ -24,9 +24,9 @@ from ledger.core.hashing import Digest
 from ledger.core.header import parse_header
 from ledger.core.note import parse_note
 from ledger.errors import MalformedError, NotFoundError, UnavailableError
-from ledger.limits import BLOCK_ENCODED_BYTES_MAX, BUNDLE_BYTES_MAX, NOTE_BYTES_MAX
+from ledger.limits import BLOCK_ENCODED_BYTES_MAX, BUNDLE_BYTES_MAX, NATIVE_BYTES_MAX, NOTE_BYTES_MAX
 from ledger.verify.findings import BYTES, Finding, Gap, from_error
-from ledger.verify.source import LedgerSource, MemoryPiece, PieceData, StateEntry
+from ledger.verify.source import LedgerSource, MemoryPiece, NativeEntry, PieceData, StateEntry
 
 if TYPE_CHECKING:
     from ledger.adapters.sqlite.snapshot import Snapshot
@@ -162,6 +162,13 @@ class DataDirectorySource:
                 return
             after = page[-1][0]
 
+    def natives(self) -> Iterator[NativeEntry]:
+        """See `LedgerSource`."""
+        found = self._snap.native_from(0)
+        while found is not None:
+            yield found
+            found = self._snap.native_from(found[0] + 1)
+
     def inspect(self) -> Iterator[Finding | Gap]:
         """What only a data directory has: hash tiles, indexes, rows that no block shows. Each damage is a finding."""
         from ledger.adapters.sqlite.scrub import scrub
@@ -183,6 +190,7 @@ class NodeSource:
         if urlsplit(self.name).scheme not in ("http", "https"):
             raise MalformedError("source", "a node's address begins with http:// or https://", got=address)
         self._timeout_s = timeout_s
+        self._shown: tuple[bytes, int | None] | None = None
         # An auditor reads from the address that he named: no redirect is followed and no proxy is asked.
         self._opener = urllib.request.build_opener(_NoRedirect(), urllib.request.ProxyHandler({}))
 
@@ -196,7 +204,7 @@ class NodeSource:
 
     def pieces(self) -> Iterator[MemoryPiece]:
         """See `LedgerSource`. Without a certificate: blocks up to the head; the certificate comes last."""
-        note, size = self._certificate()
+        note, size = self._shown = self._certificate()
         ends = self._epoch_ends()
         height = 0
         while True:
@@ -265,6 +273,18 @@ class NodeSource:
     def state(self) -> Iterable[StateEntry] | None:
         """See `LedgerSource`."""
         return None
+
+    def natives(self) -> Iterator[NativeEntry]:
+        """See `LedgerSource`: the one over the newest certified checkpoint, which is where `pieces` ends."""
+        if self._shown is None:
+            self._shown = self._certificate()
+        size = self._shown[1]
+        if size is None:
+            return
+        try:
+            yield size, self._get(f"/v1/native/{size}", NATIVE_BYTES_MAX)
+        except (NotFoundError, UnavailableError, MalformedError):
+            return  # a gap of the report
 
     def inspect(self) -> Iterator[Finding | Gap]:
         """See `LedgerSource`."""

@@ -7,6 +7,7 @@ an id was used with other content. Not here: what an event may say (see the rule
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from ledger.client.http import NodeClient
     from ledger.client.request import Appended, Recorded
 
-BATCH: Final = 500
+MINTED_BYTES: Final = 300  # what the node adds to an event that it signs: id, salt, time, version
 SHOWN_MAX: Final = 20  # verdicts told one by one; of more events the counts
 
 
@@ -94,6 +95,7 @@ def send_events(
     console: Console, settings: Settings, client: NodeClient, events: Sequence[dict[str, Any]], ack: str
 ) -> list[Appended]:
     """The node's answers, one a batch; signed here with the settings' key, or by the node for the bearer of its token."""
+    from ledger.client.batches import batches
     from ledger.client.request import append_json, parse_appended, submit
 
     key, answers = settings.get("key"), []
@@ -102,8 +104,7 @@ def send_events(
             token = settings.get("token")
             if token is None:
                 raise SettingError("no-signer", "no key and no token of a local node")
-            for start in range(0, len(events), BATCH):
-                batch = events[start : start + BATCH]
+            for batch in batches(events, _json_size):
                 answers.append(parse_appended(client.send(append_json(batch, settings.get("member"), token, ack=ack))))
                 progress.advance(len(batch))
             return answers
@@ -113,13 +114,16 @@ def send_events(
         signer, member = open_key(console, settings, key), settings.need("member")
         state = client.get_json(("v1", "status"))
         origin, now_ms = _origin(client), ledger_now(state)
-        for start in range(0, len(events), BATCH):
-            batch = events[start : start + BATCH]
-            minted = [_mint(event, now_ms, start + at) for at, event in enumerate(batch)]
+        minting = (_mint(event, now_ms, index) for index, event in enumerate(events))
+        for minted in batches(minting, lambda event: len(event.head) + len(event.body)):
             framed = encode(new_submission(origin, member, signer, minted))
             answers.append(parse_appended(client.send(submit(framed, ack=ack))))
-            progress.advance(len(batch))
+            progress.advance(len(minted))
     return answers
+
+
+def _json_size(event: dict[str, Any]) -> int:
+    return len(json.dumps(event, ensure_ascii=False).encode("utf-8")) + MINTED_BYTES
 
 
 def _mint(event: dict[str, Any], now_ms: int, index: int) -> Any:

@@ -107,7 +107,7 @@ def sign(
 @option("--set", "arguments", multiple=True, metavar="FIELD=VALUE")
 @option("--bundle", metavar="DIR", type=click.Path())
 @option("--new-key", metavar="FILE", type=click.Path())
-@option("--use", type=click.Choice(["event", "cosign", "log", "http"]), default="event")
+@option("--use", type=click.Choice(["event", "cosign", "log", "http", "consensus", "p2p"]), default="event")
 @option("--role", "roles", multiple=True, metavar="ROLE")
 @option("--effective", metavar="TIME")
 @option("--until", metavar="TIME")
@@ -117,6 +117,9 @@ def sign(
 @option("--title-en", metavar="TEXT")
 @option("--attribute", "attributes", multiple=True, metavar="NAME=VALUE")
 @option("--registration", "registrations", multiple=True, metavar="FILE")
+@option("--cosigner", "cosigners", multiple=True, metavar="MEMBER=KEYID")
+@option("--end-validator", "ended", multiple=True, metavar="MEMBER=KEYID")
+@option("--below-four", is_flag=True)
 @option("--member", metavar="ID")
 @option("--key", metavar="FILE", type=click.Path())
 @node_options
@@ -137,6 +140,9 @@ def propose(
     title_en: str | None,
     attributes: tuple[str, ...],
     registrations: tuple[str, ...],
+    cosigners: tuple[str, ...],
+    ended: tuple[str, ...],
+    below_four: bool,
     member: str | None,
     key: str | None,
     **connection: str | None,
@@ -150,7 +156,9 @@ def propose(
     client = open_client(console, settings)
     given = from_flags("sys.propose", refs, arguments, time=None, event_id=None, intent=False)
     action = full_action(action)
-    wishes = Wishes(about, {"zh": title_zh, "en": title_en}, roles, attributes, registrations)
+    wishes = Wishes(
+        about, {"zh": title_zh, "en": title_en}, roles, attributes, registrations, cosigners, ended, below_four
+    )
     named, args = complete(action, given["refs"], given["body"], wishes, _origin(client))
     if new_key is not None:
         about = named.get("member", settings.get("member"))
@@ -162,6 +170,8 @@ def propose(
         )
     if bundle is not None:
         args = {**args, **_offer(client, action, Path(bundle))}
+    if action in ("sys.proto.raise", "sys.runtime.set"):
+        args = {**_successor(client, action), **args}
     event = governance.propose(
         action,
         named,
@@ -187,27 +197,18 @@ def _offer(client: NodeClient, action: str, folder: Path) -> dict[str, Any]:
     """Compile the rulebook or calendar in `folder`, hand it to the node, and give the arguments that name it."""
     from ledger.adapters.datadir import read_bundle_folder
     from ledger.client.request import Request, parse_json
-    from ledger.core.bundle import bundle_hash, encode_bundle, parse_bundle
-    from ledger.core.hashing import parse_hex_digest
-    from ledger.errors import VerificationError
+    from ledger.core.bundle import encode_bundle
     from ledger.rules.program import Program
 
     files = read_bundle_folder(folder) if folder.is_dir() else {}
     if not files:
         raise SettingError("bundle-folder", "no files there", path=str(folder))
     config = client.get_json(("v1", "rulebooks"))["config"]
-
-    def in_force(name: str) -> dict[str, bytes]:
-        found = parse_bundle(client.get_bytes(("v1", "bundles", config[name])))
-        if bundle_hash(found) != parse_hex_digest(config[name]):
-            raise VerificationError("bundle-hash", "the node's bundle is not the one in force", expected=config[name])
-        return found
-
     if action == "sys.calendar.publish":
-        program = Program.compile(in_force("rulebook"), files)
+        program = Program.compile(_in_force(client, config, "rulebook"), files)
     else:
         files = {path: data for path, data in files.items() if path.partition("/")[0] not in RULEBOOK_SKIPPED}
-        program = Program.compile(files, in_force("calendar"))
+        program = Program.compile(files, _in_force(client, config, "calendar"))
     headers = {"Content-Type": "application/json"}
     answer = parse_json(client.send(Request("POST", "/v1/bundles", headers, encode_bundle(files))))
     return {
@@ -215,6 +216,30 @@ def _offer(client: NodeClient, action: str, folder: Path) -> dict[str, Any]:
         "language": program.language_version,
         "program": program.source_hash.hex(),
     }
+
+
+def _in_force(client: NodeClient, config: dict[str, Any], name: str) -> dict[str, bytes]:
+    """The files of the rulebook or calendar in force, checked against the hash in the config."""
+    from ledger.core.bundle import bundle_hash, parse_bundle
+    from ledger.core.hashing import parse_hex_digest
+    from ledger.errors import VerificationError
+
+    found = parse_bundle(client.get_bytes(("v1", "bundles", config[name])))
+    if bundle_hash(found) != parse_hex_digest(config[name]):
+        raise VerificationError("bundle-hash", "the node's bundle is not the one in force", expected=config[name])
+    return found
+
+
+def _successor(client: NodeClient, action: str) -> dict[str, Any]:
+    """The protocol version after the one in force, or what this software makes of the rules in force."""
+    from ledger.limits import RULE_STEPS_MAX
+    from ledger.rules.program import Program
+
+    config = client.get_json(("v1", "rulebooks"))["config"]
+    if action == "sys.proto.raise":
+        return {"version": config["protocol_version"] + 1}
+    program = Program.compile(_in_force(client, config, "rulebook"), _in_force(client, config, "calendar"))
+    return {"language": program.language_version, "program": program.source_hash.hex(), "steps": RULE_STEPS_MAX}
 
 
 def _read(client: NodeClient, name: str) -> tuple[dict[str, Any], Digest]:

@@ -20,6 +20,9 @@ COMMANDS: Final[Table] = {
     "import": {"permits": "ledger.cli.permits:permits"},
     "node": {
         "init": "ledger.cli.node:init",
+        "join": "ledger.cli.node:join",
+        "prepare-move": "ledger.cli.node:prepare_move",
+        "move": "ledger.cli.node:move",
         "renew-cosigner": "ledger.cli.node:renew_cosigner",
         "start": "ledger.cli.node:start",
         "status": "ledger.cli.node:status",

@@ -98,7 +98,10 @@ def _data_dir(folder: Path) -> Iterator[Check]:
 
 def _modes(folder: Path) -> Iterator[Check]:
     """Secrets that others may read."""
-    secrets = [*sorted((folder / "keys").glob("*.key")), *(path for path in (folder / "token",) if path.exists())]
+    from ledger.adapters.comethome import HOME, SECRETS
+
+    single = [folder / "token", *(folder / HOME / name for name in SECRETS)]
+    secrets = [*sorted((folder / "keys").glob("*.key")), *(path for path in single if path.exists())]
     open_ones = [path for path in secrets if path.stat().st_mode & 0o077]
     if open_ones:
         listed = ", ".join(f"{path.name} {stat.S_IMODE(path.stat().st_mode):04o}" for path in open_ones)

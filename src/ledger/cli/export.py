@@ -36,6 +36,8 @@ def archive(console: Console, target: str, source: str | None, data: str | None,
         result = export(opened, Path(target), last_size=last, state=state, progress=bar.at)
     values = {name: getattr(result, name) for name in result.__slots__}
     text = console.texts.text("export.done", catalogue_name="verify", target=target, **values)
+    if result.natives:
+        text += console.texts.text("export.natives", catalogue_name="verify", count=result.natives)
     if result.missing_bundles:
         console.warn(console.texts.text("export.bundles", catalogue_name="verify", count=result.missing_bundles))
     console.result({"target": target, **values}, text)

@@ -40,7 +40,7 @@ def new(console: Console, file: str, encrypt: bool) -> None:
 @option("--name", "names", multiple=True, metavar="NAME")
 @option("--register", "member", metavar="MEMBER")
 @option("--origin", metavar="ORIGIN")
-@option("--use", type=click.Choice(["event", "cosign", "log", "http"]), default="event")
+@option("--use", type=click.Choice(["event", "cosign", "log", "http", "consensus", "p2p"]), default="event")
 @option("--role", "roles", multiple=True, metavar="ROLE")
 def show(
     console: Console,

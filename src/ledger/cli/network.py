@@ -11,6 +11,7 @@ from ledger.cli.command import argument, command, option
 from ledger.cli.output import Console
 from ledger.cli.settings import SettingError
 from ledger.cli.tables import table
+from ledger.limits import VALIDATORS_FLOOR
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,8 +21,11 @@ if TYPE_CHECKING:
 
 PLAN_BYTES_MAX: Final = 1024 * 1024
 RULEBOOK_DEFAULT: Final = "data-sharing"
-_PLAN_NAMES: Final = ("name", "clock", "sequencer", "time", "parameters", "member")
-_MEMBER_NAMES: Final = ("id", "title", "roles", "attributes", "host", "listen", "key")
+SEQUENCER: Final = "sequencer"
+COMETBFT: Final = "cometbft"
+_PLAN_NAMES: Final = ("name", "clock", "engine", "sequencer", "time", "parameters", "member")
+_MEMBER_NAMES: Final = ("id", "title", "roles", "attributes", "host", "listen", "key", "p2p", "url", "validator")
+_ENGINES: Final = (SEQUENCER, COMETBFT)
 _KEY_NAMES: Final = ("label", "roles")
 
 DEMO: Final = (
@@ -35,9 +39,11 @@ DEMO_SEQUENCER: Final = "sj"
 
 @command("new")
 @argument("folder", type=click.Path())
-@option("--plan", metavar="FILE", type=click.Path())
+@option("--plan", "--members", "plan", metavar="FILE", type=click.Path())
 @option("--name", metavar="NAME")
 @option("--member", "members", multiple=True, metavar="ID=ZH/EN")
+@option("--engine", type=click.Choice(_ENGINES))
+@option("--few-validators", is_flag=True)
 @option("--sequencer", metavar="ID")
 @option("--clock", type=click.Choice(["wall", "scenario"]))
 @option("--rulebook", metavar="DIR", type=click.Path())
@@ -51,6 +57,8 @@ def new(
     plan: str | None,
     name: str | None,
     members: tuple[str, ...],
+    engine: str | None,
+    few_validators: bool,
     sequencer: str | None,
     clock: str | None,
     rulebook: str | None,
@@ -61,29 +69,35 @@ def new(
 ) -> None:
     """Make a network."""
     document = _read_plan(plan) if plan else {}
-    for key, value in (("name", name), ("sequencer", sequencer), ("clock", clock)):
+    for key, value in (("name", name), ("engine", engine), ("sequencer", sequencer), ("clock", clock)):
         if value is not None:
             document[key] = value
     entries = [_member(entry, plan or "") for entry in document.pop("member", [])]
     entries += [_short_member(text) for text in members]
     if not entries or "name" not in document:
         raise SettingError("plan-missing", "a network needs a name and members")
-    document.setdefault("sequencer", next(entry.id for entry in entries if entry.host is None))
+    if document.get("engine") == COMETBFT:
+        _check_validators(console, entries, few_validators)
+    else:
+        document.setdefault("sequencer", _first_node(entries))
     before = _predecessor(console, continues) if continues is not None else None
     _create(console, folder, document, entries, rulebook, port, permits, hand_over, before)
 
 
 @command("demo")
 @argument("folder", type=click.Path())
+@option("--engine", type=click.Choice(_ENGINES), default="sequencer")
 @option("--clock", type=click.Choice(["wall", "scenario"]), default="wall")
 @option("--rulebook", metavar="DIR", type=click.Path())
 @option("--port", type=click.IntRange(1, 65_000), metavar="PORT")
 @option("--permits", metavar="FILE", type=click.Path())
 def demo(
-    console: Console, folder: str, clock: str, rulebook: str | None, port: int | None, permits: str | None
+    console: Console, folder: str, engine: str, clock: str, rulebook: str | None, port: int | None, permits: str | None
 ) -> None:
     """Make a network of four departments on this machine."""
-    document = {"name": "demo.local", "sequencer": DEMO_SEQUENCER, "clock": clock}
+    document = {"name": "demo.local", "clock": clock, "engine": engine}
+    if engine != COMETBFT:
+        document["sequencer"] = DEMO_SEQUENCER
     _create(console, folder, document, demo_members(), rulebook, port, permits, hand_over=False)
 
 
@@ -143,24 +157,31 @@ def _create(
 
         known = {entry.id for entry in members}
         log = read_log(Path(permits))
-        members += [each for each in member_plans(log, str(document["sequencer"])) if each.id not in known]
+        host = str(document.get("sequencer") or _first_node(members))
+        members += [each for each in member_plans(log, host) if each.id not in known]
     if port is not None:
         nodes = [entry.id for entry in members if entry.host is None]
-        listens = {member: f"127.0.0.1:{port + at}" for at, member in enumerate(nodes)}
-        members = [replace(each, listen=listens[each.id]) if each.id in listens else each for each in members]
+        listens = {member: (port + at, port + len(nodes) + at) for at, member in enumerate(nodes)}
+        members = [
+            replace(each, listen=f"127.0.0.1:{listens[each.id][0]}", p2p=f"127.0.0.1:{listens[each.id][1]}")
+            if each.id in listens
+            else each
+            for each in members
+        ]
     files, calendars = read_rulebook(find_rulebook(rulebook))
     made = create_network(
         Path(folder),
         NetworkPlan(
             name=str(document["name"]),
             members=members,
-            sequencer=str(document["sequencer"]),
+            sequencer=str(document.get("sequencer", "")),
             rulebook=files,
             calendars=calendars,
             time=_time(document.get("time")) if "time" in document else time.time_ns() // 1_000_000,
             clock=str(document.get("clock", "wall")),
             parameters=document.get("parameters", {}),
             continues=continues,
+            engine=str(document.get("engine", SEQUENCER)),
         ),
         hand_over=hand_over,
     )
@@ -180,12 +201,13 @@ def _predecessor(console: Console, name: str) -> Predecessor:
 
 def _tell(console: Console, folder: Path, made: CreatedNetwork, hand_over: bool) -> None:
     nodes = [
-        {"member": member, "folder": str(path), "url": made.urls[member], "role": "follower" if at else "sequencer"}
-        for at, (member, path) in enumerate(made.folders.items())
+        {"member": member, "folder": str(path), "url": made.urls[member], "role": made.roles[member]}
+        for member, path in made.folders.items()
     ]
     document: dict[str, Any] = {
         "origin": made.genesis.origin,
         "trust": str(folder / "trust.json"),
+        "invitation": str(folder / "invitation"),
         "nodes": nodes,
     }
     rows = [(node["member"], node["role"], node["url"], node["folder"]) for node in nodes]
@@ -203,6 +225,25 @@ def _tell(console: Console, folder: Path, made: CreatedNetwork, hand_over: bool)
         console.hint(console.text("network.hand-over"))
     else:
         console.hint(console.text("network.start", folder=str(made.folders[next(iter(made.folders))])))
+    console.hint(console.text("network.invitation", folder=str(folder / "invitation")))
+
+
+def _first_node(entries: Sequence[MemberPlan]) -> str:
+    """The member whose node keeps keys, or orders, where nobody is named."""
+    found = next((entry.id for entry in entries if entry.host is None), None)
+    if found is None:
+        raise SettingError("plan-missing", "a network needs a member with a node")
+    return found
+
+
+def _check_validators(console: Console, entries: Sequence[MemberPlan], few: bool) -> None:
+    """Fewer than four tolerate no fault: only for who says that this is meant."""
+    count = sum(entry.host is None and entry.validator for entry in entries)
+    if count >= VALIDATORS_FLOOR:
+        return
+    if not few:
+        raise SettingError("validators-few", "fewer than four validators tolerate no fault", count=count)
+    console.hint(console.text("network.few", count=count))
 
 
 def _read_plan(path: str) -> dict[str, Any]:
@@ -234,9 +275,26 @@ def _member(entry: dict[str, Any], path: str) -> MemberPlan:
         roles=tuple(entry.get("roles", ())),
         attributes=entry.get("attributes", {}),
         host=entry.get("host"),
-        listen=entry.get("listen", ""),
+        listen=_text_of(entry, "listen", path),
+        p2p=_text_of(entry, "p2p", path),
+        url=_text_of(entry, "url", path),
+        validator=_flag_of(entry, "validator", path),
         keys=(KeyPlan(), *(KeyPlan(str(key["label"]), tuple(key.get("roles", ()))) for key in keys)),
     )
+
+
+def _text_of(entry: dict[str, Any], name: str, path: str) -> str:
+    value = entry.get(name, "")
+    if not isinstance(value, str):
+        raise SettingError("plan", f"{name} is a text", path=path, got=value)
+    return value
+
+
+def _flag_of(entry: dict[str, Any], name: str, path: str) -> bool:
+    value = entry.get(name, True)
+    if not isinstance(value, bool):
+        raise SettingError("plan", f"{name} is true or false", path=path, got=value)
+    return value
 
 
 def _short_member(text: str) -> MemberPlan:

@@ -1,4 +1,4 @@
-"""`ledger node init|start|status`: one node's data directory, its process, its health."""
+"""`ledger node init|join|prepare-move|move|start|status`: one node's data directory, its process, its health."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from ledger.cli.exits import Exit
 from ledger.cli.output import Console
 from ledger.cli.session import node_options, open_client, open_settings
 from ledger.cli.tables import fields, table
-from ledger.errors import LedgerError, UnavailableError
+from ledger.core.keys import CONSENSUS
+from ledger.errors import LedgerError, NotFoundError, UnavailableError
 
 NODE_PACKAGE = "ledger_node"
 
@@ -33,19 +34,119 @@ def init(console: Console, data_dir: str, source: str | None) -> None:
     console.hint(console.text("network.start", folder=data_dir))
 
 
+@command("join")
+@argument("data_dir", metavar="DIR", type=click.Path())
+@option("--from", "source", metavar="FOLDER|URL", required=True)
+@option("--member", metavar="ID", required=True)
+@option("--origin", metavar="ORIGIN")
+@option("--listen", metavar="HOST:PORT")
+@option("--p2p", metavar="HOST:PORT")
+@option("--peer", "peers", multiple=True, metavar="ID@HOST:PORT")
+def join(
+    console: Console,
+    data_dir: str,
+    source: str,
+    member: str,
+    origin: str | None,
+    listen: str | None,
+    p2p: str | None,
+    peers: tuple[str, ...],
+) -> None:
+    """Make the node of a department that joins a running network."""
+    from dataclasses import replace
+
+    from ledger.adapters.joining import join_node, read_invitation
+    from ledger.cli.inviting import fetch_invitation
+    from ledger.core.address import parse_peer
+    from ledger.core.genesis import COMETBFT
+    from ledger.errors import VerificationError
+
+    for peer in peers:
+        parse_peer(peer)
+    url = source.startswith(("http://", "https://"))
+    invitation = fetch_invitation(source) if url else read_invitation(Path(source))
+    genesis = invitation.genesis
+    if origin is not None and genesis.origin != origin:
+        raise VerificationError("join-origin", "this is another network", expected=origin, got=genesis.origin)
+    invitation = replace(invitation, p2p=tuple(dict.fromkeys((*peers, *invitation.p2p))))
+    if genesis.engine == COMETBFT and not invitation.p2p:
+        raise NotFoundError("join-peers", "no address of another engine is known", source=source)
+    made = join_node(Path(data_dir), invitation, member, listen=listen or "", p2p=p2p or "")
+    settings = made.settings
+    document: dict[str, Any] = {
+        "origin": genesis.origin, "data_dir": data_dir, "member": member, "role": settings.role, "url": settings.url,
+    }  # fmt: skip
+    if settings.comet is not None:
+        document["p2p"] = settings.comet.p2p_address
+    shown = fields((console.text(f"node.{name}"), value) for name, value in document.items())
+    rows = [(use, str(path)) for use, path in made.files.items()]
+    text = f"{shown}\n\n{table(rows, [console.text('node.use'), console.text('node.registration')])}"
+    console.result({**document, "registrations": made.registrations}, text)
+    admit = " ".join(f"--registration {path}" for use, path in made.files.items() if use != CONSENSUS)
+    console.hint(console.text("node.join-admit", member=member, url=made.settings.url, registrations=admit))
+    if settings.comet is not None:
+        console.hint(console.text("node.join-vote", member=member, registration=made.files[CONSENSUS]))
+    console.hint(console.text("node.join-origin", origin=genesis.origin))
+    console.hint(console.text("network.start", folder=data_dir))
+
+
+@command("prepare-move")
+@argument("data_dir", metavar="DIR", type=click.Path())
+@option("--member", metavar="ID")
+@option("--p2p", metavar="HOST:PORT")
+def prepare_move(console: Console, data_dir: str, member: str | None, p2p: str | None) -> None:
+    """Make the keys that a node needs before its ledger moves to CometBFT."""
+    from ledger.adapters.moving import prepare_move as prepare
+
+    made = prepare(Path(data_dir), _owner(data_dir, member), p2p or "")
+    document = {"origin": made.genesis.origin, "data_dir": data_dir, "p2p": made.p2p}
+    shown = fields((console.text(f"node.{name}"), value) for name, value in document.items())
+    rows = [(use, str(path)) for use, path in made.files.items()]
+    text = f"{shown}\n\n{table(rows, [console.text('node.use'), console.text('node.registration')])}"
+    console.result({**document, "registrations": made.registrations}, text)
+    console.hint(console.text("node.prepared"))
+
+
+@command("move")
+@argument("data_dir", metavar="DIR", type=click.Path())
+@option("--peer", "peers", multiple=True, metavar="ID@HOST:PORT")
+def move(console: Console, data_dir: str, peers: tuple[str, ...]) -> None:
+    """Turn a node that stands at the seam into a validator of the engine in force."""
+    from ledger.adapters.moving import move_node
+
+    made = move_node(Path(data_dir), peers)
+    comet = made.settings.comet
+    document: dict[str, Any] = {
+        "origin": made.genesis.origin, "data_dir": data_dir, "role": made.settings.role, "chain": made.engine.chain_id,
+        "seam": made.engine.seam, "votes": made.votes, "peers": list(comet.p2p_peers) if comet is not None else [],
+    }  # fmt: skip
+    shown = {**document, "peers": " ".join(document["peers"]), "votes": console.mark(made.votes)}
+    console.result(document, fields((console.text(f"node.{name}"), value) for name, value in shown.items()))
+    if not made.votes:
+        console.hint(console.text("node.no-vote"))
+    console.hint(console.text("network.start", folder=data_dir))
+
+
+def _owner(data_dir: str, member: str | None) -> str:
+    """Whose node it is. Raises `SettingError` where neither the option nor its keys say so."""
+    from ledger.adapters.nodefile import member_of
+    from ledger.cli.settings import SettingError
+
+    owner = member or member_of(Path(data_dir))
+    if owner is None:
+        raise SettingError("setting-missing", "whose key is it?", name="member")
+    return owner
+
+
 @command("renew-cosigner")
 @argument("data_dir", metavar="DIR", type=click.Path())
 @option("--member", metavar="ID")
 def renew_cosigner(console: Console, data_dir: str, member: str | None) -> None:
     """Make a new cosigner key for a node whose old one signs no more."""
     from ledger.adapters.network import renew_cosigner as renew
-    from ledger.adapters.nodefile import member_of
-    from ledger.cli.settings import SettingError
     from ledger.core.keys import key_id_of
 
-    owner = member or member_of(Path(data_dir))
-    if owner is None:
-        raise SettingError("setting-missing", "whose key is it?", name="member")
+    owner = _owner(data_dir, member)
     genesis, key = renew(Path(data_dir), owner)
     key_id = key_id_of(int(key["algorithm"]), bytes.fromhex(key["public"])).hex()
     document = {"origin": genesis.origin, "member": owner, "key_id": key_id, "key": key}

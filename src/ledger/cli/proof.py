@@ -56,6 +56,8 @@ def get(
     from ledger.client.request import parse_bytes
 
     data = parse_bytes(client.send(request))
+    if what == "consistency":
+        data = _between(client, data, int(names[0]), int(names[1]))
     if trust is not None and what in TIED:
         data = _tied(client, data, read_input(trust, TRUST_BYTES_MAX))
     if out is None:
@@ -66,7 +68,20 @@ def get(
         return
     write_result(out, data)
     console.result({"file": out, "bytes": len(data)}, console.text("proof.kept", path=out, bytes=len(data)))
-    console.hint(console.text("proof.verify-hint", path=out))
+    if what != "inclusion":  # a bare path, which says nothing without the leaf
+        console.hint(console.text("proof.verify-hint", path=out))
+
+
+def _between(client: NodeClient, answer: bytes, old: int, new: int) -> bytes:
+    """The consistency proof between two sizes that are certified: the path, with both certificates.
+
+    Raises `NotFoundError` where one of them has no certificate: nobody vouches for such a checkpoint.
+    """
+    from ledger.cli.watch import consistency_path
+    from ledger.core.prooflog import Consistency
+
+    notes = [client.get_bytes(("v1", "certificates", str(size)), {}) for size in (old, new)]
+    return Consistency(notes[0], notes[1], tuple(consistency_path(answer))).encode()
 
 
 def _tied(client: NodeClient, data: bytes, trust: bytes) -> bytes:

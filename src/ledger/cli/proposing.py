@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ledger.cli.settings import SettingError
+from ledger.core.engine import COMETBFT, chain_id
 from ledger.core.keys import key_id_of, parse_public_key, registration_message
 from ledger.errors import LedgerError, NotFoundError
 
@@ -22,13 +23,17 @@ REGISTRATION_BYTES_MAX: Final = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What was given beside --ref and --set: `member` for --id, titles by language, `roles`, `attributes`, key files."""
+    """What was given beside --ref and --set: `member` for --id, titles by language, `roles`, `attributes`, key files;
+    `cosigners` and `ended` validator keys as MEMBER=KEYID; `below_four` for fewer validators than tolerate a fault."""
 
     member: str | None = None
     titles: Mapping[str, str | None] | None = None
     roles: tuple[str, ...] = ()
     attributes: tuple[str, ...] = ()
     registrations: tuple[str, ...] = ()
+    cosigners: tuple[str, ...] = ()
+    ended: tuple[str, ...] = ()
+    below_four: bool = False
 
 
 def full_action(action: str) -> str:
@@ -54,6 +59,8 @@ def complete(
         lacking = [name for name in ("zh", "en") if not _has_title(made.get("title"), name)]
         if "member" not in named or lacking or not made["keys"]:
             raise SettingError("member-admit", "id, both titles and a key are needed", got=sorted(named))
+    elif action == "sys.set.change":
+        named, made = _set_change(named, made, wishes, keys)
     elif keys:
         if len(keys) > 1:
             raise _unusable(wishes.registrations[1], "this action takes one key")
@@ -64,7 +71,39 @@ def complete(
         made["key"] = key
     if action == "sys.role.set" and wishes.roles:
         made.setdefault("roles", sorted(set(wishes.roles)))
+    if action == "sys.engine.move":
+        made.setdefault("engine", COMETBFT)
+        made.setdefault("chain_id", chain_id(origin, 1))
+    if wishes.below_four:
+        made["below_four"] = True
     return named, made
+
+
+def _set_change(
+    refs: dict[str, Any], args: dict[str, Any], wishes: Wishes, keys: Sequence[tuple[str, dict[str, Any]]]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The cosigners' set and, with keys to add or end, the validators'; the refs name every member that it is about."""
+    if wishes.cosigners:
+        args["cosigners"] = _pairs(wishes.cosigners, "cosigner")
+    if keys or wishes.ended:
+        added = sorted(([member, key] for member, key in keys), key=lambda each: str(each[0]))
+        args["validators"] = {"add": added, "end": _pairs(wishes.ended, "end-validator")}
+    changed = args.get("validators", {})
+    lists = [args.get("cosigners"), *(changed.values() if isinstance(changed, dict) else ())]
+    try:
+        about = sorted({pair[0] for pairs in lists for pair in pairs or ()})
+    except (TypeError, LookupError):
+        return refs, args  # the ledger says what is wrong with it
+    if about:
+        refs.setdefault("member", about if len(about) > 1 else about[0])
+    return refs, args
+
+
+def _pairs(given: Sequence[str], option: str) -> list[list[str]]:
+    pairs = [text.partition("=") for text in given]
+    if not all(name and equals and value for name, equals, value in pairs):
+        raise SettingError("setting-value", "expected MEMBER=KEYID", name=option, got=" ".join(given))
+    return sorted([name, value] for name, _, value in pairs)
 
 
 def _has_title(title: object, name: str) -> bool:

@@ -13,7 +13,7 @@ from ledger.cli.output import Console
 from ledger.cli.tables import fields, screen_columns, table
 from ledger.cli.texts import Texts
 from ledger.core.ident import TIME_MS_MAX, format_time
-from ledger.report.build import CODE, COUNT, RATE, TIME, Column, Report, Table
+from ledger.report.build import CODE, COUNT, DAYS, RATE, TIME, Column, Report, Table
 from ledger.rules.kinds import Title
 
 TEXT_ROWS_MAX: Final = 40  # of one table in a terminal; the page and the JSON document have them all
@@ -92,7 +92,7 @@ def _html_table(each: Table, texts: Texts, zone_ms: int) -> str:
 
 
 def _class(column: Column) -> str:
-    if column.type in (COUNT, RATE):
+    if column.type in (COUNT, DAYS, RATE):
         return ' class="n"'
     return ' class="c"' if column.type == CODE else ""
 

@@ -1,4 +1,4 @@
-"""`ledger rules explain EVENT --ledger SOURCE`: which rule decided what, and why.
+"""`ledger rules explain EVENT --ledger SOURCE`: which rule decided what, and why; of an event, or of a timer that fired.
 
 Rules: everything before the event is decided again by the ledger's own rulebook, so that what is shown is what ran; a
 verdict that comes out otherwise than recorded is said, and ends with code 6. Not here: the trace (see `adapters.ruletrace`).
@@ -28,28 +28,52 @@ KEY_CHARS = 16
 @option("--ledger", "source", metavar="SOURCE", required=True)
 @option("--steps/--no-steps", default=True)
 def explain(console: Console, event: str, source: str, steps: bool) -> None:
-    """Say why an event was decided as it was."""
-    from ledger.adapters.ruletrace import explain_event
+    """Say why an event or a timer was decided as it was."""
+    from ledger.adapters.ruletrace import explain_event, explain_fired
     from ledger.adapters.sources import open_source
     from ledger.cli.progress import Progress
-    from ledger.cli.settings import SettingError, Settings
+    from ledger.cli.settings import Settings
+
+    key, due = _timer(event) if event.startswith("timer/") else ("", None)
+    if not key:
+        _check_event(event)
+    opened = open_source(source, timeout_s=Settings(console.environment, {}).timeout_s())
+    total = getattr(opened, "events_hint", lambda: None)()
+    with Progress(console, _text(console, "explain.progress"), total) as bar:
+        program, found = explain_fired(opened, key, due, bar.at) if key else explain_event(opened, event, bar.at)
+    wrong = found.again is not None and not found.exact
+    text = _render(console, program, found, steps=steps)
+    console.result(_document(console, program, found), text, Exit.INTEGRITY if wrong else Exit.OK)
+
+
+def _check_event(event: str) -> None:
+    from ledger.cli.settings import SettingError
     from ledger.core.ident import check_uuid7
     from ledger.errors import MalformedError
 
-    member, slash, event_id = event.rpartition("/")
+    member, _, event_id = event.rpartition("/")
     try:
         check_uuid7(event_id, "event")
     except MalformedError as error:
         raise SettingError("event-name", "an event is named <member>/<event id>", got=event) from error
-    if not slash or not member:
+    if not member:
         raise SettingError("event-name", "an event is named <member>/<event id>", got=event)
-    opened = open_source(source, timeout_s=Settings(console.environment, {}).timeout_s())
-    total = getattr(opened, "events_hint", lambda: None)()
-    with Progress(console, _text(console, "explain.progress"), total) as bar:
-        program, found = explain_event(opened, event, bar.at)
-    wrong = found.again is not None and not found.exact
-    text = _render(console, program, found, steps=steps)
-    console.result(_document(console, program, found), text, Exit.INTEGRITY if wrong else Exit.OK)
+
+
+def _timer(text: str) -> tuple[str, int | None]:
+    """Key and due of `timer/<rule>/<object>[#label][@<due>]`; without a due it is the last time that it fired."""
+    from ledger.cli.settings import SettingError
+    from ledger.core.ident import parse_time
+    from ledger.errors import MalformedError
+
+    key, at, due = text.partition("@")
+    try:
+        when = parse_time(due) if at else None
+    except MalformedError as error:
+        raise SettingError("event-name", "a timer is named timer/<rule>/<object>@<due>", got=text) from error
+    if len(key.split("/")) < 4:
+        raise SettingError("event-name", "a timer is named timer/<rule>/<object>@<due>", got=text)
+    return key, when
 
 
 def _document(console: Console, program: Program, found: Explanation) -> dict[str, Any]:
@@ -86,6 +110,8 @@ def _render(console: Console, program: Program, found: Explanation, *, steps: bo
         kind = f"{kind} {found.kind.title[language]} ({nature})"
     why = _text(console, f"explain.judged-{'act' if found.kind is not None and found.kind.act else 'request'}")
     roles = ", ".join(found.roles) or "-"
+    if found.due is not None:
+        return _whole(console, program, found, _fired(console, program, found), steps=steps)
     pairs: list[tuple[str, object]] = [
         (_text(console, "explain.event"), found.event),
         (_text(console, "explain.kind"), kind),
@@ -107,6 +133,31 @@ def _render(console: Console, program: Program, found: Explanation, *, steps: bo
             f"{program.book.title[language]} {program.book.version} ({program.rulebook_hash.hex()[:12]})",
         ),
     ]
+    return _whole(console, program, found, pairs, steps=steps)
+
+
+def _fired(console: Console, program: Program, found: Explanation) -> list[tuple[str, object]]:
+    """What is known of a timer."""
+    why = _text(console, "explain.judged-timer")
+    return [
+        (_text(console, "explain.timer"), found.event),
+        (_text(console, "explain.due"), format_time(found.claimed)),
+        (
+            _text(console, "explain.recorded"),
+            _text(console, "explain.block", time=format_time(found.recorded), height=found.height),
+        ),
+        (_text(console, "explain.judged"), _text(console, "explain.judged-text", day=found.judged, why=why)),
+        (_text(console, "explain.data"), _pairs(found.body) if found.body else None),
+        (
+            _text(console, "explain.rulebook"),
+            f"{program.book.title[console.language]} {program.book.version} ({program.rulebook_hash.hex()[:12]})",
+        ),
+    ]
+
+
+def _whole(
+    console: Console, program: Program, found: Explanation, pairs: list[tuple[str, object]], *, steps: bool
+) -> str:
     parts = [fields(pairs)]
     lines = [f"  {line}" for line in verdict_lines(console, found.verdict, _texts(console, program))]
     parts.append("\n".join([_text(console, "explain.verdict"), *lines]))

@@ -163,6 +163,12 @@ def state_folder(environment: Mapping[str, str]) -> Path:
     return Path(base) / "ledger"
 
 
+def cache_folder(environment: Mapping[str, str]) -> Path:
+    """Where the command line keeps what it can do without: ledger/ below the user's cache folder."""
+    base = environment.get("XDG_CACHE_HOME") or f"{environment.get('HOME', '/')}/.cache"
+    return Path(base) / "ledger"
+
+
 def _node_values(folder: Path) -> dict[str, Value]:
     from ledger.adapters.nodefile import SETTINGS, TOKEN, member_of, read_settings, read_token
 

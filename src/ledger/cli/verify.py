@@ -6,6 +6,7 @@ Exit codes: 0 intact, 6 a finding, 7 nothing wrong but not everything checked. N
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,11 @@ from ledger.cli.exits import Exit
 from ledger.cli.output import Console
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ledger.adapters.progressfile import ProgressFile
+    from ledger.adapters.scratch import ScratchState
+    from ledger.cli.progress import Progress
     from ledger.cli.verifyreport import Shown
     from ledger.core.genesis import Predecessor
     from ledger.verify.ledger import Options
@@ -37,6 +43,8 @@ PARALLEL_FROM_LEAVES = 20_000
 @option("--max-age", metavar="SECONDS")
 @option("--remember/--no-remember", default=True)
 @option("--html", "html_file", metavar="FILE", type=click.Path())
+@option("--resume", "resume_file", metavar="FILE", type=click.Path())
+@option("--fresh", is_flag=True)
 def verify(
     console: Console,
     source: str,
@@ -48,6 +56,8 @@ def verify(
     max_age: str | None,
     remember: bool,
     html_file: str | None,
+    resume_file: str | None,
+    fresh: bool,
 ) -> None:
     """Verify a ledger."""
     from ledger.adapters.remembered import Remembered
@@ -61,7 +71,7 @@ def verify(
     memory = Remembered(state_folder(console.environment) / "verified") if remember else None
     trust = _trust(settings.get("trust"), genesis_file, origin, memory, opened, max_age)
     began = time.monotonic()
-    report = audit(console, opened, trust, runtime, jobs)
+    report = audit(console, opened, trust, runtime, jobs, _keeping(console, opened, runtime, resume_file, fresh))
     seconds = time.monotonic() - began
     kept = None
     if memory is not None and not report.findings.total and report.certified_note and report.pinned_by:
@@ -177,13 +187,45 @@ def _seconds(text: str) -> int:
     return int(text)
 
 
-def audit(console: Console, source: LedgerSource, trust: Trust, runtime: str, jobs: int | None) -> Report:
-    """Verify `source` with as many processes as it is worth, and a progress bar."""
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """Where the progress of an audit is kept; `fresh` passes over what is there."""
+
+    path: Path
+    fresh: bool = False
+
+
+def _keeping(console: Console, source: LedgerSource, runtime: str, file: str | None, fresh: bool) -> Keeping:
+    """The file that `--resume` names, else one for this source and runtime below the user's cache folder."""
+    from hashlib import sha256
+
+    from ledger.cli.settings import cache_folder
+
+    if file is not None:
+        return Keeping(Path(file), fresh)
+    place = source.name if source.name.startswith(("http://", "https://")) else str(Path(source.name).resolve())
+    name = sha256(f"{place}\n{runtime}".encode()).hexdigest()[:32]
+    return Keeping(cache_folder(console.environment) / "verify" / f"{name}.progress", fresh)
+
+
+def audit(
+    console: Console,
+    source: LedgerSource,
+    trust: Trust,
+    runtime: str,
+    jobs: int | None,
+    keeping: Keeping | None = None,
+) -> Report:
+    """Verify `source` with as many processes as it is worth, and a progress bar.
+
+    With `keeping` the audit goes on where an interrupted one stood; where that cannot be, it says so and begins anew.
+    """
     from ledger.adapters.pool import ProcessPool, cores, relax_collector
     from ledger.adapters.replayrules import NONE, rules_loader
     from ledger.adapters.scratch import ScratchState
     from ledger.cli.progress import Progress
     from ledger.verify.ledger import Options, Serial, verify_ledger
+    from ledger.verify.restoring import ResumeError
 
     relax_collector()
     total = getattr(source, "events_hint", lambda: None)()
@@ -193,15 +235,51 @@ def audit(console: Console, source: LedgerSource, trust: Trust, runtime: str, jo
     workers = processes - 1 if runtime != NONE else processes
     options = Options(trust, time.time_ns() // 1_000_000, replay=runtime != NONE, runtime=runtime)
     label = console.texts.text("label.progress", catalogue_name="verify")
-    with ScratchState() as scratch, Progress(console, label, total) as bar:
-        return verify_ledger(
-            source,
-            options,
-            scratch,
-            rules_loader(runtime),
-            parallel=ProcessPool(workers) if processes > 1 else Serial(),
-            progress=lambda _height, leaves: bar.at(leaves),
-        )
+    while True:
+        with ScratchState() as scratch, Progress(console, label, total) as bar:
+            keeper = _keeper(console, keeping, scratch) if keeping is not None and options.replay else None
+            try:
+                report = verify_ledger(
+                    source,
+                    options,
+                    scratch,
+                    rules_loader(runtime),
+                    parallel=ProcessPool(workers) if processes > 1 else Serial(),
+                    progress=_showing(bar),
+                    keeper=keeper,
+                )
+            except ResumeError as error:
+                if keeping is None or keeping.fresh:
+                    raise
+                keeping = Keeping(keeping.path, fresh=True)
+                reason = str(error.evidence.get("reason", error.evidence.get("place", "")))
+                _tell(console, keeping.path, str(error.evidence["why"]), reason)
+                continue
+            except KeyboardInterrupt:
+                if keeper is not None and (point := keeper.saved or keeper.found) is not None:
+                    console.hint(console.texts.text("resume.interrupted", catalogue_name="verify", height=point.height))
+                raise
+        if keeper is not None:
+            keeper.finish()
+        return report
 
 
-__all__ = ["Options", "audit", "verify"]
+def _showing(bar: Progress) -> Callable[[int, int], None]:
+    return lambda _height, leaves: bar.at(leaves)
+
+
+def _keeper(console: Console, keeping: Keeping, scratch: ScratchState) -> ProgressFile:
+    from ledger.adapters.progressfile import ProgressFile
+
+    return ProgressFile(
+        keeping.path, scratch, fresh=keeping.fresh, tell=lambda code, reason: _tell(console, keeping.path, code, reason)
+    )
+
+
+def _tell(console: Console, path: Path, code: str, reason: str) -> None:
+    """What became of the progress that was kept. What ends well is a hint; what costs the work of a run is a warning."""
+    text = console.texts.text(f"resume.{code}", catalogue_name="verify", path=str(path), reason=reason or code)
+    (console.hint if code == "continues" else console.warn)(text)
+
+
+__all__ = ["Keeping", "Options", "audit", "verify"]

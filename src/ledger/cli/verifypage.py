@@ -55,7 +55,8 @@ def page(console: Console, shown: Shown, made_ms: int) -> str:
         _gaps(console, shown),
         "<footer>",
         f"<p>{_words(console, 'page.made', time=format_time(made_ms))}</p>",
-        f"<p>{_words(console, f'page.meaning-{report.verdict}')}</p></footer>",
+        f"<p>{_words(console, f'page.meaning-{report.verdict}')}</p>",
+        f"<p>{_words(console, 'page.meaning-resumed')}</p></footer>" if report.resumed is not None else "</footer>",
     ]
     return (
         f'<!doctype html>\n<html lang="{language}"><head><meta charset="utf-8">'

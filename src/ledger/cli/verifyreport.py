@@ -64,7 +64,9 @@ def head_rows(console: Console, shown: Shown) -> list[tuple[str, object]]:
     """(name, value) of what was audited: value None where there is nothing to say."""
     report, seconds = shown.report, shown.seconds
     counts = report.counts
-    rate = f"{counts.events / seconds:,.0f}" if seconds > 0 else "-"
+    # What an earlier run judged does not make this one quick.
+    events = counts.events - (report.resumed.events if report.resumed is not None else 0)
+    rate = f"{events / seconds:,.0f}" if seconds > 0 else "-"
     names = {name: f"{getattr(counts, name):,}" for name in counts.__slots__}
     head = None
     if report.height >= 0:
@@ -77,8 +79,13 @@ def head_rows(console: Console, shown: Shown) -> list[tuple[str, object]]:
         (_text(console, "label.clock"), _text(console, "label.simulated") if report.clock == "scenario" else None),
         (_text(console, "label.head"), head),
         (_text(console, "label.certified"), _certified(console, report.last_certified)),
+        (
+            _text(console, "label.native"),
+            _text(console, "line.native", count=names["natives"]) if counts.natives else None,
+        ),
         (_text(console, "label.runtime"), report.runtime or None),
         (_text(console, "label.counts"), _text(console, "line.counts", **names)),
+        (_text(console, "label.resumed"), _resumed(console, report)),
     ]
     for source, size in report.agreed:
         rows.append((_text(console, "label.agreed"), _text(console, "line.agreed", source=source, size=f"{size:,}")))
@@ -93,6 +100,14 @@ def _predecessor(console: Console, before: Predecessor | None) -> str | None:
     checkpoint, state = before.checkpoint, before.state_root.hex()
     size, root = f"{checkpoint.size:,}", checkpoint.root.hex()
     return _text(console, "line.continues", origin=before.origin, size=size, root=root, state=state)
+
+
+def _resumed(console: Console, report: Report) -> str | None:
+    """Which part an earlier run judged, and what this run did with it."""
+    found = report.resumed
+    if found is None:
+        return None
+    return _text(console, "line.resumed", height=found.height, size=f"{found.size:,}", time=_ms(found.time))
 
 
 def _certified(console: Console, certified: CertifiedReport | None) -> str:
@@ -163,7 +178,10 @@ def gap_text(console: Console, gap: Gap) -> str:
 
 def verdict_text(console: Console, report: Report) -> str:
     """The verdict in words."""
-    return _text(console, f"verdict.{report.verdict}", count=report.findings.total)
+    text = _text(console, f"verdict.{report.verdict}", count=report.findings.total)
+    if report.resumed is None:
+        return text
+    return text + _text(console, "verdict.resumed", height=report.resumed.height, time=_ms(report.resumed.time))
 
 
 def _verdict(console: Console, report: Report) -> str:

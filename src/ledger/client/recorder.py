@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any, Final, Literal, Self
 
 from ledger.client.actor import current_fields
+from ledger.client.batches import BATCH_EVENTS
 from ledger.client.http import NodeClient
 from ledger.client.request import CERTIFIED, Recorded
-from ledger.client.shipper import BATCH_EVENTS, Shipper, Transport, node_signs, sign_with
+from ledger.client.shipper import Shipper, Transport, node_signs, sign_with
 from ledger.client.spool import Entry, SpoolWriter, backlog
 from ledger.core.event import Event, new_event
 from ledger.core.genesis import parse_genesis

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from ledger.client.batches import BATCH_BYTES, BATCH_EVENTS
 from ledger.client.request import CERTIFIED, Appended, Recorded, Request, Response, append_json, parse_appended, submit
 from ledger.client.spool import Entry, SpoolReader
 from ledger.core.event import Event, parse_event
@@ -25,8 +26,6 @@ from ledger.core.submission import new_submission
 from ledger.errors import ConflictError, LedgerError, MalformedError, RejectedError, UnavailableError
 from ledger.framing import encode
 
-BATCH_EVENTS: Final = 500
-BATCH_BYTES: Final = 650_000  # below the framed limit even where nothing compresses
 PAUSE_FIRST_S: Final = 0.2
 PAUSE_MAX_S: Final = 30.0
 IDLE_S: Final = 1.0

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from ledger.core.hashing import DIGEST_BYTES, Digest
+from ledger.core.hashing import DIGEST_BYTES, TAG_APP, Digest, sha256, u64
 from ledger.core.ident import check_origin
 from ledger.core.merkle import EMPTY_ROOT
 from ledger.core.note import decode_base64, encode_base64
@@ -53,3 +53,8 @@ def parse_checkpoint_text(text: str) -> Checkpoint:
     if not _SIZE(size):
         raise MalformedError("checkpoint", "size is no plain decimal", got=size)
     return Checkpoint(origin, int(size), Digest(decode_base64(root, "checkpoint")))
+
+
+def app_hash(size: int, root: Digest) -> Digest:
+    """What CometBFT carries of a checkpoint: SHA-256(TAG_APP ‖ u64 size ‖ root)."""
+    return sha256(TAG_APP + u64(size) + root)

@@ -1,4 +1,4 @@
-"""The genesis: the document a network starts from, and the origin that pins it (SPEC R-G01 to R-G05).
+"""The genesis: the document a network starts from, and the origin that pins it (SPEC R-G01 to R-G05, R-N01).
 
 `origin = name ‖ "/" ‖ hex(H(genesis bytes))`: who pins the origin pins the first members, keys, rules and parameters.
 A genesis may continue an origin that ended: it names that origin, its last certified note and the state root there, so
@@ -17,25 +17,31 @@ from ledger.core.checkpoint import Checkpoint, parse_checkpoint_text
 from ledger.core.hashing import Digest, parse_hex_digest, sha256
 from ledger.core.ident import check_identifier
 from ledger.core.keys import (
+    CONSENSUS,
     COSIGN,
     EVENT,
     HTTP,
     LOG,
+    P2P,
     PublicKey,
     genesis_registration_message,
     parse_public_key,
 )
 from ledger.core.note import TYPE_ED25519, key_hash_of, parse_note
 from ledger.errors import MalformedError, VerificationError
-from ledger.limits import COSIGNERS_MAX, INT_MAX, NOTE_BYTES_MAX
+from ledger.limits import COSIGNERS_MAX, INT_MAX, NOTE_BYTES_MAX, VALIDATORS_MAX
 
 GENESIS_VERSION: Final = 1
 GENESIS_BYTES_MAX: Final = 1024 * 1024  # some hundred members with their keys
 MEMBERS_MAX: Final = 1_000
 KEYS_MEMBER_MAX: Final = 16
 CLOCKS: Final = ("wall", "scenario")
-ENGINES: Final = ("sequencer", "cometbft")
-USES: Final = (EVENT, COSIGN, LOG, HTTP)
+SEQUENCER: Final = "sequencer"
+COMETBFT: Final = "cometbft"
+ENGINES: Final = (SEQUENCER, COMETBFT)
+USES: Final = (EVENT, COSIGN, LOG, HTTP, CONSENSUS, P2P)
+VALIDATOR_USES: Final = (COSIGN, LOG, P2P)
+"""What a validator holds beside its consensus key: it cosigns, signs the log notes it serves, and its peers know it."""
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")  # no slash: origin adds one
 
 PARAMETERS: Final = {
@@ -54,7 +60,7 @@ _KEY_FIELDS: Final = frozenset({"algorithm", "proof", "public", "roles", "use"})
 
 @dataclass(frozen=True, slots=True)
 class MemberKey:
-    """A registered public key: its use (event, cosign, log, http) and roles (system, office-head, verifier …)."""
+    """A registered public key: its use (one of `USES`) and roles (system, office-head, verifier …)."""
 
     public: PublicKey
     use: str
@@ -136,7 +142,7 @@ def new_genesis(
     calendar: Digest,
     sign: dict[str, Any],
     clock: str = "wall",
-    engine: str = "sequencer",
+    engine: str = SEQUENCER,
     parameters: dict[str, int] | None = None,
     continues: Predecessor | None = None,
 ) -> Genesis:
@@ -284,6 +290,24 @@ def _check_keys(genesis: Genesis) -> None:
         raise MalformedError("cosigners", "at most 32 cosigners", got=len(genesis.keys(COSIGN)))
     if not genesis.keys(LOG):
         raise MalformedError("log-key", "no member holds a log key, so nobody could order events")
+    _check_engine(genesis)
+
+
+def _check_engine(genesis: Genesis) -> None:
+    """R-N01: who validates in the engine that the genesis names; with a sequencer nobody does (yet: votes may move it)."""
+    validators = [member for member, _ in genesis.keys(CONSENSUS)]
+    if genesis.engine != COMETBFT:
+        if validators or genesis.keys(P2P):
+            raise MalformedError("validators", "a sequencer has no consensus and p2p keys", engine=genesis.engine)
+        return
+    if not 1 <= len(validators) <= VALIDATORS_MAX:
+        raise MalformedError("validators", "expected 1 to 64 validators", got=len(validators))
+    if len(set(validators)) != len(validators):
+        raise MalformedError("validators", "a member validates with one key: each has one vote", got=validators)
+    for use in VALIDATOR_USES:
+        lacking = sorted(set(validators) - {member for member, _ in genesis.keys(use)})
+        if lacking:
+            raise MalformedError("validators", "a validator also holds log, cosign and p2p keys", use=use, got=lacking)
 
 
 def _blank_hash(data: bytes) -> Digest:

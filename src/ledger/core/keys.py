@@ -30,7 +30,9 @@ EVENT: Final = "event"
 COSIGN: Final = "cosign"
 LOG: Final = "log"
 HTTP: Final = "http"
-USES: Final = frozenset((EVENT, COSIGN, LOG, HTTP))
+CONSENSUS: Final = "consensus"
+P2P: Final = "p2p"
+USES: Final = frozenset((EVENT, COSIGN, LOG, HTTP, CONSENSUS, P2P))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +101,15 @@ def key_id_of(algorithm: int, raw: bytes) -> Digest:
     return sha256(bytes((algorithm,)) + raw)
 
 
+def node_id(key: PublicKey) -> str:
+    """CometBFT's name of the node that holds this p2p key: the first 20 bytes of SHA-256 of the raw key, in hex."""
+    return sha256(key.raw)[:20].hex()
+
+
 def check_use(use: object) -> str:
-    """`use` when it is one of the four uses; `MalformedError` (code `key-use`) otherwise."""
+    """`use` when it is one of the six uses; `MalformedError` (code `key-use`) otherwise."""
     if not isinstance(use, str) or use not in USES:
-        raise MalformedError("key-use", "a key serves event, cosign, log or http", got=use)
+        raise MalformedError("key-use", "a key serves event, cosign, log, http, consensus or p2p", got=use)
     return use
 
 

@@ -30,6 +30,7 @@ NS_KEY: Final = 5
 NS_CONFIG: Final = 6
 NS_BUNDLE: Final = 7
 
+_LENGTH_BYTES: Final = 2  # of a part's length
 _TIMER_PREFIX: Final = "timer/"
 _OBJECT_VALUE: Final = re.compile(rb'\{"blind":"([0-9a-f]{64})","object":(\{.*\})\}', re.DOTALL)
 
@@ -55,6 +56,31 @@ def object_key(text: str) -> bytes:
         return b"\x03" + _part(text[len(_TIMER_PREFIX) :])
     kind, _, identifier = text.partition("/")
     return b"\x02" + _part(kind) + _part(identifier)
+
+
+def key_parts(key: bytes) -> list[str]:
+    """The length-prefixed parts of a map key that has names only. Raises `MalformedError` for bytes that are none."""
+    parts: list[str] = []
+    place = 1
+    while place < len(key):
+        end = place + _LENGTH_BYTES + int.from_bytes(key[place : place + _LENGTH_BYTES], "big")
+        part = key[place + _LENGTH_BYTES : end]
+        if end > len(key) or not part or not part.isascii():
+            raise MalformedError("map-key", "a part of a map key is cut, empty or not ASCII", key=key)
+        parts.append(part.decode("ascii"))
+        place = end
+    return parts
+
+
+def object_name(key: bytes) -> tuple[str, str]:
+    """(kind, id) of a state object's map key: the other way of `object_key`, but for timers.
+
+    Raises `MalformedError` for bytes that are no such key.
+    """
+    parts = key_parts(key) if key[:1] == b"\x02" else []
+    if len(parts) != 2:
+        raise MalformedError("map-key", "not the key of a state object", key=key)
+    return parts[0], parts[1]
 
 
 def member_key(member: str) -> bytes:

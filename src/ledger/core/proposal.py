@@ -30,7 +30,7 @@ TIMER_PREFIX: Final = "timer/sys/"
 """Timers of the ledger itself; a rulebook's begin with a rule id, which is upper case."""
 
 _REQUIRED: Final = frozenset({"action", "args", "at", "epoch", "hash", "refs", "status", "until"})
-_OPTIONAL: Final = frozenset({"base", "due", "effective", "height", "reason"})
+_OPTIONAL: Final = frozenset({"base", "due", "effective", "height", "reason", "validators"})
 _VOTE_REQUIRED: Final = frozenset({"at", "event", "vote"})
 
 
@@ -79,6 +79,7 @@ class Proposal:
     `refs` and `args` are what the action takes. `until` is the last moment for votes, `effective` the earliest moment
     asked for, `due` when a passed one takes effect. `base` are rulebook and calendar in force when it was made, for
     changes of these; `epoch` that of the config then. `height` is where it took effect, `reason` why it did not.
+    `validators` says that it changes the validator set, so that the cosigners' approval and the notice are needed.
     """
 
     name: str
@@ -95,6 +96,7 @@ class Proposal:
     height: int | None = None
     reason: str = ""
     base: tuple[str, ...] = field(default=())
+    validators: bool = False
 
     def encode(self) -> bytes:
         """Canonical JSON, the state object under `proposal_key`."""
@@ -115,6 +117,8 @@ class Proposal:
             fields["reason"] = self.reason
         if self.base:
             fields["base"] = list(self.base)
+        if self.validators:
+            fields["validators"] = True
         return canonical.encode(fields)
 
 
@@ -125,6 +129,8 @@ def parse_proposal(name: str, data: bytes) -> Proposal:
         raise MalformedError("proposal", "missing or unknown fields", got=sorted(fields))
     if type(fields.get("base", [])) is not list:
         raise MalformedError("proposal", "base is no list", name=name)
+    if "validators" in fields and fields["validators"] is not True:
+        raise MalformedError("proposal", "validators is true or absent", name=name)
     proposal = Proposal(
         name=name,
         action=fields["action"],
@@ -140,6 +146,7 @@ def parse_proposal(name: str, data: bytes) -> Proposal:
         height=fields.get("height"),
         reason=fields.get("reason", ""),
         base=tuple(fields.get("base", ())),
+        validators=fields.get("validators", False),
     )
     if proposal.encode() != data:
         raise MalformedError("proposal", "not in canonical form", name=name)

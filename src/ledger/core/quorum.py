@@ -16,7 +16,15 @@ from ledger.core.checkpoint import Checkpoint, parse_checkpoint_text
 from ledger.core.cosignature import CosignatureVerifier, timestamp_of
 from ledger.core.hashing import Digest
 from ledger.core.keys import PublicKey
-from ledger.core.note import NoteLine, NoteVerifier, encode_note, index_verifiers, open_note, parse_note
+from ledger.core.note import (
+    NoteLine,
+    NoteVerifier,
+    UnverifiedNote,
+    encode_note,
+    index_verifiers,
+    open_note,
+    parse_note,
+)
 from ledger.errors import MalformedError, VerificationError
 from ledger.limits import COSIGNERS_MAX
 
@@ -117,6 +125,24 @@ def verify_note(note: bytes, origin: str, log_keys: LogKeys, cosigners: Sequence
     log_lines.sort(key=_order)
     cosignatures.sort(key=_order)
     return VerifiedNote(checkpoint, unverified.text, tuple(log_lines), tuple(cosignatures))
+
+
+def verify_cosignatures(known: VerifiedNote, lines: Sequence[NoteLine], cosigners: Sequence[Cosigner]) -> VerifiedNote:
+    """`known` with the further `lines` over the same text: only these are verified, lines of unknown keys are left out.
+
+    Raises `VerificationError` for a bad line of a cosigner, as `verify_note` would for a note with all of them.
+    """
+    check_cosigners(cosigners)
+    verifiers = {(each.name, each.key_hash): each for each in (CosignatureVerifier(*pair) for pair in cosigners)}
+    wanted = [line for line in lines if (line.name, line.key_hash) in verifiers]
+    if not wanted:
+        return known
+    found: list[VerifiedCosignature] = []
+    for line in open_note(UnverifiedNote(known.text, tuple(wanted)), verifiers.values()).verified:
+        key_id = verifiers[line.name, line.key_hash].key.key_id
+        found.append(VerifiedCosignature(line.name, key_id, line, timestamp_of(line.signature)))
+    more = VerifiedNote(known.checkpoint, known.text, known.log_lines, tuple(sorted(found, key=_order)))
+    return merge_lines(known, more)
 
 
 def certify(verified: VerifiedNote, cosigners: Sequence[Cosigner]) -> CertifiedCheckpoint:

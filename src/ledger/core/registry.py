@@ -13,7 +13,7 @@ from ledger.core import canonical
 from ledger.core.config import Cosigner
 from ledger.core.genesis import Genesis
 from ledger.core.hashing import Digest
-from ledger.core.keys import COSIGN, LOG, PublicKey, parse_public_key
+from ledger.core.keys import CONSENSUS, COSIGN, LOG, P2P, PublicKey, node_id, parse_public_key
 from ledger.errors import MalformedError, RejectedError
 
 _KEY_FIELDS: Final = frozenset({"algorithm", "from", "member", "proof", "public", "roles", "use"})
@@ -23,6 +23,8 @@ _MEMBER_OPTIONAL: Final = frozenset({"status", "successor"})
 ACTIVE: Final = ""
 SUSPENDED: Final = "suspended"
 REMOVED: Final = "removed"
+NODE_ATTRIBUTE: Final = "node"
+"""The member attribute with the address of its node, `http://host:port` (SPEC R-N22)."""
 AUTHORITY: Final = "authority"
 """The member role whose holders vote on changes (SPEC R-G13)."""
 
@@ -163,6 +165,23 @@ class Registry:
     def log_keys(self) -> tuple[PublicKey, ...]:
         """Every key ever registered for ordering: notes of any age must open."""
         return tuple(entry.public for entry in self.keys.values() if entry.use == LOG)
+
+    def validators(self) -> tuple[tuple[str, PublicKey], ...]:
+        """(member, consensus key) of every validator in the engine CometBFT, in order of member then key id (R-N02)."""
+        return tuple((entry.member, entry.public) for entry in self._standing(CONSENSUS))
+
+    def peer_ids(self) -> tuple[tuple[str, str], ...]:
+        """(member, CometBFT node id) of every node that may connect to validators, in order of member then key id."""
+        return tuple((entry.member, node_id(entry.public)) for entry in self._standing(P2P))
+
+    def _standing(self, use: str) -> list[KeyEntry]:
+        """Keys of `use` without a known end, of members that are neither suspended nor removed."""
+        found = [
+            key
+            for key in self.keys.values()
+            if key.use == use and key.until_height is None and not self.members[key.member].status
+        ]
+        return sorted(found, key=lambda key: (key.member, key.public.key_id))
 
     def cosigner_keys(self, cosigners: tuple[Cosigner, ...]) -> tuple[tuple[str, PublicKey], ...]:
         """(name, key) of a config's cosigners; raises `RejectedError` when one is not registered."""

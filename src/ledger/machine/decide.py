@@ -21,6 +21,7 @@ from ledger.machine import changes, governance
 from ledger.machine.admit import CONFLICT, DUPLICATE, Admitted, admit
 from ledger.machine.block import REFUSED, BlockInput, Decision, Item
 from ledger.machine.streams import StreamQuota
+from ledger.machine.supported import check_supported
 from ledger.machine.views import DecideView, RuleRuntime, Rules
 
 CONFLICT_VERDICT: Final = b'{"outcome":"refused","reasons":[["ledger","conflict",{}]]}'
@@ -44,9 +45,10 @@ def begin(block: BlockInput, view: DecideView, rules: Rules) -> Draft:
     """Everything up to the runtime's call, which is `draft.call` (skip the call when it has no steps).
 
     Raises `RejectedError` for a block that no honest engine makes: height, time, events while more timers are due than
-    one block fires.
+    one block fires; `FatalError` under a protocol that this software does not know.
     """
     head = view.head
+    check_supported(head.config)
     if block.height != head.height + 1 or block.time < head.time:
         raise RejectedError("block-order", "height or time does not follow", height=block.height, time=block.time)
     bundles = governance.check_attachments(block)

@@ -3,7 +3,8 @@
 Rules: a change is proposed, approved by more than two thirds (of the authority members; of the cosigners too where the
 set or the protocol changes), and takes effect at a timer of its own, later than the vote that passed it and never before
 the moment it asked for. Events of one block see each other's effect in order, so verdicts do not depend on block
-boundaries. Two kinds need no vote: a member ends or rotates its own key. Not here: what a change does (see `changes`).
+boundaries. Three kinds need no vote: a member ends or rotates its own key, and proves what a validator signed.
+Not here: what a change does (see `changes`).
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from typing import Any, Final
 from ledger.core import canonical
 from ledger.core.bundle import bundle_hash, parse_bundle
 from ledger.core.config import Config
+from ledger.core.engine import ENGINE_KEY, Engine, chain_id, parse_engine
 from ledger.core.event import Event
 from ledger.core.hashing import Digest, parse_hex_digest
 from ledger.core.ident import parse_time
-from ledger.core.keys import EVENT, HTTP
 from ledger.core.leaf import TimerLeaf, encode_timer, timer_streams
 from ledger.core.mapkeys import config_key, key_key, member_key
 from ledger.core.proposal import (
@@ -50,10 +51,10 @@ from ledger.core.registry import Registry
 from ledger.core.submission import Submission
 from ledger.errors import MalformedError, RejectedError, VerificationError, invariant
 from ledger.limits import STATE_OBJECT_BYTES_MAX
-from ledger.machine import changes
+from ledger.machine import changes, configchanges, misbehaviour, ownkeys
 from ledger.machine.admit import Admitted
 from ledger.machine.block import ACCEPTED, REFUSED, BlockInput, Head, Item
-from ledger.machine.changes import Refused, Standing
+from ledger.machine.standing import Refused, Standing
 
 PREFIX: Final = "sys."
 HOUR_MS: Final = 3_600_000
@@ -149,9 +150,15 @@ class Governance:
         elif kind in ("sys.approve", "sys.reject"):
             self._vote(entry, body, origin, item)
         elif kind == "sys.key.revoke":
-            self._revoke(entry)
+            standing = self._standing(None)
+            ownkeys.revoke(standing, entry)
+            self._take(standing, entry.event.hash)
         elif kind == "sys.key.rotate":
-            self._rotate(entry, body, origin)
+            standing = self._standing(origin)
+            ownkeys.rotate(standing, entry, body)
+            self._take(standing, entry.event.hash)
+        elif kind == misbehaviour.KIND:
+            self._accuse(entry, body, origin, item)
         else:
             raise Refused("shape")
 
@@ -168,20 +175,21 @@ class Governance:
             raise Refused("author")
         if not self._electorate():
             raise Refused("no-electorate")
-        until, effective = self._times(body, action)
-        base: tuple[str, ...] = ()
         if action in changes.BUNDLE_ACTIONS:
             if not alone:
                 raise Refused("shape")
             self._check_bundle(action, args)
-            base = (self.config.rulebook.hex(), self.config.calendar.hex())
         self._check_retired(action, args)
-        changes.apply(self._standing(origin), action, refs, args)
+        standing = self._standing(origin)
+        changes.apply(standing, action, refs, args)
+        validators = "validators" in args or standing.registry.validators() != self.registry.validators()
+        until, effective = self._times(body, self._notice(action, validators))
         event = entry.event
         name = f"{entry.member}/{event.fields['id']}"
+        base = (self.config.rulebook.hex(), self.config.calendar.hex()) if action in changes.BASED_ACTIONS else ()
         proposal = Proposal(
             name, action, refs, args, proposal_hash(event.hash), self._time, until, self.config.epoch,
-            effective=effective, base=base,
+            effective=effective, base=base, validators=validators,
         )  # fmt: skip
         self._put(proposal, item)
         item.extra_streams = (("proposal", name),)
@@ -190,7 +198,7 @@ class Governance:
         """Who votes may propose; every member may ask for a change of its own keys."""
         return member in self._electorate() or (action in changes.KEY_ACTIONS and refs.get("member") == member)
 
-    def _times(self, body: Mapping[str, Any], action: str) -> tuple[int, int | None]:
+    def _times(self, body: Mapping[str, Any], notice: int) -> tuple[int, int | None]:
         """(last moment for votes, earliest effect) of a new proposal; never retroactive (R-G15)."""
         until = parse_time(body["until"]) if "until" in body else self._time + VOTING_MS
         effective = parse_time(body["effective"]) if "effective" in body else None
@@ -198,14 +206,15 @@ class Governance:
             raise Refused("retroactive" if until < self._time else "shape")
         if effective is None:
             return until, None
-        latest = effective - self._notice(action) - 1
+        latest = effective - notice - 1
         if latest < self._time:
             raise Refused("retroactive")
         # Votes that come too late for the moment that was voted on do not move it: they are refused.
         return min(until, latest), effective
 
-    def _notice(self, action: str) -> int:
-        return self.config.parameters["notice_hours"] * HOUR_MS if action in changes.WITH_COSIGNERS else 0
+    def _notice(self, action: str, validators: bool) -> int:
+        needed = changes.needs_cosigners(action, validators_change=validators)
+        return self.config.parameters["notice_hours"] * HOUR_MS if needed else 0
 
     def _check_bundle(self, action: str, args: Mapping[str, Any]) -> None:
         """The bundle compiles, here and now, to the program that the proposal names."""
@@ -286,13 +295,13 @@ class Governance:
             return
         if cast.count(APPROVE) < needed or not self._cosigned(proposal, votes):
             return
-        due = max(self._time + 1 + self._notice(proposal.action), proposal.effective or 0)
+        due = max(self._time + 1 + self._notice(proposal.action, proposal.validators), proposal.effective or 0)
         self._put(replace(proposal, status=PASSED, due=due), item)
         self._arm(proposal.name, due, None, item)
 
     def _cosigned(self, proposal: Proposal, votes: Mapping[str, Vote]) -> bool:
-        """R-G13: changes of set and protocol need more than two thirds of the cosigners' own keys too."""
-        if proposal.action not in changes.WITH_COSIGNERS:
+        """R-G13: changes of sets, protocol and engine need more than two thirds of the cosigners' own keys too."""
+        if not changes.needs_cosigners(proposal.action, validators_change=proposal.validators):
             return True
         cosigners = self.config.cosigners
         signed = sum(1 for name, key in cosigners if name in votes and votes[name].cosign == key.hex())
@@ -301,36 +310,14 @@ class Governance:
     def _electorate(self) -> tuple[str, ...]:
         return electorate(self.registry, self.config)
 
-    def _revoke(self, entry: Admitted) -> None:
-        """End a key of the signer's own member with this block (R-K05).
-
-        The last event key of a member cannot be revoked by itself: nobody could speak for the member afterwards.
-        """
-        refs = entry.event.fields["refs"]
-        if set(refs) != {"member", "key"} or refs["member"] != entry.member:
-            raise Refused("shape")
-        found = self.registry.keys.get(parse_hex_digest(refs["key"]))
-        if found is None or found.member != entry.member:
-            raise Refused("key-unknown")
-        if found.until_height is not None:
-            raise Refused("key-revoked")
-        if found.use == EVENT and len(self.registry.valid_keys(entry.member, EVENT)) == 1:
-            raise Refused("key-last")
-        standing = self._standing(None)
-        standing.end_key(found)
-        self._take(standing, entry.event.hash)
-
-    def _rotate(self, entry: Admitted, body: dict[str, Any], origin: str) -> None:
-        """Replace an event or HTTP key of the signer's own member (R-G23)."""
-        refs = entry.event.fields["refs"]
-        key = body.get("key")
-        if refs.get("member") != entry.member or set(body) != {"key", "salt"} or not isinstance(key, dict):
-            raise Refused("shape")
-        if key.get("use") not in (EVENT, HTTP):
-            raise Refused("key-use")
-        standing = self._standing(origin)
-        changes.apply(standing, "sys.key.rotate", refs, {"key": key})
-        self._take(standing, entry.event.hash)
+    def _accuse(self, entry: Admitted, body: dict[str, Any], origin: str, item: Item) -> None:
+        """R-N54: votes that prove a validator's guilt, once."""
+        engine = self._engine()
+        chain = chain_id(origin, 0) if engine is None else engine.chain_id
+        key, data = misbehaviour.accuse(entry, body, self.registry, chain)
+        if self._objects([key]):
+            raise Refused("misbehaviour-known")
+        item.writes.append((key, data))
 
     # --- timers ------------------------------------------------------------------------------------------------------
 
@@ -355,11 +342,12 @@ class Governance:
             item.verdict, item.outcome, item.refused_streams = _refusal(refused.code), REFUSED, True
             standing = self._standing(None)
             if proposal.status == ANNOUNCED:
-                changes.cancel_epoch(standing)
+                configchanges.cancel_epoch(standing)
             proposal = replace(proposal, status=FAILED, reason=refused.code)
         else:
             if again is None:
                 proposal = replace(proposal, status=ENACTED, height=self._height + 1)
+                item.writes.extend(standing.objects)
                 if proposal.action == changes.RETIRE:
                     name = canonical.encode({"proposal": proposal.name})
                     item.writes.append((retired_key(proposal.args["bundle"]), name))
@@ -377,7 +365,7 @@ class Governance:
     def _enact(self, standing: Standing, proposal: Proposal) -> int | None:
         """Change `standing`; the due of a second step, where there is one. Raises `Refused`."""
         if proposal.status == ANNOUNCED:
-            changes.end_epoch(standing)
+            changes.end_epoch(standing, proposal.args)
             return None
         config = self.config
         if proposal.action == changes.SET_CHANGE and proposal.epoch != config.epoch:
@@ -386,12 +374,20 @@ class Governance:
             raise Refused("stale")
         self._check_retired(proposal.action, proposal.args)
         changes.apply(standing, proposal.action, proposal.refs, proposal.args)
+        # Members and keys may have moved since: nobody slips into the set, or out of it, without the cosigners.
+        if standing.registry.validators() != self.registry.validators() and not proposal.validators:
+            raise Refused("stale")
         return self._time + 1 if proposal.action == changes.SET_CHANGE else None
 
     # --- state -------------------------------------------------------------------------------------------------------
 
     def _standing(self, origin: str | None) -> Standing:
-        return Standing(self.registry, self.config, self._height, origin)
+        return Standing(self.registry, self.config, self._height, origin, self._engine())
+
+    def _engine(self) -> Engine | None:
+        """The engine that governance put in force, None before any did."""
+        data = self._objects([ENGINE_KEY]).get(ENGINE_KEY)
+        return parse_engine(data) if data else None
 
     def _take(self, standing: Standing, touch: Digest) -> None:
         """Take over what changed; the config comes last, for sealing gives it the last write's blind."""

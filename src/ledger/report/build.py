@@ -6,12 +6,12 @@ Rule: figures and codes are never translated, everything a person reads exists i
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from ledger.report.facts import Facts, Filter, Row
+from ledger.report.facts import TENTHS, Facts, Filter, Row
 from ledger.rules.kinds import Title
 from ledger.rules.rulebook import Rulebook
 from ledger.rules.sections import Section
@@ -21,6 +21,7 @@ CODE: Final = "code"
 COUNT: Final = "count"
 TIME: Final = "time"
 RATE: Final = "rate"
+DAYS: Final = "days"
 
 _PERCENT: Final = 100
 _PLACE: Final = re.compile(r"\{[a-z_]+\}")
@@ -28,7 +29,8 @@ _PLACE: Final = re.compile(r"\{[a-z_]+\}")
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table; `type` says how its values are shown: text, code, count, time (unix ms), rate (0 to 100)."""
+    """A column of a table; `type` says how its values are shown: text, code, count, time (unix ms), rate (0 to 100),
+    days (natural days, one decimal)."""
 
     id: str
     title: Title
@@ -143,9 +145,16 @@ def _duties(facts: Facts) -> Table:
         Column("open", {"zh": "进行中", "en": "Open"}, COUNT),
         Column("overdue", {"zh": "逾期未完成", "en": "Overdue"}, COUNT),
         Column("rate", {"zh": "按时率", "en": "On-time rate"}, RATE),
+        Column("median", {"zh": "办结用时中位数（天）", "en": "Median days taken"}, DAYS),
     )
     rows = tuple(
-        (rule, member, *(counts[name] for name in ("on-time", "late", "open", "overdue")), _on_time(counts))
+        (
+            rule,
+            member,
+            *(counts[name] for name in ("on-time", "late", "open", "overdue")),
+            _on_time(counts),
+            median_days(facts.taken.get((rule, member), Counter())),
+        )
         for (rule, member), counts in sorted(facts.duties.items())
         if counts.total()
     )
@@ -155,6 +164,16 @@ def _duties(facts: Facts) -> Table:
 def _on_time(counts: Mapping[str, int]) -> float | None:
     """Percent met in time, of those that were met or should have been."""
     return percent(counts["on-time"], counts["on-time"] + counts["late"] + counts["overdue"])
+
+
+def median_days(taken: Counter[int]) -> float | None:
+    """The median of what was counted in tenths of a day, as natural days; the lower of two middle ones; None of nothing."""
+    left = (taken.total() + 1) // 2
+    for tenths, count in sorted(taken.items()):
+        left -= count
+        if left <= 0:
+            return tenths / TENTHS
+    return None
 
 
 def _open(facts: Facts) -> Table:
@@ -229,6 +248,8 @@ def _meaning(book: Rulebook, code: str) -> Title | None:
 
 
 def _section(section: Section, facts: Facts, book: Rulebook) -> Table:
+    if section.events:
+        return _counted(section, facts, book)
     fields = book.objects[section.object].titles
     if section.is_list:
         listed = facts.lists[section.id]
@@ -246,6 +267,27 @@ def _section(section: Section, facts: Facts, book: Rulebook) -> Table:
         if section.ratio is not None:
             row.append(percent(counts[-2], counts[-1]))
         rows.append(tuple(row))
+    return Table(section.id, section.title, tuple(columns), _sorted(rows), len(rows))
+
+
+def _counted(section: Section, facts: Facts, book: Rulebook) -> Table:
+    """Events by author: those done, and where a finding is named what became of those that were asked for beforehand."""
+    titles = {field.name: field.title for kind in section.events for field in book.kinds[kind].fields}
+    columns = [
+        Column("member", {"zh": "部门", "en": "Member"}, CODE),
+        Column("done", {"zh": "已发生", "en": "Done"}, COUNT),
+    ]
+    if section.finding:
+        columns += [
+            Column("asked", {"zh": "事前审核", "en": "Asked beforehand"}, COUNT),
+            Column("avoided", {"zh": "事前拒绝（已避免）", "en": "Refused beforehand (avoided)"}, COUNT),
+            Column("anyway", {"zh": "仍然发生（线索）", "en": "Done all the same (findings)"}, COUNT),
+        ]
+    columns.extend(Column(name, titles[name], COUNT) for name in section.sums)
+    rows = [
+        (*key, *(counts[:4] if section.finding else counts[:1]), *counts[4:])
+        for key, counts in facts.groups[section.id].items()
+    ]
     return Table(section.id, section.title, tuple(columns), _sorted(rows), len(rows))
 
 

@@ -8,19 +8,18 @@ when it was discharged before its due; one without a due is open, never overdue.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ledger.core import canonical
-from ledger.core.mapkeys import NS_OBJECT, parse_object_value
-from ledger.errors import MalformedError
+from ledger.core.mapkeys import NS_OBJECT, object_name, parse_object_value
 from ledger.rules.sections import Section
 
 ROWS_SHOWN_MAX: Final = 1_000
 GROUPS_MAX: Final = 10_000
-LENGTH_BYTES: Final = 2  # of a part of a map key
 DAY_MS: Final = 86_400_000
+TENTHS: Final = 10  # of a day, in which the time that a duty took is counted
 
 Row = list[Any]
 
@@ -59,12 +58,16 @@ class Listed:
 
 @dataclass(slots=True)
 class Facts:
-    """What was collected. Duties by rule and member: on time, late, open, overdue; `groups` and `lists` by section id."""
+    """What was collected. Duties by rule and member: on time, late, open, overdue; `groups` and `lists` by section id.
+
+    `taken`: how many of the discharged took how many tenths of a natural day.
+    """
 
     events: Counter[tuple[str, str]] = field(default_factory=Counter)
     refusals: Counter[str] = field(default_factory=Counter)
     timers: int = 0
     duties: dict[tuple[str, str], Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    taken: dict[tuple[str, str], Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
     open_duties: list[Row] = field(default_factory=list)
     findings: Counter[tuple[str, str]] = field(default_factory=Counter)
     found: Listed = field(default_factory=Listed)
@@ -78,16 +81,29 @@ class Collector:
     def __init__(self, sections: Sequence[Section], wanted: Filter, now: int) -> None:
         self._wanted, self._now = wanted, now
         self._sections: dict[str, list[Section]] = defaultdict(list)
+        self._counted: dict[str, list[Section]] = defaultdict(list)
         for section in sections:
-            self._sections[section.object].append(section)
+            for kind in section.events:
+                self._counted[kind].append(section)
+            if not section.events:
+                self._sections[section.object].append(section)
         self.facts = Facts()
         self._related: set[str] = set()
         self._waiting: list[tuple[str, str, dict[str, Any]]] = []
 
     # --- records -----------------------------------------------------------------------------------------------------
 
-    def record(self, time: int, member: str, head: Mapping[str, Any], verdict: bytes, datasets: Iterable[str]) -> None:
-        """One record: its block time, its event's head, its verdict, and the datasets that its refs name."""
+    def record(
+        self,
+        time: int,
+        member: str,
+        head: Mapping[str, Any],
+        verdict: bytes,
+        datasets: Iterable[str],
+        body: bytes | None = None,
+    ) -> None:
+        """One record: its block time, its event's head, its verdict, the datasets that its refs name, and its body,
+        None where that is withheld or erased."""
         wanted = self._wanted
         if not wanted.covers(time) or (wanted.member and wanted.member != member):
             return
@@ -98,6 +114,24 @@ class Collector:
         if decided["outcome"] == "refused":
             for reason in decided.get("reasons", ()):
                 self.facts.refusals[str(reason[1])] += 1  # [rule, code, arguments]
+        for section in self._counted.get(head["kind"], ()):
+            self._count(section, member, "intent" in head, decided, body)
+
+    def _count(
+        self, section: Section, member: str, asked: bool, decided: Mapping[str, Any], body: bytes | None
+    ) -> None:
+        # [done, asked beforehand, refused beforehand for the finding's code, done with the finding, sums …]
+        counts = self.facts.groups[section.id].setdefault((member,), [0] * (4 + len(section.sums)))
+        done = not asked and decided["outcome"] != "refused"
+        found = any(reason[1] == section.finding for reason in decided.get("reasons", ()))
+        counts[0] += done
+        counts[1] += asked
+        counts[2] += asked and found
+        counts[3] += done and found
+        if done and section.sums and body is not None:
+            content = canonical.parse(body)
+            for place, name in enumerate(section.sums, 4):
+                counts[place] += content.get(name, 0)
 
     def timer(self, time: int) -> None:
         """One deadline that fell due."""
@@ -150,6 +184,8 @@ class Collector:
             at = fields.get("at")
             if self._wanted.covers(at):
                 counts["late" if due is not None and at is not None and at >= due else "on-time"] += 1
+                if at is not None and since is not None:
+                    self.facts.taken[rule, by][(at - since) * TENTHS // DAY_MS] += 1
             return
         # What is open now belongs to every period that reaches up to it.
         if self._wanted.until is not None and (since is None or since >= self._wanted.until):
@@ -200,25 +236,6 @@ class Collector:
         for place, name in enumerate((*section.sums, *(section.ratio or ())), 1):
             amount = fields.get(name)
             counts[place] += amount if isinstance(amount, int) else 0
-
-
-def object_name(key: bytes) -> tuple[str, str]:
-    """(kind, id) of a state object's map key. Raises `MalformedError` for bytes that are none."""
-    parts = list(_parts(key[1:]))
-    if len(parts) != 2:
-        raise MalformedError("map-key", "not the key of a state object", key=key)
-    return parts[0], parts[1]
-
-
-def _parts(data: bytes) -> Iterator[str]:
-    place = 0
-    while place < len(data):
-        end = place + LENGTH_BYTES + int.from_bytes(data[place : place + LENGTH_BYTES], "big")
-        part = data[place + LENGTH_BYTES : end]
-        if end > len(data) or not part.isascii():
-            raise MalformedError("map-key", "a part of a map key is cut", key=data)
-        yield part.decode("ascii")
-        place = end
 
 
 def _plain(value: Any) -> Any:

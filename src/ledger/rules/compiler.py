@@ -278,7 +278,8 @@ class Compiler:
     def _emit(self) -> str:
         book = self.book
         parts = [program_text() + PART_MARK, self._constants()]
-        parts.extend(emit_rule(book.rules[name]) for name in sorted(book.rules))
+        kinds_of = {"on_" + kind.function: kind for kind in book.kinds.values()}
+        parts.extend(emit_rule(book.rules[name], kinds_of) for name in sorted(book.rules))
         for name in sorted(book.kinds):
             parts.append(emit_kind(self._plan(book.kinds[name])))
         timers = [

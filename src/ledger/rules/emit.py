@@ -9,13 +9,21 @@ Never here: deciding what is allowed; the input has passed `check`.
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping
 from json.encoder import encode_basestring
 from typing import Any, Final, cast
 
 from ledger.rules import grammar
 from ledger.rules.facts import FunctionFacts, RuleFacts
+from ledger.rules.kinds import Kind
+from ledger.rules.scalars import INT, STR, Scalars
 
-_ORDERED: Final = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
+_ORDERED: Final = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">="}
+_GUARDED: Final = {
+    ast.Lt: "_less({}, {})", ast.LtE: "(not _more({}, {}))", ast.Gt: "_more({}, {})", ast.GtE: "(not _less({}, {}))",
+}  # fmt: skip
+_ARITHMETIC: Final = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*"}
+_UNCOUNTED: Final = 7  # items of a list that is looked through without a step
 _CHARGED: Final = frozenset((ast.Call, ast.BinOp, ast.Compare, ast.AugAssign))
 _LEAVES: Final = frozenset((ast.Name, ast.Constant, ast.Load, ast.Store, str, type(None)))
 _OF_TWO: Final = {"max": "_greater", "min": "_lesser"}  # the same, cheaper
@@ -33,14 +41,14 @@ def literal(value: Any) -> str:
     return "{" + ", ".join(f"{literal(name)}: {literal(value[name])}" for name in value) + "}"
 
 
-def emit_rule(rule: RuleFacts) -> str:
-    """Constants and functions of a checked rule file as program text."""
+def emit_rule(rule: RuleFacts, kinds: Mapping[str, Kind]) -> str:
+    """Constants and functions of a checked rule file as program text. `kinds`: by the name of their handlers."""
     lines = [f"# rule {rule.id}"]
     for name, node in rule.constants.items():
         lines.append(f"_{rule.id}_c_{name} = {_constant(node)}")
     for facts in rule.functions.values():
         lines.append("")
-        lines.extend(_Emitter(rule, facts).function())
+        lines.extend(_Emitter(rule, facts, kinds.get(facts.name)).function())
     return "\n".join(lines) + "\n"
 
 
@@ -88,10 +96,14 @@ def _charge(nodes: list[Any]) -> int:
 class _Emitter:
     """Program text of one function."""
 
-    def __init__(self, rule: RuleFacts, facts: FunctionFacts) -> None:
+    def __init__(self, rule: RuleFacts, facts: FunctionFacts, kind: Kind | None) -> None:
         self.rule, self.facts = rule, facts
+        self.scalars = Scalars(rule, facts, kind)
         self.lines: list[str] = []
-        self.marked = 0
+        self.bound: dict[str, int] = {}  # names that are assigned to in any case, and the line where they first are
+        for node in facts.node.body:
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                self.bound.setdefault(node.targets[0].id, node.end_lineno or node.lineno)
         self.temporaries = 0
 
     def function(self) -> list[str]:
@@ -178,7 +190,7 @@ class _Emitter:
             self.block(node.orelse, depth + 1)
 
     def loop(self, node: ast.For, depth: int) -> None:
-        source = f"_iter({self.expression(node.iter)}, {1 + _charge(list(node.body))})"
+        source = self.source(node.iter, 1 + _charge(list(node.body)))
         if isinstance(node.target, ast.Name):
             self.add(depth, f"for {node.target.id} in {source}:")
         else:
@@ -187,6 +199,13 @@ class _Emitter:
             self.add(depth, f"for {item} in {source}:")
             self.assign(node.target, item, depth + 1)
         self.block(node.body, depth + 1)
+
+    def source(self, node: ast.expr, cost: int) -> str:
+        """What a loop walks, `cost` steps paid for each turn."""
+        is_range = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "range"
+        if is_range and len(cast(ast.Call, node).args) == 1:
+            return f"_upto({self.expression(cast(ast.Call, node).args[0])}, {cost})"
+        return f"_iter({self.expression(node)}, {cost})"
 
     def match(self, node: ast.Match, depth: int) -> None:
         self.add(depth, f"match {self.expression(node.subject)}:")
@@ -218,8 +237,7 @@ class _Emitter:
         if isinstance(node, ast.Compare):
             return self.compare(node)
         if isinstance(node, ast.BinOp):
-            operator = grammar.OPERATORS[type(node.op)]
-            return f"{operator}({self.expression(node.left)}, {self.expression(node.right)})"
+            return self.arithmetic(node)
         if isinstance(node, ast.BoolOp):
             word = " and " if isinstance(node.op, ast.And) else " or "
             return "(" + word.join(self.expression(value) for value in node.values) + ")"
@@ -261,6 +279,18 @@ class _Emitter:
             return f"{base}[{key}]"
         return f"_at({base}, {key})"
 
+    def arithmetic(self, node: ast.BinOp) -> str:
+        left, right = self.expression(node.left), self.expression(node.right)
+        if self.scalars.of(node.left) == self.scalars.of(node.right) == INT:
+            if type(node.op) in _ARITHMETIC:
+                return f"_number({left} {_ARITHMETIC[type(node.op)]} {right})"
+            divisor = node.right
+            if isinstance(divisor, ast.Name):
+                divisor = self.rule.constants.get(divisor.id, divisor)
+            if isinstance(divisor, ast.Constant) and divisor.value != 0:
+                return f"({left} {'//' if isinstance(node.op, ast.FloorDiv) else '%'} {right})"
+        return f"{grammar.OPERATORS[type(node.op)]}({left}, {right})"
+
     def compare(self, node: ast.Compare) -> str:
         parts: list[str] = []
         left = node.left
@@ -275,19 +305,42 @@ class _Emitter:
         scalar = isinstance(left, ast.Constant) or isinstance(right, ast.Constant)
         if isinstance(operator, (ast.Is, ast.IsNot)):
             return f"({a} {word} {b})" if isinstance(left, _PLAIN) else f"([{a}][0] {word} {b})"
+        kinds = self.scalars.of(left), self.scalars.of(right)
         if isinstance(operator, (ast.Eq, ast.NotEq)):
-            if scalar:
+            if scalar or kinds[0] is not None:
                 return f"({a} {word} {b})"
             return f"_eq({a}, {b})" if isinstance(operator, ast.Eq) else f"(not _eq({a}, {b}))"
-        if isinstance(operator, _ORDERED):
-            if isinstance(operator, ast.Lt):
-                return f"_less({a}, {b})"
-            if isinstance(operator, ast.Gt):
-                return f"_more({a}, {b})"
-            return f"(not _more({a}, {b}))" if isinstance(operator, ast.LtE) else f"(not _less({a}, {b}))"
+        if type(operator) in _ORDERED:
+            guarded = _GUARDED[type(operator)].format(a, b)
+            if kinds[0] == kinds[1] and kinds[0] in (INT, STR):
+                return f"({a} {word} {b})"
+            # Of one side nothing is known: it is asked for its type where that costs less than the guard.
+            for known, other, kind in ((left, right, kinds[0]), (right, left, kinds[1])):
+                if kind in (INT, STR) and self.is_at_hand(known) and self.is_path(other):
+                    kept = f"type({self.expression(other)}) is {'int' if kind == INT else 'str'}"
+                    return f"({a} {word} {b} if {kept} else {guarded})"
+            return guarded
         if isinstance(right, (ast.List, ast.Tuple)) and all(isinstance(item, ast.Constant) for item in right.elts):
             return f"({a} {word} {b})"
+        if kinds[0] is not None and isinstance(right, ast.Name):
+            among = self.rule.constants.get(right.id)
+            if isinstance(among, ast.Dict) or (isinstance(among, ast.List) and len(among.elts) <= _UNCOUNTED):
+                return f"({a} {word} {b})"
         return f"_in({a}, {b})" if isinstance(operator, ast.In) else f"(not _in({a}, {b}))"
+
+    def is_at_hand(self, node: ast.expr) -> bool:
+        """Whether it is a constant, or a name that is bound by then: what costs nothing to look up and cannot fail."""
+        if isinstance(node, ast.Attribute):
+            return isinstance(node.value, ast.Name)
+        if isinstance(node, ast.Name):
+            return node.id in self.rule.constants or self.bound.get(node.id, node.lineno) < node.lineno
+        return isinstance(node, ast.Constant)
+
+    def is_path(self, node: ast.expr) -> bool:
+        """Whether it is a name or a field of one: what may be evaluated twice."""
+        if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
+            node = node.value
+        return isinstance(node, ast.Name)
 
     def call(self, node: ast.Call) -> str:
         function = node.func
@@ -302,8 +355,28 @@ class _Emitter:
         if name in self.rule.functions:
             name = function_name(self.rule.id, name)
         if name in _OF_TWO and len(node.args) == 2:
-            return f"{_OF_TWO[name]}({', '.join(arguments)})"
+            return self.of_two(node, name, arguments)
+        if name == "day" and self.scalars.of(node.args[0]) == INT:
+            return f"(({arguments[0]} + _ZONE_MS) // _DAY)"
+        if name == "write":
+            return self.write(node, arguments)
         return f"{grammar.BUILTINS.get(name, name)}({', '.join(arguments)})"
+
+    def of_two(self, node: ast.Call, name: str, arguments: list[str]) -> str:
+        a, b = arguments
+        known = [self.scalars.of(value) == INT for value in node.args]
+        if all(known) and all(isinstance(value, (ast.Constant, ast.Name)) for value in node.args):
+            return f"({a} if {a} {'>=' if name == 'max' else '<='} {b} else {b})"
+        return f"{_OF_TWO[name]}({a}, {b})"
+
+    def write(self, node: ast.Call, arguments: list[str]) -> str:
+        """The effect of `write` itself; only values that may be no scalars are looked at."""
+        target = arguments[0]
+        of = arguments[1] if len(node.args) > 1 else "None"
+        values = [f"{literal(keyword.arg)}: {self.expression(keyword.value)}" for keyword in node.keywords]
+        loose = [keyword.arg for keyword in node.keywords if self.scalars.of(keyword.value) is None]
+        effect = f'("write", {target}, {of}, {{{", ".join(values)}}})'
+        return f"_written({effect}, {literal(loose)})" if loose else effect
 
     def method(self, node: ast.Call, function: ast.Attribute) -> str:
         base = self.expression(function.value)
@@ -320,7 +393,7 @@ class _Emitter:
         for generator in reversed(node.generators):
             inner = [*inner, *generator.ifs]
             cost = 1 + _charge(inner)
-            source = f"_iter({self.expression(generator.iter)}, {cost})"
+            source = self.source(generator.iter, cost)
             tests = "".join(f" if {self.expression(test)}" for test in generator.ifs)
             if isinstance(generator.target, ast.Name):
                 clauses.insert(0, f" for {generator.target.id} in {source}{tests}")

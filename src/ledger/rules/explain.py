@@ -1,4 +1,4 @@
-"""Says why an event was decided as it was: which rules were asked, what each saw and said, what tables and objects did.
+"""Says why an event or a timer was decided as it was: rules that were asked, what each saw and said, what changed.
 
 Rules: everything shown is what ran: the calls of the handlers, the statements that were executed with the values they
 looked at, the effects they returned, the parameters in force on the day by which the event is judged.
@@ -103,6 +103,7 @@ class Explanation:
     again: dict[str, Any] | None
     rules: tuple[RuleSaid, ...]
     written: tuple[Written, ...]
+    due: int | None = None  # of a timer: when it fell due; it has no author, so all that an event says is empty
 
     @property
     def exact(self) -> bool:
@@ -127,7 +128,7 @@ def explain(
     kind = program.book.kinds.get(head["kind"])
     claimed, (height, now) = parse_time(head["time"]), place
     day = (claimed if kind is not None and kind.act else now) + program.book.zone_ms
-    facts = program.book.rules
+    facts, objects = program.book.rules, {} if kind is None else kind.objects()
     listeners = {each.rule for each in asked} | _listening(program, head["kind"])
     return Explanation(
         event=f"{step[1]}/{head['id']}",
@@ -145,7 +146,46 @@ def explain(
         verdict=verdict,
         again=None if outcome is None else canonical.parse(outcome[3], bytes_max=64 * 1024),
         rules=tuple(_said(program, facts[name], asked, head["kind"], day // _DAY_MS) for name in sorted(listeners)),
-        written=() if outcome is None else _written(program, outcome, before, _writers(kind, asked)),
+        written=() if outcome is None else _written(program, outcome, before, _writers(objects, asked)),
+    )
+
+
+def explain_timer(
+    program: Program,
+    fired: tuple[str, int],
+    verdict: dict[str, Any],
+    place: tuple[int, int],
+    asked: Sequence[Asked],
+    outcome: Outcome | None,
+    before: Mapping[str, bytes],
+) -> Explanation:
+    """The explanation of the timer `fired` = (key, due), recorded in block `place`; the rest as for `explain`."""
+    (key, due), (height, now) = fired, place
+    timer = canonical.parse(before[key]) if before.get(key) else {}
+    rule = key.split("/")[1]
+    day = due + program.book.zone_ms
+    handler = f"timer.{rule}"
+    names = zip(timer.get("names", ()), timer.get("keys", ()), strict=True)
+    objects = {name: full.partition("/")[0] for name, full in names if full}
+    owners = [each for each in program.book.rules.values() if f"on_{handler.replace('.', '_')}" in each.functions]
+    return Explanation(
+        event=key,
+        kind=None,
+        kind_name=f"timer {rule}",
+        claimed=due,
+        recorded=now,
+        height=height,
+        judged=format_time(day)[:10],
+        intent=False,
+        refs={},
+        body=timer.get("data", {}),
+        key="",
+        roles=(),
+        verdict=verdict,
+        again=None if outcome is None else canonical.parse(outcome[3], bytes_max=64 * 1024),
+        rules=tuple(_said(program, each, asked, handler, day // _DAY_MS) for each in owners),
+        written=() if outcome is None else _written(program, outcome, before, _writers(objects, asked)),
+        due=due,
     )
 
 
@@ -215,9 +255,8 @@ def _written(
     return tuple(found)
 
 
-def _writers(kind: Kind | None, asked: Sequence[Asked]) -> dict[tuple[str, str], str]:
-    """(object kind, field) → the rule whose effect wrote it."""
-    objects = kind.objects() if kind is not None else {}
+def _writers(objects: Mapping[str, str], asked: Sequence[Asked]) -> dict[tuple[str, str], str]:
+    """(object kind, field) → the rule whose effect wrote it. `objects`: names in the state, and their kinds."""
     return {
         (objects[effect[1]], name): each.rule
         for each in asked
@@ -383,6 +422,6 @@ def is_short(value: Any) -> bool:
 
 
 __all__ = [
-    "Asked", "Explanation", "RuleSaid", "Statement", "Step", "UsedParameter", "Written", "describe", "explain", "is_short",
-    "look", "show", "statements",
+    "Asked", "Explanation", "RuleSaid", "Statement", "Step", "UsedParameter", "Written", "describe", "explain",
+    "explain_timer", "is_short", "look", "show", "statements",
 ]  # fmt: skip

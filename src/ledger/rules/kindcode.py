@@ -389,7 +389,8 @@ class _Decider:
         self.add('event = {"id": head["id"], "kind": head["kind"], "member": member, "time": time, "refs": refs, '
                  '"body": body, "intent": intent, "name": name}')  # fmt: skip
         governing = "time" if kind.act else "now"
-        self.add(f'env = {{"now": now, "params": _params_at({governing}), '
+        params = f"_IN_FORCE.get(({governing} + _ZONE_MS) // _DAY) or _params_at({governing})"
+        self.add(f'env = {{"now": now, "params": {params}, '
                  '"signer": {"member": member, "key": key, "roles": roles}}')  # fmt: skip
         self.add("state = {" + ", ".join(f"{literal(name)}: s_{name}" for name in names) + "}")
         self.add("keys = {" + ", ".join(f"{literal(name)}: k_{name}" for name in names) + "}")

@@ -92,6 +92,7 @@ def parse_rulebook(files: Mapping[str, bytes], calendars: Mapping[str, bytes]) -
     params |= local_params(overlays, params, read)
     if manifest.take("language", int, ...) != LANGUAGE_VERSION:
         manifest.fail(f"this software speaks language {LANGUAGE_VERSION}")
+    spoken = parse_texts(read_toml(files, "texts.toml"))
     book = Rulebook(
         id=manifest.take("id", str, ...),
         version=manifest.take("version", str, ...),
@@ -107,8 +108,8 @@ def parse_rulebook(files: Mapping[str, bytes], calendars: Mapping[str, bytes]) -
         tables=parse_tables("tables.toml", read_toml(files, "tables.toml"), kinds, objects),
         params=params,
         overlays=overlays,
-        texts=parse_texts(read_toml(files, "texts.toml")),
-        sections=parse_sections(read_toml(files, "reports.toml"), objects),
+        texts=spoken,
+        sections=parse_sections(read_toml(files, "reports.toml"), objects, kinds, spoken),
         rules=rules,
         calendar=merge_calendars(calendars, zone),
         cases={path: files[path] for path in sorted(files) if path.startswith("cases/")},

@@ -1,16 +1,17 @@
-"""Decides what a rulebook's `reports.toml` asks for: tables over its state objects, each by filters, groups and columns.
+"""Decides what a rulebook's `reports.toml` asks for: tables over its state objects or its events, by filters and groups.
 
-Rules: a section counts or lists objects of one kind; it names declared fields only; it changes no verdict, and an old ledger
-may be reported on by a newer file. Never here: reading objects (see `facts`).
+Rules: a section counts or lists objects of one kind, or counts events of some kinds; it names declared fields only; it
+changes no verdict, and an old ledger may be reported on by a newer file. Never here: reading objects (see `facts`).
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ledger.rules.kinds import ObjectKind, Reader, Title
+from ledger.rules.kinds import Kind, ObjectKind, Reader, Title
 
 FILE: Final = "reports.toml"
 DAYS_MAX: Final = 36_500
@@ -25,6 +26,8 @@ class Section:
     there; `member`: fields that hold the member concerned; `time`: the field (unix ms) that a period selects by;
     `group`: count by these fields, with `sums` of others and `ratio` (part, whole) as a percentage; else `columns` list
     each object. `times` are fields to be shown as times.
+    `events`: instead of objects, count events of these kinds by author, with `sums` of their body fields; `finding`: and how
+    many of them, asked for beforehand, were refused for this code, and how many were done and are a finding of it.
     """
 
     id: str
@@ -39,6 +42,8 @@ class Section:
     ratio: tuple[str, str] | None
     columns: tuple[str, ...]
     times: frozenset[str]
+    events: tuple[str, ...] = ()
+    finding: str = ""
 
     @property
     def is_list(self) -> bool:
@@ -46,16 +51,29 @@ class Section:
         return bool(self.columns)
 
 
-def parse_sections(document: dict[str, Any], objects: dict[str, ObjectKind]) -> tuple[Section, ...]:
-    """The sections in the file's order. Raises `MalformedError` (code `rulebook`) that names the place."""
-    return tuple(_section(name, table, objects) for name, table in document.items())
+def parse_sections(
+    document: dict[str, Any],
+    objects: dict[str, ObjectKind],
+    kinds: Mapping[str, Kind] | None = None,
+    codes: Collection[str] = (),
+) -> tuple[Section, ...]:
+    """The sections in the file's order. `codes`: those that have a text. Raises `MalformedError` (code `rulebook`) that
+    names the place."""
+    found = tuple(_section(name, table, objects, kinds or {}) for name, table in document.items())
+    for section in found:
+        if section.finding and section.finding not in codes:
+            Reader(FILE, section.id, {}).fail(f"no text for {section.finding!r}", "declare it in texts.toml")
+    return found
 
 
-def _section(name: str, table: object, objects: dict[str, ObjectKind]) -> Section:
+def _section(name: str, table: object, objects: dict[str, ObjectKind], kinds: Mapping[str, Kind]) -> Section:
     reader = Reader(FILE, name, table)
     if not _ID(name):
         reader.fail("a section's name is lower case letters, digits and dashes")
     title = reader.title()
+    events = reader.names("events")
+    if events:
+        return _events(reader, name, title, events, kinds)
     kind = reader.take("object", str, ...)
     if kind not in objects:
         reader.fail(f"no such object: {kind!r}")
@@ -86,6 +104,21 @@ def _section(name: str, table: object, objects: dict[str, ObjectKind]) -> Sectio
     if unknown:
         reader.fail(f"{kind} has no field {unknown[0]!r}")
     return section
+
+
+def _events(reader: Reader, name: str, title: Title, events: tuple[str, ...], kinds: Mapping[str, Kind]) -> Section:
+    finding, sums = reader.take("finding", str, ""), reader.names("sums")
+    reader.done()
+    unknown = sorted(set(events) - kinds.keys())
+    if unknown:
+        reader.fail(f"no such kind: {unknown[0]!r}")
+    numbers = {field.name for kind in events for field in kinds[kind].fields if field.type == "int"}
+    unknown = sorted(set(sums) - numbers)
+    if unknown:
+        reader.fail(f"no number {unknown[0]!r} in the body of {events[0]}")
+    return Section(
+        name, title, "", {}, None, (), "", (), sums, None, (), frozenset(), events=events, finding=finding
+    )  # fmt: skip
 
 
 def _where(reader: Reader, table: dict[str, Any]) -> dict[str, tuple[Any, ...]]:

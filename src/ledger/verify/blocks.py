@@ -7,23 +7,28 @@ Not here: what a block says alone (see `check`), and the end of the ledger (see 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from ledger.core.config import Config
+from ledger.core.engine import ENGINE_KEY, Engine, parse_engine
 from ledger.core.genesis import Genesis
 from ledger.core.hashing import Digest
 from ledger.core.header import Header
 from ledger.core.registry import Registry
-from ledger.errors import MalformedError, NotFoundError, RuntimeFault, VerificationError
-from ledger.machine.block import Sealed
+from ledger.errors import MalformedError, NotFoundError, RuntimeFault, VerificationError, invariant
+from ledger.machine.block import Head, Sealed
 from ledger.verify.admission import admission_findings, attachment_findings
 from ledger.verify.certificates import Certificates, Signers
 from ledger.verify.chain import Chain
 from ledger.verify.check import CheckedBlock, check_note, leaf_hashes
 from ledger.verify.findings import REPLAY, Finding, gap
 from ledger.verify.leaves import read_leaves
+from ledger.verify.natives import Natives
 from ledger.verify.plain import PlainAudit
 from ledger.verify.replay import Bundles, LoadedRules, Replay, compare
 from ledger.verify.report import Report
 from ledger.verify.scratch import Scratch
+from ledger.verify.source import NativeEntry
 from ledger.verify.trust import KnownCheckpoints
 
 # At height 0 these follow from the program that the rulebook compiles to, which a later compiler may spell otherwise.
@@ -48,9 +53,11 @@ class BlockAudit:
         replay: bool,
         streams: bool,
         bundle: Bundles,
+        natives: Iterable[NativeEntry] = (),
     ) -> None:
         self._genesis, self._report, self._bundle = genesis, report, bundle
         self._certificates, self._known = certificates, known
+        self.natives = Natives(genesis, natives, self._engine)
         self._chain = Chain()
         self._plain = PlainAudit(
             genesis, loaded.config if loaded is not None else None, scratch, report, streams=streams
@@ -97,7 +104,7 @@ class BlockAudit:
         report = self._report
         if block.note_open:
             registry = self._replay.decided_head.registry if self._replay is not None else self._plain.head.registry
-            check_note(block, self._genesis.origin, registry.log_keys())
+            check_note(block, self._genesis.origin, registry.log_keys(), needed=not registry.validators())
         if not block.damaged:
             block.findings.extend(attachment_findings(block))
         for finding in block.findings:
@@ -111,6 +118,23 @@ class BlockAudit:
         if self._replay is not None and self._replay_block(block):
             return
         self._plain_block(block)
+
+    def go_on(self, head: Head, header: Header, bundles: Mapping[Digest, bytes]) -> None:
+        """Take over from an earlier run that replayed every block up to `head` without a finding."""
+        invariant(self._replay is not None and self._chain.height < 0, "only a replay goes on, before its first block")
+        if self._replay is not None:
+            self._replay.go_on(head, bundles)
+        chain, report = self._chain, self._report
+        chain.log, chain.height, chain.time = head.log, head.height, head.time
+        self.header = header
+        self._config, self._registry = head.config, head.registry
+        self._signers = _signers(head.config, head.registry)
+        report.height, report.time, report.size, report.root = head.height, head.time, head.size, head.log.root().hex()
+        report.state_root = header.state_root.hex()
+
+    def settle(self) -> bool:
+        """Compare the block that is still pending; whether everything so far was replayed without a finding."""
+        return self._flush() and self.replayed_all and not self._report.findings.total and not self.broken
 
     def end(self) -> None:
         """No more blocks follow."""
@@ -218,7 +242,7 @@ class BlockAudit:
         counts.replayed_blocks += 1
         counts.replayed_events += sum(len(each.ids) for each in block.submissions)
         counts.timers += sum(1 for item in sealed.decision.items if item.event is None)
-        self._confirmed(sealed.height, sealed.header.time, sealed.size, sealed.root)
+        self._confirmed(sealed.height, sealed.header.time, sealed.size, sealed.root, sealed.decision.registry)
         self._governed(sealed.decision.config, sealed.decision.registry, sealed.size)
 
     def _stop(self, reason: str, height: int) -> None:
@@ -257,7 +281,7 @@ class BlockAudit:
         if facts.header is not None:
             self.header = facts.header
         if not chain.broken:
-            self._confirmed(block.height, block.time, chain.log.size, chain.log.root())
+            self._confirmed(block.height, block.time, chain.log.size, chain.log.root(), self._plain.head.registry)
         self._governed(self._plain.head.config, self._plain.head.registry, chain.log.size)
 
     def _governed(self, config: Config, registry: Registry, size: int) -> None:
@@ -268,16 +292,23 @@ class BlockAudit:
             self._certificates.epoch_ends(size, self._config.epoch)
         self._config, self._registry, self._signers = config, registry, _signers(config, registry)
 
-    def _confirmed(self, height: int, time: int, size: int, root: Digest) -> None:
+    def _confirmed(self, height: int, time: int, size: int, root: Digest, after: Registry) -> None:
+        """The tree ends so after the block; `after` are members and keys in force from the next one on."""
         report = self._report
         report.height, report.time, report.size, report.root = height, time, size, root.hex()
         if self.header is not None:
             report.state_root = self.header.state_root.hex()
         for finding in (
             *self._certificates.confirmed(height, time, size, root, self._signers),
+            *self.natives.confirmed(height, size, root, self._registry, after, followed=self._plain.followed),
             *self._known.confirmed(height, size, root),
         ):
             report.findings.add(finding)
+
+    def _engine(self) -> Engine | None:
+        """The engine that governance put in force (R-N50)."""
+        found = self._plain.read_objects([ENGINE_KEY]).get(ENGINE_KEY)
+        return None if found is None else parse_engine(found)
 
 
 def _signers(config: Config, registry: Registry) -> Signers:

@@ -32,19 +32,23 @@ class Signers:
 
 @dataclass(frozen=True, slots=True)
 class Certified:
-    """A checkpoint of this log that a quorum has cosigned; `height` and `time` (unix ms) are those of its block."""
+    """A checkpoint of this log that a quorum has cosigned; `height` and `time` (unix ms) are those of its block.
+
+    `cosigners` is the set under which it is certified.
+    """
 
     height: int
     time: int
     note: bytes
     result: CertifiedCheckpoint
+    cosigners: tuple[Cosigner, ...] = ()
 
 
 @dataclass(slots=True)
 class Certificates:
     """All certificates of one ledger, matched with the checkpoints as they are recomputed.
 
-    `count` are certified checkpoints, `short` notes whose lines hold but are no quorum.
+    `count` are certified checkpoints, of `sizes`; `short` notes whose lines hold but are no quorum.
     """
 
     wall_clock: bool
@@ -53,6 +57,7 @@ class Certificates:
     short: int = 0
     first: Certified | None = None
     last: Certified | None = None
+    sizes: set[int] = field(default_factory=set)
     _roots: dict[int, tuple[Digest, int, int, Signers | None]] = field(default_factory=dict)
     _ends: dict[int, int] = field(default_factory=dict)
     _order: deque[int] = field(default_factory=deque)
@@ -85,7 +90,9 @@ class Certificates:
 
     def epoch_ends(self, size: int, epoch: int) -> None:
         """The checkpoint of `size` is the last of `epoch`: under it the next set is adopted (R-G21)."""
-        self._ends[size] = epoch
+        # Its certificate may have waited for this very block, and stands already.
+        if size not in self.sizes:
+            self._ends[size] = epoch
 
     def unanchored(self) -> list[tuple[int, int]]:
         """(epoch, size) of every change of the set that the old set did not certify, below the last certificate."""
@@ -97,6 +104,29 @@ class Certificates:
         findings = [_no_such_size(each) for each in self._waiting]
         self._waiting.clear()
         return findings
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a certificate is over a size that did not come yet."""
+        return bool(self._waiting)
+
+    def signers_since(self) -> list[tuple[int, Signers]]:
+        """Who signed the kept checkpoints: (height, signers) wherever they changed, ascending."""
+        since: list[tuple[int, Signers]] = []
+        for _, height, _, signers in self._roots.values():
+            if signers is not None and (not since or since[-1][1] != signers):
+                since.append((height, signers))
+        return since
+
+    def ends(self) -> dict[int, int]:
+        """Epoch by the size at which it ended, of those whose last checkpoint is not certified yet."""
+        return dict(self._ends)
+
+    def go_on(
+        self, *, count: int, short: int, first: Certified | None, last: Certified | None, ends: dict[int, int]
+    ) -> None:
+        """Take over what an earlier run counted; the kept checkpoints are confirmed again by the caller."""
+        self.count, self.short, self.first, self.last, self._ends = count, short, first, last, dict(ends)
 
     def _match(self, certificate: CheckedCertificate) -> list[Finding]:
         found = self._roots.get(certificate.size)
@@ -124,8 +154,9 @@ class Certificates:
             expected, got = f"≥ {time - CLOCK_AHEAD_MS}", str(result.recorded_by_s * 1000)
             return [Finding("certificate-time", CERTIFICATES, height, seq, None, "time", expected, got)]
         self.count += 1
+        self.sizes.add(certificate.size)
         self._ends.pop(certificate.size, None)
-        certified = Certified(height, time, certificate.note, result)
+        certified = Certified(height, time, certificate.note, result, certificate.cosigners or ())
         if self.first is None:
             self.first = certified
         if self.last is None or self.last.result.checkpoint.size <= certificate.size:

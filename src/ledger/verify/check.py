@@ -26,6 +26,7 @@ from ledger.core.submission import signed_message
 from ledger.errors import LedgerError, MalformedError, UnavailableError, VerificationError
 from ledger.limits import BLOCK_BYTES_MAX, SUBMISSION_EXPANDED_BYTES_MAX
 from ledger.machine.views import Rules
+from ledger.verify.again import KnownPiece, SeenBlock, content_digest, see_blocks
 from ledger.verify.findings import BYTES, CERTIFICATES, SIGNATURES, Finding, from_error
 from ledger.verify.leaves import LeafFacts, read_leaves
 from ledger.verify.source import Piece
@@ -36,7 +37,7 @@ class CheckContext:
     """What checking needs to know of the network. `event_keys` are all keys ever registered for events so far.
 
     `parse_leaves` asks for the leaves to be read one by one, as is needed where rules are not replayed; `rules` (which
-    pickle) for the plan of each event, so that whoever replays need not read its body.
+    pickle) for the plan of each event, so that whoever replays need not read its body; `digests` for each piece's digest.
     """
 
     origin: str
@@ -45,6 +46,7 @@ class CheckContext:
     cosigners: tuple[Cosigner, ...]
     parse_leaves: bool = False
     rules: Rules | None = None
+    digests: bool = False
 
 
 @dataclass(slots=True)
@@ -112,17 +114,25 @@ class CheckedCertificate:
 
 @dataclass(slots=True)
 class CheckedPiece:
-    """A piece after `check_piece`; blocks that could not even be parsed are left out and stand in `findings`."""
+    """A piece after `check_piece`; blocks that could not even be parsed are left out and stand in `findings`.
+
+    A piece that was only read again has `seen` in place of blocks and certificates, and no `digest` where it cannot be
+    read. `digest` is made where the context asks for it.
+    """
 
     place: str
     blocks: list[CheckedBlock] = field(default_factory=list)
     certificates: list[CheckedCertificate] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    digest: Digest | None = None
+    seen: list[SeenBlock] = field(default_factory=list)
 
 
 def check_piece(context: CheckContext, piece: Piece) -> CheckedPiece:
     """Load and check one piece. Raises for this machine's own trouble only (`UnavailableError`)."""
     checked = CheckedPiece(piece.place)
+    if isinstance(piece, KnownPiece):
+        return _read_again(piece, checked)
     try:
         data = piece.load()
     except UnavailableError:
@@ -130,6 +140,8 @@ def check_piece(context: CheckContext, piece: Piece) -> CheckedPiece:
     except LedgerError as error:
         checked.findings.append(from_error("piece-unreadable", BYTES, error, place=piece.place))
         return checked
+    if context.digests:
+        checked.digest = content_digest(data)
     for number, encoded in enumerate(data.blocks):
         place = f"{piece.place}#{number}"
         try:
@@ -144,6 +156,18 @@ def check_piece(context: CheckContext, piece: Piece) -> CheckedPiece:
             checked.findings.append(finding)
         if certificate is not None:
             checked.certificates.append(certificate)
+    return checked
+
+
+def _read_again(piece: KnownPiece, checked: CheckedPiece) -> CheckedPiece:
+    """A piece of an earlier run. What is wrong with it now is for a run from the start to say."""
+    try:
+        data = piece.load()
+        checked.seen, checked.digest = see_blocks(data), content_digest(data)
+    except UnavailableError:
+        raise
+    except LedgerError:
+        checked.digest = None
     return checked
 
 
@@ -239,14 +263,20 @@ def signature_finding(
     return None
 
 
-def check_note(block: CheckedBlock, origin: str, log_keys: Sequence[PublicKey], *, final: bool = True) -> None:
+def check_note(
+    block: CheckedBlock, origin: str, log_keys: Sequence[PublicKey], *, final: bool = True, needed: bool = True
+) -> None:
     """Set the block's log-signed checkpoint (size, root), or add a finding where the note does not hold.
 
-    Block 0 needs none: the origin pins the genesis, which determines it. Without `final` a line of an unknown key only
+    Block 0 needs none: the origin pins the genesis, which determines it. Nor, without `needed`, does one that this node
+    did not sign because its key came later (R-N21). Without `final` a note that lacks or a line of an unknown key only
     sets `note_open`, for the key may have been registered since.
     """
     block.note_open = False
-    if not block.height and not block.note:
+    if not block.note and (not block.height or not needed):
+        return
+    if not block.note and not final:
+        block.note_open = True
         return
     try:
         unverified = parse_note(block.note)

@@ -19,6 +19,7 @@ from ledger.core.quorum import Cosigner
 from ledger.core.registry import genesis_registry
 from ledger.errors import LedgerError, MalformedError, NotFoundError, RuntimeFault, UnavailableError, VerificationError
 from ledger.machine.views import Rules
+from ledger.verify.again import DigestedNatives, known_first
 from ledger.verify.blocks import BlockAudit
 from ledger.verify.certificates import Certificates, Certified
 from ledger.verify.check import CheckContext, CheckedBlock, CheckedPiece, check_piece
@@ -34,8 +35,10 @@ from ledger.verify.findings import (
     from_error,
     gap,
 )
+from ledger.verify.keeping import Keeping
 from ledger.verify.replay import LoadedRules
 from ledger.verify.report import CertifiedReport, Report
+from ledger.verify.resume import Keeper
 from ledger.verify.scratch import Scratch
 from ledger.verify.source import LedgerSource, Piece, StateEntry
 from ledger.verify.state import check_rows
@@ -86,9 +89,13 @@ def verify_ledger(
     *,
     parallel: Parallel | None = None,
     progress: Progress | None = None,
+    keeper: Keeper | None = None,
 ) -> Report:
-    """The report on `source`. Raises only for faults of this machine (`UnavailableError`, `FatalError`)."""
-    return _Audit(source, options, scratch, parallel or Serial(), progress).run(load_rules)
+    """The report on `source`. Raises only for faults of this machine (`UnavailableError`, `FatalError`).
+
+    With `keeper` the audit goes on where an interrupted one stood; `ResumeError` where that cannot be done.
+    """
+    return _Audit(source, options, scratch, parallel or Serial(), progress, keeper).run(load_rules)
 
 
 class _Audit:
@@ -99,9 +106,10 @@ class _Audit:
         scratch: Scratch,
         parallel: Parallel,
         progress: Progress | None,
+        keeper: Keeper | None,
     ) -> None:
         self._source, self._options, self._scratch = source, options, scratch
-        self._parallel, self._progress = parallel, progress
+        self._parallel, self._progress, self._keeper = parallel, progress, keeper
         self._report = Report(source.name)
         self._known = KnownCheckpoints(list(options.trust.known))
 
@@ -159,35 +167,62 @@ class _Audit:
     def _blocks(self, genesis: Genesis, loaded: LoadedRules | None) -> None:
         report = self._report
         certificates = Certificates(genesis.clock == "wall", genesis.origin)
-        entries = self._source.state()
+        entries, natives = self._source.state(), DigestedNatives(self._source.natives())
         audit = BlockAudit(
             genesis, loaded, self._scratch, report, certificates, self._known,
             replay=self._options.replay, streams=entries is not None, bundle=self._source.bundle,
+            natives=natives,
         )  # fmt: skip
         rules = loaded.rules if loaded is not None and audit.replaying else None
-        context = _context(genesis, parse_leaves=not audit.replaying, rules=rules)
-        for piece in self._parallel.check(context, self._source.pieces()):
-            for finding in piece.findings:
-                report.findings.add(finding)
-            for block in piece.blocks:
-                audit.block(block)
-                if self._progress is not None:
-                    self._progress(block.height, report.counts.leaves)
-            if not audit.broken:  # a broken tree matches no checkpoint, which has been said
-                for finding in certificates.add(piece.certificates, audit.size):
-                    report.findings.add(finding)
+        keeping, known = None, 0
+        if self._keeper is not None and loaded is not None and audit.replaying:
+            keeping = Keeping(self._keeper, audit, certificates, report, self._known, natives)
+            question = {"config": loaded.config.hash.hex(), "origin": genesis.origin, "runtime": self._options.runtime}
+            known = keeping.find(question, self._scratch)
+        context = _context(genesis, parse_leaves=not audit.replaying, rules=rules, digests=keeping is not None)
+        try:
+            for piece in self._parallel.check(context, known_first(self._source.pieces(), known)):
+                if keeping is not None and keeping.take(piece):
+                    self._told(report.height, keeping.read)
+                else:
+                    self._piece(piece, audit, certificates)
+        except UnavailableError:
+            raise
+        except LedgerError as error:
+            if keeping is not None:
+                keeping.broke(error)
+            audit.end()  # what came before the source broke is compared all the same
+            raise
+        if keeping is not None:
+            keeping.end()
         audit.end()
         self._end(audit, certificates, entries)
+
+    def _piece(self, piece: CheckedPiece, audit: BlockAudit, certificates: Certificates) -> None:
+        report = self._report
+        for finding in piece.findings:
+            report.findings.add(finding)
+        for block in piece.blocks:
+            audit.block(block)
+            self._told(block.height, report.counts.leaves)
+        if not audit.broken:  # a broken tree matches no checkpoint, which has been said
+            for finding in certificates.add(piece.certificates, audit.size):
+                report.findings.add(finding)
+
+    def _told(self, height: int, leaves: int) -> None:
+        if self._progress is not None:
+            self._progress(height, leaves)
 
     def _end(self, audit: BlockAudit, certificates: Certificates, entries: Iterable[StateEntry] | None) -> None:
         """Everything that only the whole ledger tells."""
         report, trust = self._report, self._options.trust
         self._claimed(audit)
-        for finding in certificates.end() if not audit.broken else ():
+        for finding in (*certificates.end(), *audit.natives.end()) if not audit.broken else ():
             report.findings.add(finding)
         report.gaps.extend(self._known.end(report.size))
         report.agreed = [(each.source, each.size) for each in self._known.agreed]
-        report.counts.certificates = certificates.count
+        report.counts.certificates, report.counts.natives = certificates.count, audit.natives.count
+        report.gaps.extend(audit.natives.missing(certificates.sizes))
         for epoch, size in certificates.unanchored():
             report.gaps.append(gap("epoch-uncertified", CERTIFICATES, epoch=epoch, size=size))
         _certified(report, certificates, trust, self._options.now_ms)
@@ -233,14 +268,16 @@ class _Audit:
             report.gaps.append(gap("objects-not-recomputed", STATE, rows=result.rows - result.streams))
 
 
-def _context(genesis: Genesis, *, parse_leaves: bool, rules: Rules | None = None) -> CheckContext:
+def _context(
+    genesis: Genesis, *, parse_leaves: bool, rules: Rules | None = None, digests: bool = False
+) -> CheckContext:
     registry = genesis_registry(genesis)
     keys: dict[Digest, PublicKey] = {
         key_id: entry.public for key_id, entry in registry.keys.items() if entry.use == EVENT
     }
     logs = tuple(key.public for _, key in genesis.keys(LOG))
     cosigners: tuple[Cosigner, ...] = tuple((member, key.public) for member, key in genesis.keys(COSIGN))
-    return CheckContext(genesis.origin, keys, logs, cosigners, parse_leaves, rules)
+    return CheckContext(genesis.origin, keys, logs, cosigners, parse_leaves, rules, digests)
 
 
 def _certified(report: Report, certificates: Certificates, trust: Trust, now_ms: int) -> None:

@@ -26,6 +26,7 @@ from ledger.limits import INT_MAX
 from ledger.machine import governance
 from ledger.machine.admit import NEW, Admitted
 from ledger.machine.block import Head, Item
+from ledger.machine.supported import speaks
 from ledger.verify.admission import admission_findings
 from ledger.verify.check import CheckedBlock, CheckedSubmission
 from ledger.verify.findings import LEAVES, REPLAY, STATE, Finding, gap, show
@@ -60,6 +61,11 @@ class PlainAudit:
         """Members, keys and config after the last block."""
         return self._head
 
+    @property
+    def followed(self) -> bool:
+        """Whether members and keys are known: no body of a vote was missing, no protocol unknown."""
+        return not self._lost
+
     def take_over(self, head: Head) -> None:
         """Go on from where a replay ended."""
         self._head = head
@@ -79,6 +85,9 @@ class PlainAudit:
         if block.height == 0:
             return self._genesis_block(block, facts)
         findings: list[Finding] = []
+        if not self._lost and not speaks(self._head.config):
+            self._lost = True
+            self._report.gaps.append(gap("protocol-unknown", REPLAY, height=block.height))
         if not block.findings and not self._lost:
             findings.extend(admission_findings(block, self._genesis, self._head.registry, self._head.config))
         config = self._head.config
@@ -121,7 +130,9 @@ class PlainAudit:
         return findings
 
     def _config(self, block: CheckedBlock, header: Header) -> list[Finding]:
-        """The config in force is that of the state before."""
+        """The config in force is that of the state before; where governance is not followed any more, nobody can say."""
+        if self._lost:
+            return []
         if self._config_hash is None:
             self._config_hash = header.config
         if header.config == self._config_hash:
@@ -164,7 +175,7 @@ class PlainAudit:
         if self._lost:
             return []
         findings: list[Finding] = []
-        deciding = governance.Governance(self._head, block.height, block.time, self._read_objects)
+        deciding = governance.Governance(self._head, block.height, block.time, self.read_objects)
         decided = self._fired(block, facts, deciding, findings)
         for read, submission, index in matched.records:
             leaf = read.leaf
@@ -204,8 +215,8 @@ class PlainAudit:
         )
         return findings
 
-    def _read_objects(self, keys: Collection[str]) -> dict[str, bytes]:
-        """Proposals and votes: those decided here, else those of a replay before."""
+    def read_objects(self, keys: Collection[str]) -> dict[str, bytes]:
+        """Governance's objects, such as proposals and votes: those decided here, else those of a replay before."""
         found = self._scratch.read_objects([key for key in keys if key not in self._objects])
         found.update((key, self._objects[key]) for key in keys if key in self._objects)
         return found

@@ -32,6 +32,7 @@ from ledger.errors import (
 from ledger.machine.block import BlockInput, Decision, Head, Sealed
 from ledger.machine.decide import Draft, begin, finish
 from ledger.machine.seal import head_after, seal, seal_genesis
+from ledger.machine.supported import check_supported
 from ledger.machine.views import Rules
 from ledger.verify.check import CheckedBlock, CheckedSubmission
 from ledger.verify.explain import explain
@@ -98,7 +99,10 @@ class _PlannedRules:
 
 
 class Replay:
-    """One replay from block 0. After a finding or a raised error it is over: its state is no longer the ledger's."""
+    """One replay from block 0, or on from where an earlier one stood.
+
+    After a finding or a raised error it is over: its state is no longer the ledger's.
+    """
 
     def __init__(self, genesis: Genesis, loaded: LoadedRules, scratch: Scratch) -> None:
         self._origin, self._loaded, self._scratch = genesis.origin, loaded, scratch
@@ -115,12 +119,22 @@ class Replay:
         self._pending: tuple[CheckedBlock, Decision] | None = None
         self._begun: tuple[CheckedBlock, Draft] | None = None
 
+    def go_on(self, head: Head, bundles: Mapping[Digest, bytes]) -> None:
+        """Take over from an earlier run: the scratch state is the one after `head`, before it came these `bundles`."""
+        invariant(self._pending is None and self._begun is None, "nothing is under way")
+        self.decided_head = self.sealed_head = head
+        self._bundles.update(bundles)
+
     def follow_rules(self, bundle: Bundles) -> None:
         """Load the rulebook in force for the next block, where it is another one than before.
 
         Raises `NotFoundError`, `VerificationError` or `MalformedError` where it cannot be had.
         """
         config = self.decided_head.config
+        try:
+            check_supported(config)
+        except FatalError as error:  # an auditor of an older version: what it cannot replay is no fault of the ledger
+            raise NotFoundError(error.code, error.message) from error
         if config.program == self._program:
             return
         loaded = self._loaded

@@ -36,6 +36,7 @@ class Counts:
     replayed_events: int = 0
     missing_bodies: int = 0
     certificates: int = 0
+    natives: int = 0
 
 
 @dataclass(slots=True)
@@ -50,6 +51,23 @@ class CertifiedReport:
     fresh_at_s: int
 
     def document(self) -> dict[str, Any]:
+        """The JSON object."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """What an earlier run had verified when this one went on: blocks up to `height` with `size` leaves and `events`.
+
+    `time` (unix ms) is when it stood there. Of these blocks this run has read every byte again and recomputed the tree.
+    """
+
+    height: int
+    size: int
+    events: int
+    time: int
+
+    def document(self) -> dict[str, int]:
         """The JSON object."""
         return {name: getattr(self, name) for name in self.__slots__}
 
@@ -75,6 +93,7 @@ class Report:
     gaps: list[Gap] = field(default_factory=list)
     agreed: list[tuple[str, int]] = field(default_factory=list)
     certified_note: bytes = b""
+    resumed: Resumed | None = None
 
     @property
     def verdict(self) -> str:
@@ -128,6 +147,7 @@ class Report:
             "certified": certified,
             "levels": {name: self.level(name) for name in LEVELS},
             "counts": counts,
+            "resumed": self.resumed.document() if self.resumed else None,
             "agreed": [{"source": source, "size": size} for source, size in self.agreed],
             "findings": [each.document() for each in self.findings.kept],
             "findings_total": self.findings.total,

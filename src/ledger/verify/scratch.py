@@ -6,7 +6,7 @@ tree change with `sealed`. Memory is bounded by the implementation, not by the l
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from ledger.core.hashing import Digest
@@ -68,6 +68,24 @@ class Scratch(Protocol):
 
     def map_size(self) -> int:
         """Number of rows ever written."""
+        ...
+
+    # What a state is put back with, beside `write_rows` and `add_events`:
+
+    def clear(self) -> None:
+        """Forget everything."""
+        ...
+
+    def write_buckets(self, buckets: Mapping[int, bytes]) -> None:
+        """Put buckets back."""
+        ...
+
+    def write_objects(self, objects: Mapping[str, bytes], timers: Mapping[str, int | None]) -> None:
+        """Put objects and timers (key → due, unix ms) back."""
+        ...
+
+    def write_tree(self, tree: MapTree, rows: int) -> None:
+        """Put the tree over the buckets back; `rows` is the number of rows."""
         ...
 
 

@@ -16,6 +16,9 @@ from ledger.verify.findings import Finding, Gap
 StateEntry = tuple[bytes, bytes]
 """(map key, map value) of one row of the state map."""
 
+NativeEntry = tuple[int, bytes]
+"""(size, native commit as `core.nativecommit` encodes it) over one checkpoint."""
+
 
 @dataclass(frozen=True, slots=True)
 class PieceData:
@@ -69,6 +72,10 @@ class LedgerSource(Protocol):
 
     def state(self) -> Iterable[StateEntry] | None:
         """The rows of its state map at the last block, in any order; None where it has none."""
+        ...
+
+    def natives(self) -> Iterable[NativeEntry]:
+        """CometBFT's own commits that it holds, by rising size; none where another engine orders."""
         ...
 
     def inspect(self) -> Iterator[Finding | Gap]:

@@ -103,6 +103,10 @@ class KnownCheckpoints:
     known: list[Known] = field(default_factory=list)
     agreed: list[Known] = field(default_factory=list)
 
+    def due(self, size: int) -> bool:
+        """Whether a known checkpoint is to be compared at this size."""
+        return any(each.size <= size for each in self.known)
+
     def confirmed(self, height: int, size: int, root: Digest) -> Iterable[Finding]:
         """The findings where a known checkpoint is not that of the recomputed log at this block's end."""
         passed = [each for each in self.known if each.size <= size]

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 import stat
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from ledger.adapters.comethome import COMET_GENESIS, HOME, SECRETS, SIGNING_STATE, genesis_of, read_keys
 from ledger.adapters.datadir import DATABASE, LOG_STATE, SIGNER_STATE
 from ledger.adapters.keyfile import read_key
 from ledger.adapters.network import (
@@ -24,8 +27,8 @@ from ledger.adapters.network import (
     read_rulebook,
 )
 from ledger.adapters.nodefile import encode_settings, member_of, members_held, read_settings, read_token
-from ledger.core.genesis import parse_genesis
-from ledger.core.keys import COSIGN, EVENT, LOG
+from ledger.core.genesis import COMETBFT, parse_genesis
+from ledger.core.keys import CONSENSUS, COSIGN, EVENT, LOG, P2P, node_id
 from ledger.errors import ConflictError, LedgerError, MalformedError, NotFoundError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -116,6 +119,88 @@ def test_a_hand_over_folder_becomes_a_data_directory_once(network: CreatedNetwor
     follower = tmp_path / "follower"
     init_node(network.folders["rs"], follower)
     assert (follower / SIGNER_STATE).exists() and not (follower / LOG_STATE).exists()
+
+
+def comet_plan(members: list[MemberPlan], **parts: Any) -> NetworkPlan:
+    """A plan with CometBFT."""
+    return replace(plan(members, ""), engine=COMETBFT, **parts)
+
+
+@pytest.fixture(scope="module")
+def validators(tmp_path_factory: pytest.TempPathFactory) -> CreatedNetwork:
+    """Four validators, an observer and a hosted member, as hand-over folders."""
+    members = [MemberPlan(name, TITLE, ("department",), p2p=f"10.0.0.{at}:26656") for at, name in enumerate("abcd", 1)]
+    members += [MemberPlan("audit", TITLE, ("auditor",), validator=False), MemberPlan("hosted", TITLE, host="a")]
+    return create_network(tmp_path_factory.mktemp("comet") / "net", comet_plan(members), hand_over=True)
+
+
+def test_validators_hold_what_they_register(validators: CreatedNetwork) -> None:
+    """SPEC R-N01: each validator's folder holds its engine's two keys beside the others; others none."""
+    genesis = validators.genesis
+    assert genesis.engine == COMETBFT
+    assert validators.roles == {
+        "a": "validator",
+        "b": "validator",
+        "c": "validator",
+        "d": "validator",
+        "audit": "observer",
+    }
+    for use, name in ((CONSENSUS, "consensus"), (P2P, "p2p")):
+        held = {m: getattr(read_keys(validators.folders[m] / HOME), name).public for m in "abcd"}
+        assert held == {member: key.public for member, key in genesis.keys(use)}
+    for use in (COSIGN, LOG):
+        assert [member for member, _ in genesis.keys(use)] == list("abcd")
+    audit = validators.folders["audit"]
+    assert sorted(path.name for path in (audit / "keys").iterdir()) == ["event-audit.key"]
+    assert not (audit / HOME).exists() and read_settings(audit).comet is None
+
+
+def test_validators_know_each_other(validators: CreatedNetwork) -> None:
+    """Settings name the other engines by node id and address, and the others' HTTP; the genesis of all is one."""
+    settings = {member: read_settings(validators.folders[member]) for member in validators.folders}
+    ids = {member: node_id(key.public) for member, key in validators.genesis.keys(P2P)}
+    for at, member in enumerate("abcd", 1):
+        comet = settings[member].comet
+        assert comet is not None and comet.p2p_listen == f"10.0.0.{at}:26656"
+        assert comet.p2p_address == f"{ids[member]}@10.0.0.{at}:26656"
+        others = [other for other in "abcd" if other != member]
+        assert set(comet.p2p_peers) == {f"{ids[o]}@10.0.0.{'abcd'.index(o) + 1}:26656" for o in others}
+        assert settings[member].peers == tuple(validators.urls[other] for other in others)
+    assert settings["audit"].peers == tuple(validators.urls[member] for member in "abcd")
+    geneses = {(validators.folders[member] / HOME / COMET_GENESIS).read_bytes() for member in "abcd"}
+    assert geneses == {genesis_of(validators.genesis)}
+    names = [entry["name"] for entry in json.loads(geneses.pop())["validators"]]
+    assert names == list("abcd")
+
+
+def test_a_validators_signing_state_is_made_where_it_signs(validators: CreatedNetwork, tmp_path: Path) -> None:
+    """A hand-over folder has none; `init_node` makes it once, and copies the engine's keys as secrets."""
+    source = tmp_path / "handed-over"
+    shutil.copytree(validators.folders["b"], source)
+    assert not (source / HOME / SIGNING_STATE).exists()
+    init_node(source, tmp_path / "data")
+    for name in SECRETS:
+        assert stat.S_IMODE((tmp_path / "data" / HOME / name).stat().st_mode) == 0o600
+    assert {DATABASE, SIGNER_STATE, LOG_STATE} <= {path.name for path in (tmp_path / "data").iterdir()}
+    (tmp_path / "data" / DATABASE).unlink()
+    (tmp_path / "data" / SIGNER_STATE).unlink()
+    (tmp_path / "data" / LOG_STATE).unlink()
+    with pytest.raises(ConflictError) as caught:
+        init_node(tmp_path / "data", tmp_path / "data")
+    assert caught.value.code == "node-initialised"
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [{"sequencer": "a"}, {"clock": "scenario"}, {"engine": "raft"}, {"members": [MemberPlan("a", TITLE, validator=False)]},
+     {"members": [MemberPlan("a", TITLE, p2p="a b:1")]},
+     {"members": [MemberPlan("a", TITLE, listen="127.0.0.1:7", p2p="127.0.0.1:7")]}],
+)  # fmt: skip
+def test_a_plan_that_cometbft_cannot_follow_is_refused(tmp_path: Path, parts: dict[str, Any]) -> None:
+    """A sequencer, a stepped clock, no validator, or two listeners on one address, are errors of the plan."""
+    with pytest.raises(MalformedError) as caught:
+        create_network(tmp_path / "net", replace(comet_plan([MemberPlan("a", TITLE)]), **parts), hand_over=True)
+    assert caught.value.code == "plan"
 
 
 @pytest.mark.parametrize("name", [GENESIS, "node.toml", "bundles"])

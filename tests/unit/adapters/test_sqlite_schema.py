@@ -11,6 +11,7 @@ from ledger.adapters.sqlite.lock import DataDirLock
 from ledger.adapters.sqlite.reader import SqliteReader
 from ledger.adapters.sqlite.store import SqliteStore
 from ledger.errors import ConflictError, FatalError, NotFoundError, UnavailableError
+from tests.models.accept_all import Network
 
 
 @pytest.fixture
@@ -31,7 +32,10 @@ def test_migrations_are_recorded_once(path):
     """Opening again applies nothing twice, and the file says which schema it has."""
     SqliteStore.open(path).close()
     connection = sqlite3.connect(path)
-    assert connection.execute("SELECT name FROM _sqlite_migrations").fetchall() == [("0001-tables",)]
+    assert connection.execute("SELECT name FROM _sqlite_migrations").fetchall() == [
+        ("0001-tables",),
+        ("0002-native",),
+    ]
     assert connection.execute("PRAGMA user_version").fetchone() == (schema.SCHEMA_VERSION,)
     assert connection.execute("PRAGMA application_id").fetchone() == (schema.APPLICATION_ID,)
     tables = connection.execute(
@@ -39,6 +43,41 @@ def test_migrations_are_recorded_once(path):
     ).fetchall()
     assert {name for name, strict in tables if not strict} == {"sqlite_schema", "_sqlite_migrations"}
     connection.close()
+
+
+def test_an_older_file_is_brought_up(path, tmp_path):
+    """A file of version 1, with a block in it, gets what it lacks from the writer; readers wait for that."""
+    (tmp_path / "other").mkdir()
+    network = Network(SqliteStore.create(tmp_path / "other" / "ledger.sqlite"))
+    sealed = network.block([network.submission("ga", [network.event()])])
+    network.store.close()
+    old = tmp_path / "other" / "ledger.sqlite"
+    for statement in (
+        "DROP TABLE native",
+        "DELETE FROM _sqlite_migrations WHERE name = '0002-native'",
+        "PRAGMA user_version=1",
+    ):
+        execute(old, statement)
+    with pytest.raises(FatalError) as caught:
+        SqliteReader(old)
+    assert caught.value.code == "schema-older"
+    store = SqliteStore.open(old)
+    assert store.load_head().size == sealed.size
+    store.write_native(sealed.size, b"a native commit")
+    store.close()
+    reader = SqliteReader(old)
+    with reader.snapshot() as snap:
+        assert snap.latest_native() == (sealed.size, b"a native commit")
+        assert snap.head_height == 1
+    reader.close()
+    SqliteStore.open(path).close()
+    shapes = []
+    for file in (old, path):
+        connection = sqlite3.connect(file)
+        shapes.append(sorted(connection.execute("SELECT type, name, sql FROM sqlite_schema").fetchall()))
+        shapes.append(connection.execute("PRAGMA user_version").fetchall())
+        connection.close()
+    assert shapes[:2] == shapes[2:]
 
 
 def test_a_newer_schema_is_refused(path):

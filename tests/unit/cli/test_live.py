@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from ledger.adapters.keyfile import read_key
+from ledger.adapters.nodefile import read_settings
+from ledger.adapters.sqlite.reader import SqliteReader
 from ledger.cli.exits import Exit
 from ledger.client import Recorder
 from tests.unit.cli.runner import Ran, ledger
@@ -152,6 +154,23 @@ def test_proofs_fetched_are_proofs_that_hold(live: object, call, tmp_path: Path)
         assert ran.code == 0 and ran.json["kind"] == names[0], ran.out
     assert call("proof", "get", "absence", "dataset", "ga/hukou").code == Exit.NOT_FOUND
     assert call("proof", "get", "inclusion", "1", "--json").json["proof"]["seq"] == 1
+    assert "proof verify" not in call("proof", "get", "inclusion", "1", "--out", tmp_path / "path.json").err
+
+
+def test_consistency_of_two_certified_sizes_is_a_proof_that_holds(live: object, call, tmp_path: Path) -> None:
+    """The file carries both certificates and verifies offline; a size that nobody certified has no proof."""
+    with SqliteReader(live.folder / "ledger.sqlite").snapshot() as snap:  # type: ignore[attr-defined]
+        old, new = snap.certificate(1)[0], snap.latest_certificate()[0]
+    path = tmp_path / "consistency.json"
+    assert call("proof", "get", "consistency", old, new, "--out", path).code == 0
+    ran = ledger("proof", "verify", path, "--trust", live.folder, "--json")  # type: ignore[attr-defined]
+    assert ran.code == 0 and ran.json["kind"] == "consistency", ran.out
+    data = path.read_bytes()
+    path.write_bytes(
+        data.replace(b'"path":["', b'"path":["00', 1).replace(b'"path":[]', b'"path":["' + b"00" * 32 + b'"]')
+    )
+    assert ledger("proof", "verify", path, "--trust", live.folder).code == Exit.INTEGRITY  # type: ignore[attr-defined]
+    assert call("proof", "get", "consistency", new + 1, new + 2).code == Exit.NOT_FOUND
 
 
 def test_status_watch_and_doctor_are_content(live: object, call) -> None:
@@ -187,3 +206,13 @@ def test_a_permit_log_needs_its_groups_as_members(call, tmp_path: Path) -> None:
     path.write_text(LOG)
     ran = call("import", "permits", path, "--json", local=True)
     assert ran.code == Exit.NOT_FOUND and "group-1" in ran.json["error"]["evidence"]["members"]
+
+
+def test_a_department_joins_from_a_running_node(live: object, call, tmp_path: Path) -> None:
+    """Genesis, bundles and addresses come from the node; beside a sequencer the new node follows it."""
+    url = f"http://127.0.0.1:{live.port}"  # type: ignore[attr-defined]
+    ran = call("node", "join", tmp_path / "joined", "--from", url, "--member", "zr", "--json")
+    assert ran.code == 0, ran.out + ran.err
+    assert ran.json["role"] == "follower" and sorted(ran.json["registrations"]) == ["cosign", "event"]
+    made = read_settings(tmp_path / "joined")
+    assert made.peers[0] == url and ran.json["origin"] == live.node.genesis.origin  # type: ignore[attr-defined]

@@ -23,6 +23,7 @@ from ledger.app import Application
 from ledger.blockcodec import parse_block
 from ledger.cli.exits import Exit
 from ledger.cli.network import find_rulebook
+from ledger.cli.proposing import Wishes, complete
 from ledger.core.genesis import parse_genesis
 from ledger.core.header import parse_header
 from ledger.core.keys import COSIGN, EVENT, registration_message
@@ -161,6 +162,109 @@ def test_the_trust_file_is_what_verify_wants(tmp_path: Path) -> None:
     )
     assert parse_trust(Path(ran.json["trust"]).read_bytes()).origin == ran.json["origin"]
     assert json.loads(Path(ran.json["trust"]).read_text())["origin"] == ran.json["origin"]
+
+
+VALIDATORS = """
+name = "four.test"
+engine = "cometbft"
+[[member]]
+id = "a"
+title = { zh = "甲局", en = "Bureau A" }
+roles = ["authority", "department"]
+listen = "127.0.0.1:7801"
+url = "http://10.0.0.1:80"
+p2p = "10.0.0.1:26656"
+[[member]]
+id = "b"
+title = { zh = "乙局", en = "Bureau B" }
+[[member]]
+id = "c"
+title = { zh = "丙局", en = "Bureau C" }
+[[member]]
+id = "d"
+title = { zh = "丁局", en = "Bureau D" }
+[[member]]
+id = "watch"
+title = { zh = "审计局", en = "Audit Office" }
+roles = ["auditor"]
+validator = false
+"""
+
+
+def test_members_of_a_cometbft_network(tmp_path: Path) -> None:
+    """One file names the departments, where they listen and who has a vote; each gets a folder that a node is made of."""
+    file = tmp_path / "members.toml"
+    file.write_text(VALIDATORS, "utf-8")
+    ran = ledger("network", "new", tmp_path / "net", "--members", file, *RULEBOOK, "--hand-over", "--json")
+    assert ran.code == 0, ran.out
+    assert [(node["member"], node["role"]) for node in ran.json["nodes"]] == [
+        ("a", "validator"), ("b", "validator"), ("c", "validator"), ("d", "validator"), ("watch", "observer"),
+    ]  # fmt: skip
+    assert ran.json["nodes"][0]["url"] == "http://10.0.0.1:80"
+    a, b = (read_settings(tmp_path / "net" / member) for member in "ab")
+    assert a.comet is not None and b.comet is not None and a.url == "http://127.0.0.1:7801"
+    assert a.comet.p2p_listen == "10.0.0.1:26656" and a.comet.p2p_address in b.comet.p2p_peers
+    assert "http://10.0.0.1:80" in b.peers
+    made = ledger("node", "init", tmp_path / "data", "--from", tmp_path / "net" / "a", "--json")
+    assert made.code == 0 and made.json["role"] == "validator"
+    shown = ledger("network", "new", tmp_path / "again", "--members", file, *RULEBOOK, "--hand-over", "--lang", "zh")
+    assert "ledger node init" in shown.err and "ledger node start" in shown.err and "validator" in shown.out
+
+
+def test_fewer_than_four_validators_have_to_be_meant(tmp_path: Path) -> None:
+    """Without the flag nothing is made; with it the reason is printed all the same."""
+    new = ("network", "new", tmp_path / "net", "--name", "x.test", "--engine", "cometbft", *RULEBOOK, "--hand-over")
+    few = [*new, "--member", "a", "--member", "b", "--member", "c"]
+    ran = ledger(*few, "--json")
+    assert (ran.code, ran.json["error"]["code"]) == (Exit.USAGE, "validators-few"), ran.out
+    assert not (tmp_path / "net").exists()
+    ran = ledger(*few, "--few-validators", "--lang", "en")
+    assert ran.code == 0 and "Four are the fewest that tolerate one fault" in ran.err, ran.err
+    genesis = parse_genesis((tmp_path / "net" / "genesis.json").read_bytes())
+    assert genesis.engine == "cometbft" and len(genesis.keys(COSIGN)) == 3
+
+
+def test_a_port_counts_engines_too(tmp_path: Path) -> None:
+    """With --port the HTTP of all nodes comes first, then their engines."""
+    ran = ledger("network", "demo", tmp_path / "net", "--engine", "cometbft", "--port", "7901", *RULEBOOK, "--json")
+    assert ran.code == 0, ran.out
+    settings = [read_settings(Path(node["folder"])) for node in ran.json["nodes"]]
+    assert [each.port for each in settings] == [7901, 7902, 7903, 7904]
+    assert [each.comet and each.comet.p2p_listen for each in settings] == [f"127.0.0.1:{7905 + at}" for at in range(4)]
+
+
+@pytest.mark.parametrize("line", ["p2p = 1", "validator = 'no'", "url = []", "p2q = 'x'"])
+def test_a_members_file_with_a_mistake(tmp_path: Path, line: str) -> None:
+    """A value of another type, or a name nobody knows, is a usage error."""
+    file = tmp_path / "members.toml"
+    file.write_text(
+        VALIDATORS + f"{line}\n" if "validator" not in line else VALIDATORS.replace("validator = false", line)
+    )
+    ran = ledger("network", "new", tmp_path / "net", "--members", file, *RULEBOOK, "--json")
+    assert (ran.code, ran.json["error"]["code"]) in ((Exit.USAGE, "plan"), (Exit.USAGE, "setting-unknown")), ran.out
+    assert not (tmp_path / "net").exists()
+
+
+def test_a_department_joins_from_an_invitation(tmp_path: Path) -> None:
+    """The folder is made, the registrations are those that a proposal takes, and both votes are told."""
+    demo = ("network", "demo", tmp_path / "net", "--engine", "cometbft", *RULEBOOK, "--json")
+    made = ledger(*demo)
+    join = ("node", "join", tmp_path / "data", "--from", made.json["invitation"], "--member", "zr")
+    wrong = ledger(*join, "--origin", "demo.local/" + "0" * 64, "--json")
+    assert (wrong.code, wrong.json["error"]["code"]) == (Exit.INTEGRITY, "join-origin"), wrong.out
+    other = f"{'ab' * 20}@10.0.0.7:26656"
+    ran = ledger(*join, "--origin", made.json["origin"], "--peer", other, "--json")
+    assert ran.code == 0 and ran.json["role"] == "validator", ran.out
+    settings = read_settings(tmp_path / "data")
+    assert settings.comet is not None and settings.comet.p2p_peers[0] == other and len(settings.comet.p2p_peers) == 5
+    files = [str(tmp_path / "data" / "registrations" / f"{use}.json") for use in ("event", "cosign", "log", "p2p")]
+    wishes = Wishes("zr", {"zh": "自然资源局", "en": "Natural Resources"}, ("department",), (), tuple(files))
+    refs, args = complete("sys.member.admit", {}, {}, wishes, made.json["origin"])
+    assert refs == {"member": "zr"} and [key["use"] for key in args["keys"]] == ["event", "cosign", "log", "p2p"]
+    text = ledger(*join[:2], tmp_path / "more", *join[3:], "--lang", "en")
+    assert "member.admit" in text.err and "set.change" in text.err and "registrations/p2p.json" in text.err
+    empty = ledger("node", "join", tmp_path / "none", "--from", tmp_path / "net" / "sj", "--member", "zr", "--json")
+    assert (empty.code, empty.json["error"]["code"]) == (Exit.NOT_FOUND, "invitation"), empty.out
 
 
 @dataclass(frozen=True)

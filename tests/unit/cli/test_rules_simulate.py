@@ -8,13 +8,19 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from ledger.adapters.exporting import export
 from ledger.adapters.sources import open_source
 from ledger.cli.exits import Exit
-from ledger.verify.redecide import read_blocks
+from ledger.core.event import new_event
+from ledger.core.ident import format_time, parse_time, uuid7_at
+from ledger.core.leaf import TimerLeaf
+from ledger.report.facts import DAY_MS
+from ledger.verify.redecide import read_blocks, read_records
+from tests.models import city_year
 from tests.models.real_ledger import CONTRACT, RealLedger, real_ledger
 from tests.unit.cli.runner import ledger
 
@@ -106,7 +112,8 @@ def test_another_shape_is_refused(made: RealLedger, book: Path) -> None:
     ]
     (first,) = document["differences"]
     assert first["kind"] == "use.access"
-    assert {"outcome", "reason"} <= {each["part"] for each in first["changes"]} <= {"outcome", "reason", "timer"}
+    parts = {each["part"] for each in first["changes"]}
+    assert {"outcome", "reason"} <= parts <= {"outcome", "reason", "timer", "alert", "duty"}  # outside office hours all
 
 
 def test_bodies_that_are_gone_make_it_incomplete(made: RealLedger, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,6 +187,57 @@ def test_unknown_events_and_names(made: RealLedger) -> None:
     assert ledger("rules", "explain", absent, "--ledger", made.folder).code == Exit.NOT_FOUND
     for name in ("ga", "ga/1", "01900000-0000-7000-8000-000000000000"):
         assert ledger("rules", "explain", name, "--ledger", made.folder).code == Exit.USAGE
+
+
+def test_timers_are_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A timer that fired is explained exactly, by its key and by key and due, in both languages; one that never did is 3."""
+    monkeypatch.setattr(city_year, "CONTRACT", city_year.CONTRACT.parent / "gdpr")
+    monkeypatch.setattr(city_year, "AUTHORITY", "shop")
+    city, random, start = city_year.City(("shop",)), Random(7), parse_time("2026-02-02T08:00:00.000Z")
+    activity = ""
+    for number, (kind, content) in enumerate(
+        (
+            ("processing.record", {
+                "purposes": ["orders"], "subjects": ["customers"], "categories": ["contact"], "recipients": [],
+                "retention": "ten years", "security": "encryption",
+            }),
+            ("erasure.receive", {}),
+        )
+    ):  # fmt: skip
+        time = start + number * DAY_MS
+        event = new_event(
+            event_id=uuid7_at(time, random.randbytes(10)), kind=kind, time_ms=time, content=content,
+            refs={"processing": activity} if activity else {}, salt=random.randbytes(16),
+        )  # fmt: skip
+        city.steps.append(city_year.Step(time, number, "shop", "authority", event))
+        activity = f"shop/{event.id}"
+    played = city_year.Played(tmp_path / "node", city)
+    played.play()
+    played.close()
+    fired = {
+        leaf.key: leaf
+        for block in read_blocks(open_source(str(played.folder)).pieces())
+        for leaf in read_records(block)
+        if isinstance(leaf, TimerLeaf)
+    }
+    assert fired
+    for key, leaf in fired.items():
+        document = ledger("rules", "explain", key, "--ledger", played.folder, "--json").json
+        assert document["exact"] is True and document["event"] == key and document["due"] == leaf.due
+        assert document["verdict"] == json.loads(leaf.verdict)
+        (rule,) = document["rules"]
+        assert key.split("/")[1] in (rule["rule"], f"{rule['rule']}.{key.split('/')[1].partition('.')[2]}")
+        assert rule["steps"] and rule["effects"] and not rule["failed"]
+    key, leaf = max(fired.items(), key=lambda item: item[1].due)
+    document = ledger("rules", "explain", key, "--ledger", played.folder, "--json").json
+    named = f"{key}@{format_time(leaf.due)}"
+    assert ledger("rules", "explain", named, "--ledger", played.folder, "--json").json == document
+    assert "falls due" in ledger("rules", "explain", key, "--ledger", played.folder).out
+    assert "期限按到期之日" in ledger("rules", "explain", key, "--ledger", played.folder, "--lang", "zh").out
+    never = f"{key}@{format_time(leaf.due + 1)}"
+    assert ledger("rules", "explain", never, "--ledger", played.folder).code == Exit.NOT_FOUND
+    for name in ("timer/A3", f"{key}@yesterday"):
+        assert ledger("rules", "explain", name, "--ledger", played.folder).code == Exit.USAGE
 
 
 def test_every_kind_of_event_is_explained(made: RealLedger) -> None:

@@ -11,7 +11,7 @@ import pytest
 from ledger.core import canonical
 from ledger.core.checkpoint import parse_checkpoint_text
 from ledger.core.genesis import GENESIS_BYTES_MAX, PARAMETERS, Genesis, Predecessor, new_genesis, parse_genesis
-from ledger.core.keys import COSIGN, EVENT, LOG, Ed25519Signer
+from ledger.core.keys import CONSENSUS, COSIGN, EVENT, LOG, P2P, Ed25519Signer
 from ledger.core.note import parse_note
 from ledger.errors import LedgerError, MalformedError, VerificationError
 from tests.models.small_ledger import MEMBERS, SmallLedger, digest, make_genesis, signer
@@ -139,6 +139,60 @@ def test_somebody_must_order_and_cosigners_are_bounded() -> None:
     assert caught.value.code == "cosigners"
     many.popitem()
     assert len(made({"a": [LOG], **many}).keys(COSIGN)) == 32
+
+
+VALIDATOR = [CONSENSUS, COSIGN, EVENT, LOG, P2P]
+
+
+def test_validators_of_the_first_block() -> None:
+    """SPEC R-N01: with CometBFT each validator holds consensus, cosign, log and p2p keys; others need none of them."""
+    genesis = made({"a": VALIDATOR, "b": [EVENT, COSIGN], "c": VALIDATOR}, engine="cometbft")
+    assert parse_genesis(genesis.data).engine == "cometbft"
+    assert [member for member, _ in genesis.keys(CONSENSUS)] == ["a", "c"]
+
+
+@pytest.mark.parametrize(
+    ("uses", "engine"),
+    [
+        ({"a": [COSIGN, EVENT, LOG, P2P]}, "cometbft"),
+        *(
+            ({"a": VALIDATOR, "b": [use for use in VALIDATOR if use != gone]}, "cometbft")
+            for gone in (LOG, COSIGN, P2P)
+        ),
+        ({"a": [LOG, CONSENSUS]}, "sequencer"),
+        ({"a": [LOG, P2P]}, "sequencer"),
+        ({f"m{number:02}": [CONSENSUS, LOG] for number in range(65)}, "cometbft"),
+    ],
+)
+def test_who_cannot_validate(uses: dict[str, list[str]], engine: str) -> None:
+    """SPEC R-N01: no validator, too many, one that lacks a key, or one beside a sequencer, is no network."""
+    with pytest.raises(MalformedError) as caught:
+        made(uses, engine=engine)
+    assert caught.value.code == "validators"
+
+
+def test_a_validator_has_one_vote() -> None:
+    """SPEC R-N01: a member with two consensus keys would count twice."""
+    sign: dict[str, Ed25519Signer] = {}
+    for number, use in enumerate((*VALIDATOR, CONSENSUS)):
+        key = signer("a", f"{use}-{number}")
+        sign[key.public.raw.hex()] = key
+    keys = [
+        {"algorithm": 1, "public": public, "roles": [], "use": use}
+        for public, use in zip(sign, (*VALIDATOR, CONSENSUS), strict=True)
+    ]
+    member = {"attributes": {}, "id": "a", "keys": keys, "roles": [], "title": {"en": "a", "zh": "a"}}
+    with pytest.raises(MalformedError) as caught:
+        new_genesis(
+            name="net",
+            time=0,
+            rulebook=digest("r"),
+            calendar=digest("c"),
+            members=[member],
+            sign=sign,
+            engine="cometbft",
+        )
+    assert caught.value.code == "validators"
 
 
 def test_no_other_bytes_are_this_genesis() -> None:

@@ -186,12 +186,12 @@ def test_registration_messages_byte_for_byte() -> None:
     assert keys.registration_message(place.decode(), "ga", keys.EVENT) == b"suyuan/key/v1\0\x00\x45" + place + tail
     message = keys.genesis_registration_message("demo", ZERO_DIGEST, "ga", keys.EVENT)
     assert message == b"suyuan/genesis-key/v1\0\x00\x45" + place + tail
-    assert len({keys.registration_message(ORIGIN, "ga", use) for use in keys.USES}) == 4
+    assert len({keys.registration_message(ORIGIN, "ga", use) for use in keys.USES}) == 6
 
 
 @pytest.mark.parametrize("use", ["", "EVENT", "sign", None, 1, ["event"]])
 def test_unknown_uses_are_refused(use: Any) -> None:
-    """A key serves one of the four uses."""
+    """A key serves one of the six uses."""
     with pytest.raises(MalformedError) as caught:
         keys.registration_message(ORIGIN, "ga", use)
     assert caught.value.code == "key-use"

@@ -15,9 +15,11 @@ from ledger.core.mapkeys import (
     config_key,
     key_hash,
     key_key,
+    key_parts,
     member_key,
     next_blind,
     object_key,
+    object_name,
     object_value,
     parse_object_value,
     stream_key,
@@ -108,3 +110,20 @@ def test_every_changed_byte_of_the_frame_is_refused():
         changed = value[:place] + bytes([value[place] ^ 1]) + value[place + 1 :]
         with pytest.raises(MalformedError):
             parse_object_value(changed)
+
+
+def test_names_come_back_out_of_keys():
+    """`object_name` and `key_parts` undo what made the key, for objects, timers and members."""
+    assert object_name(object_key("grant/ga/0192")) == ("grant", "ga/0192")
+    assert key_parts(object_key("timer/A3/application/x/y")) == ["A3/application/x/y"]
+    assert key_parts(member_key("ga")) == ["ga"]
+
+
+@given(st.binary(max_size=40))
+def test_any_bytes_are_the_key_of_one_name_or_refused(data):
+    """What `object_name` reads is spelled in no other way; everything else is malformed."""
+    try:
+        kind, identifier = object_name(data)
+    except MalformedError:
+        return
+    assert object_key(f"{kind}/{identifier}") == data or "/" in kind or (kind == "timer")

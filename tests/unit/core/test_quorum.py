@@ -253,3 +253,16 @@ def test_several_log_lines() -> None:
     verified = quorum.verify_note(data, ORIGIN, keys, cosigners(1))
     assert {line.key_id for line in verified.log_lines} == {key.key_id for key in keys}
     assert quorum.certify(verified, cosigners(1)).lines[0][2] == 5
+
+
+def test_further_lines_are_verified_alone() -> None:
+    """A note with more cosignatures over the same text, of which only the new ones are looked at; one that does not hold
+    is refused, strangers' lines are left out."""
+    known = quorum.verify_note(certificate(4, 1), ORIGIN, LOG, cosigners(4))
+    lines = [line for line in note_lines(certificate(4, 4)) if line.name != ORIGIN]
+    more = quorum.verify_cosignatures(known, lines, cosigners(4))
+    assert more == quorum.verify_note(certificate(4, 4), ORIGIN, LOG, cosigners(4))
+    assert quorum.verify_cosignatures(known, lines, cosigners(1)) == known
+    forged = NoteLine(lines[2].name, lines[2].key_hash, bytes(len(lines[2].signature)))
+    with pytest.raises(VerificationError):
+        quorum.verify_cosignatures(known, [forged], cosigners(4))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 from typing import Any
@@ -10,8 +11,8 @@ import pytest
 
 from ledger.core import canonical
 from ledger.core.genesis import Member
-from ledger.core.keys import COSIGN, EVENT, LOG
-from ledger.core.registry import KeyEntry, genesis_registry, parse_key_entry, parse_member_entry
+from ledger.core.keys import CONSENSUS, COSIGN, EVENT, LOG, P2P
+from ledger.core.registry import REMOVED, SUSPENDED, KeyEntry, genesis_registry, parse_key_entry, parse_member_entry
 from ledger.errors import MalformedError, RejectedError
 from tests.models.small_ledger import MEMBERS, make_genesis, signer
 
@@ -99,3 +100,20 @@ def test_a_member_is_added() -> None:
     entry = replace(REGISTRY.members["ga"], id="new")
     assert "new" in REGISTRY.with_member(entry).members and "new" not in REGISTRY.members
     assert isinstance(GENESIS.members[0], Member) and isinstance(ENTRY, KeyEntry)
+
+
+def test_validators_and_their_peers() -> None:
+    """SPEC R-N02: keys without an end of members without a status, in order of member and key id; ids as CometBFT's."""
+    registry = REGISTRY
+    for member in reversed(MEMBERS):
+        for use in (CONSENSUS, P2P):
+            registry = registry.with_key(replace(ENTRY, member=member, use=use, public=signer(member, use).public))
+    assert registry.validators() == tuple((member, signer(member, CONSENSUS).public) for member in MEMBERS)
+    ids = tuple((m, hashlib.sha256(signer(m, P2P).public.raw).hexdigest()[:40]) for m in MEMBERS)
+    assert registry.peer_ids() == ids
+    for status in (SUSPENDED, REMOVED):
+        left = registry.with_member(replace(registry.members["ga"], status=status))
+        assert "ga" not in dict(left.validators()) and "ga" not in dict(left.peer_ids())
+        assert len(left.validators()) == len(MEMBERS) - 1
+    ended = registry.with_key(replace(registry.keys[signer("ga", CONSENSUS).public.key_id], until_height=9))
+    assert "ga" not in dict(ended.validators()) and "ga" in dict(ended.peer_ids())

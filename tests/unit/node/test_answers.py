@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from ledger.adapters.sqlite.frames import Compressor
 from ledger.adapters.sqlite.snapshot import Snapshot, StoredLeaf
 from ledger.blockcodec import parse_block
 from ledger.core import merkle
@@ -16,6 +19,7 @@ from ledger.core.merkle import verify_consistency, verify_inclusion
 from ledger.core.proof import AbsenceResult, CompletenessResult, ReceiptResult, verify_proof
 from ledger.core.quorum import verify_certificate
 from tests.models.live_node import LiveNode
+from tests.models.native_commits import consensus_signer, make_commit
 
 
 def get(live: LiveNode, path: str, status: int = 200) -> Any:
@@ -368,3 +372,17 @@ def test_docs_page_loads_nothing(live: LiveNode) -> None:
     assert "://" not in page.text.replace("/openapi.json", "")
     assert "/v1/submissions" in page.text
     assert live.client.get("/openapi.json").json()["openapi"].startswith("3.")
+
+
+def test_native_commits_are_served_by_size(live: LiveNode) -> None:
+    """CometBFT's own commit over a checkpoint, byte for byte as stored; 404 where none is kept, as for any other name."""
+    data = make_commit("suyuan-chain", bytes(32), [consensus_signer("ga")]).encode()
+    with closing(sqlite3.connect(live.folder / "ledger.sqlite", timeout=30)) as connection, connection:
+        connection.execute("INSERT INTO native VALUES (?, ?)", (7, Compressor().single(data)))
+    answer = live.client.get("/v1/native/7")
+    assert (answer.status_code, answer.content) == (200, data)
+    assert answer.headers["content-type"].startswith("application/json")
+    for name in ("8", "0", "-1", "07x", "seven", "1" * 17, "²"):
+        problem = get(live, f"/v1/native/{name}", 404)
+        assert problem["code"] == "native"
+    assert live.client.get("/v1/native/7?more=1").status_code == 422

@@ -47,6 +47,9 @@ def test_absent_file_and_flags_leave_defaults(tmp_path: Path) -> None:
         ("[node]\nrole = 'king'\n", "node.role"),
         ("[node]\npeers = ['https://far.example']\n", "node.peers"),
         ("[rules]\nruntime = 'wasm'\n", "rules.runtime"),
+        ("[comet]\np2p_listen = '26656'\n", "comet.p2p_listen"),
+        ("[comet]\np2p_address = '127.0.0.1:1'\n", "comet.p2p_address"),
+        ("[comet]\np2p_peers = ['ab@127.0.0.1:1']\n", "comet.p2p_peers"),
     ],
 )
 def test_unknown_or_bad_entry_is_refused_by_name(tmp_path: Path, text: str, key: str) -> None:
@@ -92,3 +95,15 @@ def test_lists_from_the_environment() -> None:
     """A list in a variable is separated by commas."""
     found = load_settings(None, {"LEDGER_NODE_PEERS": "http://127.0.0.1:1, http://127.0.0.1:2"}).settings
     assert found.node.peers == ("http://127.0.0.1:1", "http://127.0.0.1:2")
+
+
+def test_addresses_of_engines_are_read(tmp_path: Path) -> None:
+    """A validator's table is taken from the file, its lists from the environment too."""
+    peers = [f"{'ab' * 20}@10.0.0.2:26656", f"{'cd' * 20}@[fd00::3]:26656"]
+    file = write(tmp_path, f"[node]\nrole = 'validator'\n[comet]\np2p_listen = '0.0.0.0:1'\np2p_peers = {peers}\n")
+    comet = load_settings(file, {}).settings.comet
+    assert (comet.p2p_listen, list(comet.p2p_peers), comet.binary) == ("0.0.0.0:1", peers, "")
+    given = {"LEDGER_COMET_P2P_PEERS": ", ".join(peers[:1]), "LEDGER_COMET_BINARY": "/x", "LEDGER_COMETBFT": "/y"}
+    loaded = load_settings(file, given)
+    assert loaded.settings.comet.p2p_peers == (peers[0],) and loaded.settings.comet.binary == "/x"
+    assert loaded.origins["comet.p2p_peers"] == "environment"

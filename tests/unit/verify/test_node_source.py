@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import MappingProxyType
 from urllib.parse import parse_qs, urlsplit
 
 import msgpack
@@ -14,12 +15,15 @@ import pytest
 from ledger.adapters.scratch import ScratchState
 from ledger.adapters.sources import NodeSource, open_source
 from ledger.blockcodec import encode_block
+from ledger.core.checkpoint import app_hash
 from ledger.core.hashing import Digest
+from ledger.core.nativecommit import chain_id_of
 from ledger.errors import MalformedError, NotFoundError, UnavailableError
 from ledger.verify.ledger import Options, verify_ledger
 from ledger.verify.report import BROKEN, INCOMPLETE, INTACT, Report
 from ledger.verify.trust import Trust
 from tests.models import tiny_ledger as tiny
+from tests.models.native_commits import consensus_signer, make_commit
 from tests.models.tiny_ledger import BUNDLES, TinyLedger
 
 Answer = Callable[[str], tuple[int, bytes]]
@@ -53,7 +57,14 @@ def serving(answer: Answer) -> Iterator[str]:
         thread.join()
 
 
-def node(ledger: TinyLedger, *, page: int = 3, certified: int = -1, changed: dict[str, bytes] | None = None) -> Answer:
+def node(
+    ledger: TinyLedger,
+    *,
+    page: int = 3,
+    certified: int = -1,
+    changed: dict[str, bytes] | None = None,
+    natives: Mapping[int, tuple[int, bytes]] = MappingProxyType({}),
+) -> Answer:
     """A node that serves `ledger`, `page` blocks at a time, with one of its certificates (None: without)."""
 
     def answer(path: str) -> tuple[int, bytes]:
@@ -70,6 +81,8 @@ def node(ledger: TinyLedger, *, page: int = 3, certified: int = -1, changed: dic
         if parts.path == "/v1/blocks":
             first = int(parse_qs(parts.query)["from"][0])
             return 200, msgpack.packb([encode_block(block) for block in ledger.blocks[first : first + page]])
+        if parts.path.startswith("/v1/native/"):
+            return natives.get(int(parts.path.rpartition("/")[2]), (404, b"{}"))
         return 500, b""
 
     return answer
@@ -105,6 +118,28 @@ def test_node_without_certificate(ledger: TinyLedger) -> None:
     with serving(node(young)) as address:
         report = audit(young, address)
     assert (report.verdict, [each.code for each in report.gaps]) == (INCOMPLETE, ["no-certificate"])
+
+
+def test_native_commit_of_the_newest_certificate(ledger: TinyLedger) -> None:
+    """Under CometBFT the node is asked for its commit over the newest certified checkpoint; it need not have one."""
+    comet = tiny.tiny_ledger(tiny.make_genesis(validators=tiny.MEMBERS))
+    size, root = comet.sealed[-1].size, comet.sealed[-1].root
+    signers = [consensus_signer(member) for member in tiny.MEMBERS]
+    good = make_commit(chain_id_of(comet.genesis.hash), app_hash(size, root), signers).encode()
+    bad = make_commit("suyuan-other", app_hash(size, root), signers).encode()
+    for served, verdict, count in (
+        ((200, good), INTACT, 1), ((404, b"{}"), INTACT, 0), ((500, b""), INTACT, 0), ((200, bad), BROKEN, 0),
+        ((200, b"noise"), BROKEN, 0), ((200, bytes(100_000)), INTACT, 0),
+    ):  # fmt: skip
+        with serving(node(comet, natives={size: served})) as address:
+            report = audit(comet, address)
+            given = list(NodeSource(address, 5).natives())
+        assert (report.verdict, report.counts.natives) == (verdict, count)
+        assert ("native-missing" in [each.code for each in report.gaps]) == (count == 0)
+        assert given == ([(size, served[1])] if served[0] == 200 and len(served[1]) < 100_000 else [])
+    young = tiny.TinyLedger(comet.genesis)
+    with serving(node(young, natives={1: (200, good)})) as address:
+        assert list(NodeSource(address, 5).natives()) == []
 
 
 def test_bundles_come_by_hash(ledger: TinyLedger) -> None:

@@ -1,7 +1,8 @@
 """`./dev demo`: a network of four departments, run for real and then attacked; exits non-zero when anything differs.
 
 Chapters: make and start the network, play some weeks of a city (and, with --permits, record a real permit log), tell what
-happened, verify offline, ask and check a provenance question, flip a byte, kill a node. Not here: how any of it works.
+happened, verify offline, ask and check a provenance question, flip a byte, kill a node. `--engine cometbft` tells another
+story, on nodes that order together (see `bft`). Not here: how any of it works.
 """
 
 from __future__ import annotations
@@ -9,20 +10,18 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import signal
 import sys
 import tempfile
-import threading
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from ledger.core.genesis import COMETBFT, ENGINES, SEQUENCER
 from ledger.errors import LedgerError, NotFoundError, UnavailableError
-from ledger_node.demo import faults, scenario
+from ledger_node.demo import bft, faults, scenario
 from ledger_node.demo.permits import ledger, permit_members, record_permits
 from ledger_node.demo.stage import Stage, Told, make_network
-from ledger_node.demo.tell import DemoError, Teller
+from ledger_node.demo.tell import DemoError, Teller, stay
 
 CERTIFIED_S = 30
 FOLLOWER = 3  # the node whose database is attacked
@@ -36,10 +35,17 @@ def main(arguments: list[str] | None = None) -> int:
         "--permits", type=Path, metavar="FILE", help="also record this permit log (CSV or .gz) 并导入许可日志"
     )
     parser.add_argument("--dir", type=Path, metavar="DIR", help="keep the network here (new or empty folder) 保存目录")
+    parser.add_argument(
+        "--engine", choices=ENGINES, default=SEQUENCER, help="what orders the events 共识引擎 (default: %(default)s)"
+    )
     given = parser.parse_args(arguments)
+    if given.engine == COMETBFT and given.permits is not None:
+        parser.error("--permits goes with the sequencer only 仅适用于 sequencer")
     tell = Teller()
     folder = given.dir or Path(tempfile.mkdtemp(prefix="suyuan-demo-"))
     try:
+        if given.engine == COMETBFT:
+            return bft.run(tell, folder / "network", given.once)
         return _run(tell, folder / "network", given.permits, given.once)
     except (DemoError, LedgerError) as error:
         print(f"× {error}", file=sys.stderr)
@@ -67,8 +73,12 @@ def _run(tell: Teller, folder: Path, permits: Path | None, once: bool) -> int:
         _flip(tell, stage)
         _kill(tell, stage, told)
         tell.chapter("完成:以上各项均已核验", "Done: everything above was checked")
+        tell.fact(
+            "互不信任的四个部门(CometBFT,其一被杀,其一说谎): ./dev demo --engine cometbft",
+            "four departments that trust nobody, one killed, one lying: ./dev demo --engine cometbft",
+        )
         if not once:
-            _stay(tell, stage)
+            stay(tell, stage.sequencer.url, stage.origin)
     return 0
 
 
@@ -189,21 +199,9 @@ def _kill(tell: Teller, stage: Stage, told: Told) -> None:
         f"{len(load.acknowledged)} acknowledged events, {load.retries} retries, back after {took:.1f} s",
     )
     tell.check(missing == 0, "已确认的事件一个不少", "nothing acknowledged was lost")
-    recorded = _recorded(stage, refs["grant"])
+    recorded = stage.recorded("grant", refs["grant"])
     once = all(recorded[f"{access.member}/{event.id}"] == 1 for event in load.sent)
     tell.check(once and max(recorded.values()) == 1, "也没有一个重复", "and nothing was doubled")
-
-
-def _recorded(stage: Stage, grant: str) -> Counter[str]:
-    """How often each event stands in the stream of a grant, by `member/id`."""
-    found: Counter[str] = Counter()
-    after: int | None = 0
-    while after is not None:
-        page = stage.client.get_json(["v1", "streams", "grant", grant], {"after": after, "limit": 1000})
-        leaves = [entry["leaf"] for entry in page["entries"] if entry["type"] == "record"]
-        found.update(f"{leaf['member']}/{leaf['id']}" for leaf in leaves)
-        after = page["next"]
-    return found
 
 
 def _await_certified(stage: Stage) -> None:
@@ -223,23 +221,6 @@ def _is_recorded(stage: Stage, member: str, event_id: str) -> bool:
         return bool(stage.client.get_json(["v1", "events", member, event_id])["entry"]["head"]["id"] == event_id)
     except NotFoundError:
         return False
-
-
-def _stay(tell: Teller, stage: Stage) -> None:
-    url = stage.sequencer.url
-    tell.chapter(f"接口仍在运行: {url}  (Ctrl-C 停止)", f"The API keeps running: {url}  (Ctrl-C stops it)")
-    for command in (
-        f"curl {url}/v1/datasets/ga/hukou/timeline",
-        f"./dev run ledger lineage show ga/hukou --node {url}",
-        f"./dev run ledger verify {url} --origin {stage.origin}",
-    ):
-        tell.fact(command, command)
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    try:
-        stop.wait()
-    except KeyboardInterrupt:
-        print()
 
 
 if __name__ == "__main__":

@@ -51,11 +51,11 @@ class Step:
     note: tuple[str, str] | None = None
 
 
-class _Author:
-    """Mints events with ids and salts from one seeded generator."""
+class Author:
+    """Mints events with ids and salts from one generator."""
 
-    def __init__(self) -> None:
-        self._random = random.Random(SEED)  # noqa: S311 - a repeatable story, no secrets
+    def __init__(self, generator: random.Random) -> None:
+        self._random = generator
 
     def choice(self, options: Any) -> Any:
         return self._random.choice(options)
@@ -96,7 +96,7 @@ def day(number: int, hour: int = 0) -> int:
 
 def story() -> list[Step]:
     """All steps, in order of time; within one moment in the order they are written here."""
-    author = _Author()
+    author = Author(random.Random(SEED))  # noqa: S311 - a repeatable story, no secrets
     steps = list(_catalogue(author))
     grants: list[_Grant] = []
     steps.extend(_applications(author, grants))
@@ -120,7 +120,7 @@ def level(index: int) -> str:
     return "important" if index % 10 == 3 else "general"
 
 
-def _assessments(author: _Author, time: int, member: str, dataset: str) -> Iterator[Step]:
+def _assessments(author: Author, time: int, member: str, dataset: str) -> Iterator[Step]:
     """What `member` assesses before it supplies the dataset: the risk of important data, the impact on persons."""
     needed = ["risk"] if level([name for name, _ in datasets()].index(dataset)) == "important" else []
     needed += ["pi-impact"] if dataset in PERSONAL else []
@@ -140,7 +140,7 @@ def _masking(dataset: str, items: list[str]) -> dict[str, list[dict[str, str]]]:
     return {"masking": [{"item": item, "profile": "pseudonym"} for item in shown]} if shown else {}
 
 
-def _catalogue(author: _Author) -> Iterator[Step]:
+def _catalogue(author: Author) -> Iterator[Step]:
     """Days 0 to 2: drafts with quality targets, submitted, published by the authority; one entry is returned first."""
     titles = {f"{each.id}/{name}": (zh, en) for each in DEPARTMENTS for name, zh, en in each.datasets}
     for index, (dataset, owner) in enumerate(datasets()):
@@ -172,7 +172,7 @@ def _catalogue(author: _Author) -> Iterator[Step]:
         yield Step(day(2), AUTHORITY, "office", author.event(day(2), "catalog.publish", refs))
 
 
-def _applications(author: _Author, grants: list[_Grant]) -> Iterator[Step]:
+def _applications(author: Author, grants: list[_Grant]) -> Iterator[Step]:
     """Days 3 to 20: applications, most of them granted; refusals, a denial, an overdue reply and a late delivery."""
     yield from _refused_applications(author)
     entries = datasets()
@@ -229,7 +229,7 @@ def _applications(author: _Author, grants: list[_Grant]) -> Iterator[Step]:
         grants.append(grant)
 
 
-def _refused_applications(author: _Author) -> Iterator[Step]:
+def _refused_applications(author: Author) -> Iterator[Step]:
     """What the gate refuses: an entry that is not published, and an approval by somebody else than the provider."""
     ghost = author.event(
         day(1, 5), "share.apply", {"dataset": "ga/hukou"},
@@ -250,7 +250,7 @@ def _refused_applications(author: _Author) -> Iterator[Step]:
     yield Step(day(4, 1), "ws", "office", author.event(day(4, 1), "share.approve", refs))
 
 
-def _use(author: _Author, grants: list[_Grant]) -> Iterator[Step]:
+def _use(author: Author, grants: list[_Grant]) -> Iterator[Step]:
     """Working days 8 to 49: accesses within the grants, weekly use records, and the planted breaches."""
     for number in range(8, DAYS):
         if number in _OFF:
@@ -276,7 +276,7 @@ def _use(author: _Author, grants: list[_Grant]) -> Iterator[Step]:
     yield from _breaches(author, grants)
 
 
-def _breaches(author: _Author, grants: list[_Grant]) -> Iterator[Step]:
+def _breaches(author: Author, grants: list[_Grant]) -> Iterator[Step]:
     time = day(15, 3)
     other = next(purpose for purpose in PURPOSES if purpose != grants[0].purpose)
     note = ("一次超出用途的调用：如实记录，并形成线索", "One access for another purpose: recorded, and a finding")
@@ -298,7 +298,7 @@ def _breaches(author: _Author, grants: list[_Grant]) -> Iterator[Step]:
     yield Step(time, grants[1].user, "system", onward, IRREGULAR, note)
 
 
-def _disposal(author: _Author, grants: list[_Grant]) -> Iterator[Step]:
+def _disposal(author: Author, grants: list[_Grant]) -> Iterator[Step]:
     """From day 30: a purpose ends, the copy is disposed of, and another key verifies it."""
     grant = grants[3]
     ended = day(37, 1)
@@ -313,7 +313,7 @@ def _disposal(author: _Author, grants: list[_Grant]) -> Iterator[Step]:
     yield Step(day(38, 3), grant.user, "verifier", author.event(day(38, 3), "dispose.verify", refs), note=note)
 
 
-def _access(author: _Author, time: int, grant: _Grant, purpose: str, count: int) -> Event:
+def _access(author: Author, time: int, grant: _Grant, purpose: str, count: int) -> Event:
     return author.event(
         time, "use.access", {"dataset": grant.dataset, "grant": grant.id},
         actor=f"p:{author.below(40):02d}", purpose=purpose, items=grant.items[:2], count=count, method="api",

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from time import time_ns
+from typing import Any, Final
 
 from ledger import framing
 from ledger.adapters.datadir import TOKEN
@@ -21,6 +22,7 @@ from ledger.adapters.nodefile import event_key_file
 from ledger.client.http import NodeClient
 from ledger.client.request import Appended, Recorded, Request, parse_appended, parse_json, submit
 from ledger.core.event import Event
+from ledger.core.genesis import SEQUENCER
 from ledger.core.ident import format_time
 from ledger.core.keys import Signer
 from ledger.core.submission import new_submission
@@ -28,7 +30,9 @@ from ledger.limits import SUBMISSION_EVENTS_MAX
 from ledger_node.contracts_folder import rulebook_folder
 from ledger_node.demo import city
 from ledger_node.demo.scenario import START, Step
-from ledger_node.local import LocalNetwork
+from ledger_node.local import LocalNetwork, NodeProcess
+
+START_S: Final = 90.0  # four interpreters that start at once on a small machine
 
 
 @dataclass(slots=True)
@@ -42,8 +46,12 @@ class Told:
     notable: list[tuple[Step, dict[str, Any]]] = field(default_factory=list)
 
 
-def make_network(folder: Path, extra_members: Sequence[MemberPlan] = ()) -> CreatedNetwork:
-    """Four departments with a node each; `extra_members` have no node, the authority's keeps their keys."""
+def make_network(folder: Path, extra_members: Sequence[MemberPlan] = (), *, engine: str = SEQUENCER) -> CreatedNetwork:
+    """Four departments with a node each; `extra_members` have no node, the authority's keeps their keys.
+
+    With the sequencer the authority's node orders and time is simulated; with CometBFT all four order, in real time.
+    """
+    simulated = engine == SEQUENCER
     rulebook, calendars = read_rulebook(rulebook_folder("data-sharing"))
     members = [
         MemberPlan(
@@ -59,11 +67,12 @@ def make_network(folder: Path, extra_members: Sequence[MemberPlan] = ()) -> Crea
     plan = NetworkPlan(
         name=city.NAME,
         members=members,
-        sequencer=city.AUTHORITY,
+        sequencer=city.AUTHORITY if simulated else "",
         rulebook=rulebook,
         calendars=calendars,
-        time=START - 60_000,
-        clock="scenario",
+        time=START - 60_000 if simulated else time_ns() // 1_000_000,
+        clock="scenario" if simulated else "wall",
+        engine=engine,
     )
     return create_network(folder, plan)
 
@@ -88,11 +97,19 @@ class Stage:
             for node in self.network.nodes:
                 node.start()
             for node in self.network.nodes:
-                node.wait_listening()
+                node.wait_listening(START_S)
             self.sequencer.wait_ready()
             yield
         finally:
+            self._stop()
+
+    def _stop(self) -> None:
+        """A sequencer's followers before it, so that it writes what it accepted; validators all at once."""
+        if self.made.genesis.engine == SEQUENCER:
             self.network.stop()
+            return
+        with ThreadPoolExecutor(len(self.network.nodes)) as hands:
+            list(hands.map(lambda node: node.stop(), self.network.nodes))
 
     def wait_ready(self) -> None:
         """Every node passes its own checks; raises `UnavailableError` naming those that do not hold."""
@@ -107,6 +124,16 @@ class Stage:
     def client_of(self, member: str) -> NodeClient:
         """A client of the node of `member`."""
         return NodeClient(self.made.urls[member])
+
+    def node_of(self, member: str) -> NodeProcess:
+        """The process that runs the node of `member`."""
+        folder = self.made.folders[member]
+        return next(node for node in self.network.nodes if node.folder == folder)
+
+    def replace_node(self, member: str, node: NodeProcess) -> NodeProcess:
+        """From here on `node` runs for `member`; the one before was stopped."""
+        self.network.nodes[self.network.nodes.index(self.node_of(member))] = node
+        return node
 
     def signer(self, member: str, label: str) -> Signer:
         """A member's event key, from the folder of the node that keeps it."""
@@ -130,6 +157,17 @@ class Stage:
         """Sign and submit events of one key."""
         submission = new_submission(self.origin, member, self.signer(member, label), events)
         return parse_appended((client or self.client).send(submit(framing.encode(submission))))
+
+    def recorded(self, kind: str, object_id: str, client: NodeClient | None = None) -> Counter[str]:
+        """How often each event stands in the stream of a thing, by `member/id`, as a node answers."""
+        found: Counter[str] = Counter()
+        after: int | None = 0
+        while after is not None:
+            page = (client or self.client).get_json(["v1", "streams", kind, object_id], {"after": after, "limit": 1000})
+            leaves = [entry["leaf"] for entry in page["entries"] if entry["type"] == "record"]
+            found.update(f"{leaf['member']}/{leaf['id']}" for leaf in leaves)
+            after = page["next"]
+        return found
 
     def play(self, steps: Iterable[Step]) -> Told:
         """Feed the story, moment by moment, and note what became of it.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import time
 from typing import NoReturn
 
@@ -58,3 +60,20 @@ class Teller:
         if not holds:
             self.fail(zh, en)
         self.good(zh, en)
+
+
+def stay(tell: Teller, url: str, origin: str) -> None:
+    """Say what can be asked of the node at `url`, and wait until somebody stops the demo."""
+    tell.chapter(f"接口仍在运行: {url}  (Ctrl-C 停止)", f"The API keeps running: {url}  (Ctrl-C stops it)")
+    for command in (
+        f"curl {url}/v1/datasets/ga/hukou/timeline",
+        f"./dev run ledger lineage show ga/hukou --node {url}",
+        f"./dev run ledger verify {url} --origin {origin}",
+    ):
+        tell.fact(command, command)
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    try:
+        stop.wait()
+    except KeyboardInterrupt:
+        print()

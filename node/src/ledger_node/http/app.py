@@ -21,6 +21,7 @@ from starlette.routing import Match
 
 from ledger.errors import LedgerError
 from ledger_node.http import (
+    polling,
     routes_governance,
     routes_health,
     routes_intake,
@@ -91,7 +92,7 @@ def create_app(
     _own_errors(app, settings.http.language)
     edge = Edge(
         app,
-        hot={APPEND_PATH: {"POST": _HotAppend(context)}},
+        hot={APPEND_PATH: {"POST": _HotAppend(context)}, polling.PATH: {"GET": polling.PollCheckpoint(context)}},
         hosts=settings.http.hosts,
         metrics=metrics,
         language=settings.http.language,

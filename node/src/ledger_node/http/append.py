@@ -46,14 +46,14 @@ class Recorder:
         self._node, self._commits, self._watcher, self._metrics, self._pool = node, commits, watcher, metrics, pool
         self._certified_wait_s = certified_wait_s
 
-    async def record(self, submission: Submission, *, certified: bool) -> Outcome:
+    async def record(self, submission: Submission, *, certified: bool, framed: bytes | None = None) -> Outcome:
         """The outcome of a submission that `node.check` accepted, durable, and certified where asked for.
 
         Raises what the engine raises, and `UnavailableError` (`certificate-wait`) when the quorum takes too long: the
         events are recorded then, and the same submission again gets the same receipts.
         """
         started = time.perf_counter()
-        committed = await self._commits.wait(self._node.submit(submission))
+        committed = await self._commits.wait(self._node.submit(submission, framed))
         self._metrics.append(time.perf_counter() - started)
         outcome = outcome_of(committed, submission)
         if outcome.has_duplicates:
@@ -105,7 +105,7 @@ class Append:
         require_media_type(scope, MSGPACK)
         data = await self._bodies.read(scope, receive, SUBMISSION_FRAMED_BYTES_MAX)
         submission = await self._checker.check(data)
-        outcome = await self._recorder.record(submission, certified=certified or full)
+        outcome = await self._recorder.record(submission, certified=certified or full, framed=data)
         receipts = None
         if full:
             loop = asyncio.get_running_loop()

@@ -129,6 +129,7 @@ class AskCheckpoint(Asked):
 
     wait: Annotated[Wait, Field(description="Seconds to wait for a note other than `after`.")] = 0
     after: Annotated[DigestHex | None, Field(description="SHA-256 of the note the caller has.")] = None
+    above: Annotated[Count | None, Field(description="Wait for a larger checkpoint than this size instead.")] = None
 
 
 class AskBlocks(Asked):

@@ -24,7 +24,8 @@ from ledger_node.metrics import Metrics
 from ledger_node.texts import LANGUAGES, choose_language
 
 Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
-Hot = Callable[[Scope, Receive], Awaitable["Answer"]]
+Hot = Callable[[Scope, Receive], Awaitable["Answer | None"]]
+"""A route that answers without the application within, or leaves the request to it (None)."""
 
 # A random beginning for each process and a count: unique among nodes, and cheaper than chance for each request.
 _ID_BEGINNING: Final = secrets.token_hex(5)
@@ -93,8 +94,8 @@ class Edge:
             self._check_host(scope)
             if handlers is not None and hot is None:
                 raise HttpError("method", "not a method of this path", allow=", ".join(sorted(handlers)))
-            if hot is not None:
-                answer = await hot(scope, receive)
+            answer = None if hot is None else await hot(scope, receive)
+            if answer is not None:
                 await exchange.answer(answer.status, answer.content_type, answer.body, answer.headers)
             else:
                 await self._inner(scope, receive, exchange.send)

@@ -328,6 +328,13 @@ class StatusBody(Answer):
     version: str
 
 
+class PeersBody(Answer):
+    """The other nodes that this one knows: what a department needs to join."""
+
+    http: list[str]
+    p2p: list[str]
+
+
 class Check(Answer):
     """One readiness check."""
 

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from ledger_node.http.asking import Asked
 from ledger_node.http.context import JSON, Context, answer, answer_json
 from ledger_node.http.documented import ok, raw, refusals
-from ledger_node.http.models import ReadyBody, StatusBody
+from ledger_node.http.models import PeersBody, ReadyBody, StatusBody
 from ledger_node.intake.signing import held_members
 from ledger_node.metrics import CONTENT_TYPE
 from ledger_node.query.health import readiness, status
@@ -50,6 +50,14 @@ def routes(context: Context) -> APIRouter:
         """Where this node stands."""
         del asked
         return answer_json({**status(node), "signs_for": held_members(node), "version": package_version()})
+
+    @router.get("/v1/peers", responses=ok(PeersBody))
+    def peers(asked: Annotated[Asked, Query()]) -> Response:
+        """Addresses of the other nodes, those that order first, and of the engines, this node's own first."""
+        del asked
+        comet = context.settings.comet
+        own = [comet.p2p_address] if comet.p2p_address else []
+        return answer_json({"http": list(context.settings.node.peers), "p2p": [*own, *comet.p2p_peers]})
 
     return router
 

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from ledger.core.hashing import parse_hex_digest, sha256
+from ledger.core.hashing import parse_hex_digest
 from ledger.errors import NotFoundError, UnavailableError
 from ledger_node.http.asking import (
     AskAbsence,
@@ -22,6 +22,7 @@ from ledger_node.http.asking import (
 from ledger_node.http.context import BINARY, Context, answer, answer_with
 from ledger_node.http.documented import ok, raw
 from ledger_node.http.models import ConsistencyBody, EpochsBody, InclusionBody, ProofFile
+from ledger_node.http.polling import poll_note
 from ledger_node.query import log
 from ledger_node.query.epochs import prove_epochs
 from ledger_node.query.streams import prove_no_stream, prove_range_of
@@ -47,14 +48,9 @@ def _notes_and_blocks(router: APIRouter, context: Context) -> None:
         "/v1/checkpoint", responses=raw("text/plain", "The C2SP checkpoint note with every verified line.", 404)
     )
     async def checkpoint(asked: Annotated[AskCheckpoint, Query()]) -> Response:
-        """The proposed checkpoint with the cosignatures gathered so far; `wait` polls for another one than `after`."""
-        book = node.certificates
-
-        def changed() -> bytes | None:
-            note = book.note()
-            return note if note and sha256(note).hex() != asked.after else None
-
-        note = await context.running_watcher.wait_for(changed, asked.wait) or book.note()
+        """The proposed checkpoint with the cosignatures gathered so far; `wait` polls for another one than `after`, or for a
+        larger one than `above`."""
+        note = await poll_note(context, asked.wait, asked.after, asked.above)
         if not note:
             raise NotFoundError("checkpoint", "this node has no checkpoint yet")
         return answer(note, TEXT)
@@ -125,6 +121,12 @@ def _files(router: APIRouter, context: Context) -> None:
         name = log.parse_tile_path(path)
         with context.standing() as standing:
             return Response(log.read_tile(standing, name), media_type=BINARY, headers=IMMUTABLE)
+
+    @router.get("/v1/native/{size}", responses=ok(ProofFile, 404, text="A CometBFT header with the votes over it."))
+    def native(size: str, asked: Annotated[Asked, Query()]) -> Response:
+        """CometBFT's own commit over the checkpoint of exactly this size, where one is kept."""
+        del asked
+        return answer(log.read_native(node, size))
 
     @router.get("/v1/genesis", responses=ok(ProofFile, text="The genesis document, byte for byte."))
     def genesis(asked: Annotated[Asked, Query()]) -> Response:

@@ -23,6 +23,7 @@ from ledger_node.query.standing import Standing
 BLOCKS_PAGE_MAX: Final = 1_000
 BLOCKS_BYTES_MAX: Final = 16 * 1024 * 1024  # a page ends with the block that passes this
 
+SIZE_DIGITS_MAX: Final = 16
 TILE_WIDTH: Final = 256
 TILE_LEVEL_MAX: Final = 7  # 256**8 leaves are more than a seq can count
 _TILE: Final = re.compile(r"(0|[1-9])/((?:x[0-9]{3}/)*[0-9]{3})(?:\.p/([1-9][0-9]{0,2}))?").fullmatch
@@ -127,6 +128,17 @@ def read_tile(standing: Standing, name: TileName) -> bytes:
     wanted = [(shift, index) for index in range(first, first + name.width)]
     nodes = standing.snap.log_nodes(wanted)
     return b"".join(nodes[node] for node in wanted)
+
+
+def read_native(node: Node, size: str) -> bytes:
+    """CometBFT's own commit over the checkpoint of `size` (plain decimal); raises `NotFoundError` where none is kept."""
+    found = None
+    if size.isascii() and size.isdecimal() and len(size) <= SIZE_DIGITS_MAX:
+        with node.reader.snapshot() as snap:
+            found = snap.native(int(size))
+    if found is None:
+        raise NotFoundError("native", "no native commit of this size is kept", size=size)
+    return found
 
 
 def read_bundle(node: Node, digest: Digest) -> bytes:

@@ -93,8 +93,11 @@ class Node(Protocol):
     def offer_bundle(self, data: bytes) -> Digest:
         """Keep a bundle for the proposal that will name it, where blocks are made (may block); its hash."""
 
-    def submit(self, submission: Submission) -> Future[Committed]:
-        """Have a checked submission recorded; raises `UnavailableError` at once where it cannot be taken."""
+    def submit(self, submission: Submission, framed: bytes | None = None) -> Future[Committed]:
+        """Have a checked submission recorded (`framed`: the bytes it came in, where it travels on).
+
+        Raises `UnavailableError` at once where it cannot be taken.
+        """
 
     def proofs(self) -> AbstractContextManager[StateAt]:
         """State and log as of the latest certified checkpoint; raises `UnavailableError` before the first."""

@@ -13,7 +13,7 @@ from ledger.core.mapkeys import NS_OBJECT, object_key
 from ledger.core.proposal import proposal_key, vote_key
 from ledger.core.quorum import threshold
 from ledger.errors import NotFoundError
-from ledger.machine.changes import WITH_COSIGNERS
+from ledger.machine.changes import needs_cosigners
 from ledger.machine.governance import electorate
 from ledger_node.query.ports import Node
 from ledger_node.query.standing import Standing
@@ -43,7 +43,7 @@ def show_proposal(standing: Standing, name: str) -> dict[str, Any]:
         if vote is not None:
             votes[member] = canonical.parse(vote)
     proposal = canonical.parse(data)
-    needs = proposal["action"] in WITH_COSIGNERS
+    needs = needs_cosigners(proposal["action"], validators_change="validators" in proposal)
     return {"name": name, "needs_cosigners": needs, "proposal": proposal, "votes": votes, **_voters(standing)}
 
 

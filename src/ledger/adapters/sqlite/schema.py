@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
 FILE_NAME: Final = "ledger.sqlite"
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 APPLICATION_ID: Final = 0x53755975  # "SuYu": tells our file from any other SQLite file
 BUSY_TIMEOUT_MS: Final = 5_000
 WRITER_CACHE_KIB: Final = 64 * 1024
@@ -72,6 +72,11 @@ CREATE TABLE certificates (size INTEGER PRIMARY KEY, data BLOB NOT NULL) STRICT;
 CREATE TABLE bundles (digest BLOB PRIMARY KEY, data BLOB NOT NULL) STRICT;
 """
 
+NATIVE: Final = """
+-- CometBFT's own commits over checkpoints, by size, as frames with a checksum.
+CREATE TABLE native (size INTEGER PRIMARY KEY, data BLOB NOT NULL) STRICT;
+"""
+
 
 def migrate(connection: sqlite3.Connection) -> None:
     """Bring the file to `SCHEMA_VERSION`. Raises `FatalError` for a newer one or a file that is not ours."""
@@ -83,13 +88,23 @@ def migrate(connection: sqlite3.Connection) -> None:
 
     @migrations(name="0001-tables")
     def _tables(database: Database) -> None:
-        for statement in TABLES.split(";\n"):
-            if statement.strip():
-                database.conn.execute(statement)
+        _execute(database, TABLES)
         database.conn.execute(f"PRAGMA application_id={APPLICATION_ID}")
         database.conn.execute("PRAGMA user_version=1")
 
+    @migrations(name="0002-native")
+    def _native(database: Database) -> None:
+        _execute(database, NATIVE)
+        database.conn.execute("PRAGMA user_version=2")
+
     migrations.apply(Database(connection, execute_plugins=False))
+
+
+def _execute(database: Database, script: str) -> None:
+    """Run statements one by one: `executescript` would commit the migration's transaction."""
+    for statement in script.split(";\n"):
+        if statement.strip():
+            database.conn.execute(statement)
 
 
 def check_application(connection: sqlite3.Connection) -> int:

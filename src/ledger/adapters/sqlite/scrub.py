@@ -21,10 +21,10 @@ from ledger.adapters.sqlite.packing import CHUNK, encode_deltas, event_key, id_t
 from ledger.adapters.sqlite.query import rows, select_in
 from ledger.adapters.sqlite.snapshot import Snapshot
 from ledger.adapters.sqlite.tiles import LOG_TREE, TILE_LEVELS, split_hashes, tile_reader
-from ledger.core import canonical, merkle
+from ledger.core import canonical, merkle, nativecommit
 from ledger.core.buckets import bucket_count, bucket_index
 from ledger.core.bundle import bundle_hash, parse_bundle
-from ledger.core.checkpoint import parse_checkpoint_text
+from ledger.core.checkpoint import app_hash, parse_checkpoint_text
 from ledger.core.genesis import GENESIS_BYTES_MAX
 from ledger.core.hashing import Digest, parse_hex_digest, sha256
 from ledger.core.header import Header, parse_header
@@ -69,6 +69,7 @@ class _Scrub:
             self._streams,
             self._timers,
             self._certificates,
+            self._natives,
             self._dictionaries,
             self._pages,
         ]
@@ -350,6 +351,17 @@ class _Scrub:
                     yield damaged("certificate", size=size, got=checkpoint.root)
             except LedgerError as error:
                 yield damaged("certificate", size=size, reason=str(error))
+
+    def _natives(self) -> Findings:
+        for (size,) in list(rows(self._connection, "SELECT size FROM native ORDER BY size", (), (int,))):
+            try:
+                data = self._snapshot.native(size)
+                native = nativecommit.parse(data or b"")
+                expected = app_hash(size, self._snapshot.root_at(size))
+                if native.header.app_hash != expected:
+                    yield damaged("native commit", size=size, expected=expected, got=native.header.app_hash)
+            except LedgerError as error:
+                yield damaged("native commit", size=size, reason=str(error))
 
     def _pages(self) -> Findings:
         """SQLite's own check of its pages and indexes: what no query above happened to read."""

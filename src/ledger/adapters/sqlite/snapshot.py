@@ -447,6 +447,19 @@ class Snapshot:
         """(size, note) of the largest certified size."""
         return self._note("SELECT size, data FROM certificates WHERE size>=? ORDER BY size DESC LIMIT 1", 0)
 
+    def native(self, size: int) -> bytes | None:
+        """CometBFT's own commit over the checkpoint of exactly `size` leaves."""
+        found = self.native_from(size)
+        return found[1] if found is not None and found[0] == size else None
+
+    def native_from(self, size_min: int) -> tuple[int, bytes] | None:
+        """(size, commit) of the smallest size ≥ `size_min` with a native commit: one after the other gives all."""
+        return self._note("SELECT size, data FROM native WHERE size>=? ORDER BY size LIMIT 1", size_min)
+
+    def latest_native(self) -> tuple[int, bytes] | None:
+        """(size, commit) of the largest size with a native commit."""
+        return self._note("SELECT size, data FROM native WHERE size>=? ORDER BY size DESC LIMIT 1", 0)
+
     def _note(self, sql: str, size: int) -> tuple[int, bytes] | None:
         row = query.row(self.connection, sql, (size,), (int, bytes))
         if row is None:

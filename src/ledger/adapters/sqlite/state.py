@@ -41,6 +41,7 @@ class StateTables:
         self._connection = connection
         self._streams = StreamTables(connection)
         self._entries: Cache[bytes, Entry] = Cache(ENTRIES_CACHED)
+        self._absent: Cache[bytes, bool] = Cache(ENTRIES_CACHED)  # keys that were looked for and never written
         self._numbers: Cache[bytes, int] = Cache(ENTRIES_CACHED)
         self._buckets: Cache[int, bytes] = Cache(BUCKETS_CACHED)
         self._known: Cache[Stream, bool] = Cache(STREAMS_CACHED)
@@ -61,10 +62,10 @@ class StateTables:
         get = self._entries.get
         for key in keys:
             entry = get(key)
-            if entry is None:
-                missing.append(key)
-            else:
+            if entry is not None:
                 found[key] = entry.row
+            elif self._absent.get(key) is None:
+                missing.append(key)
         if missing:
             for key, entry in self._load_entries(missing).items():
                 found[key] = entry.row
@@ -107,6 +108,8 @@ class StateTables:
             for key, index in places.items():
                 entry = entries.get(key)
                 check_row(key, entry.row.value if entry is not None else None, index, buckets.get(index, b""))
+                if entry is None:
+                    self._absent.put(key, True)
         for key, entry in entries.items():
             self._entries.put(key, entry)
         return entries
@@ -177,6 +180,8 @@ class StateTables:
         new: list[tuple[bytes, int]] = []
         for key in sealed.rows:
             number = self._numbers.get(key)
+            if sealed.old_rows[key] is None:
+                self._absent.drop(key)
             if number is None:
                 if sealed.old_rows[key] is not None:
                     unknown.append(key)

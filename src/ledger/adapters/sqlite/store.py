@@ -17,18 +17,20 @@ from ledger.adapters.sqlite.blocks import BlockReader, BlockWriter
 from ledger.adapters.sqlite.checkpoint import Checkpointer
 from ledger.adapters.sqlite.erasure import plan_erasure
 from ledger.adapters.sqlite.events import EventIndex, make_secret
-from ledger.adapters.sqlite.faults import storage_error, translated
+from ledger.adapters.sqlite.faults import damaged, storage_error, translated
 from ledger.adapters.sqlite.frames import Compressor
 from ledger.adapters.sqlite.leaves import LeafReader
 from ledger.adapters.sqlite.lock import DataDirLock
 from ledger.adapters.sqlite.state import StateTables
 from ledger.adapters.sqlite.tiles import TileWriter
 from ledger.core.bundle import bundle_hash, parse_bundle
-from ledger.core.hashing import Digest
+from ledger.core.hashing import Digest, sha256
 from ledger.core.leaf import Stream
 from ledger.core.maptree import MapTree
 from ledger.errors import ConflictError, LedgerError, NotFoundError, UnavailableError, invariant
 from ledger.machine.block import Head, Sealed, StateRow
+
+_ENGINE_HEIGHT = "engine-height"
 
 
 class SqliteStore:
@@ -172,7 +174,13 @@ class SqliteStore:
         self._transaction("writing the genesis", statements)
         self._height = 0
 
-    def write(self, sealed: Sealed, note: bytes, certificates: Sequence[tuple[int, bytes]] = ()) -> None:
+    def write(
+        self,
+        sealed: Sealed,
+        note: bytes,
+        certificates: Sequence[tuple[int, bytes]] = (),
+        engine_height: int | None = None,
+    ) -> None:
         """See `Store`."""
         self._check_usable()
         invariant(self._height >= 0 and sealed.height == self._height + 1, "a block follows the last one")
@@ -180,6 +188,8 @@ class SqliteStore:
         def statements() -> None:
             self._write_block(sealed, note)
             self._put_certificates(certificates)
+            if engine_height is not None:
+                self._put_engine_height(engine_height)
 
         self._transaction("writing a block", statements)
         self._height = sealed.height
@@ -189,6 +199,32 @@ class SqliteStore:
         """See `Store`."""
         self._check_usable()
         self._transaction("writing certificates", lambda: self._put_certificates(certificates))
+
+    def write_native(self, size: int, data: bytes) -> None:
+        """See `Store`."""
+        self._check_usable()
+        row = (size, Compressor().single(data))
+        statement = "INSERT OR REPLACE INTO native VALUES (?, ?)"
+        self._transaction("writing a native commit", lambda: self._connection.execute(statement, row))
+
+    def engine_height(self) -> int:
+        """See `Store`."""
+        with self._reading("reading the engine's height"):
+            packed = query.value(self._connection, "SELECT value FROM meta WHERE name=?", (_ENGINE_HEIGHT,), bytes)
+        if packed is None:
+            return 0
+        height = int.from_bytes(packed[:8], "big")
+        if packed != _pack_height(height):
+            raise damaged("engine-height", got=packed)
+        return height
+
+    def write_engine_height(self, height: int) -> None:
+        """See `Store`."""
+        self._check_usable()
+        self._transaction("writing the engine's height", lambda: self._put_engine_height(height))
+
+    def _put_engine_height(self, height: int) -> None:
+        self._connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (_ENGINE_HEIGHT, _pack_height(height)))
 
     def _put_certificates(self, certificates: Sequence[tuple[int, bytes]]) -> None:
         frame = Compressor().single
@@ -277,3 +313,9 @@ class SqliteStore:
     def _check_usable(self) -> None:
         if not self._usable:
             raise UnavailableError("store-closed", "the store was closed or a write failed; open it again")
+
+
+def _pack_height(height: int) -> bytes:
+    """u64 and the first bytes of its hash: a flipped byte would have the engine replay or skip blocks."""
+    number = height.to_bytes(8, "big")
+    return number + sha256(number)[:8]

@@ -85,6 +85,16 @@ def write(target: Any, *of: Any, **fields: Any) -> Any:
     return ("write", target, of[0] if of else None, fields)
 
 
+def _written(effect: Any, names: Any) -> Any:
+    # An effect of `write` of which the fields `names` may hold more than one plain value.
+    fields = effect[3]
+    for name in names:
+        kind = type(fields[name])
+        if kind is list or kind is dict or kind is tuple:
+            _clean(fields[name], 1)
+    return effect
+
+
 def move(target: Any, signal: Any, of: Any = None) -> Any:
     """Move the state table of `target` along its edge `!signal`."""
     return ("move", target, of, "!" + _name(signal))

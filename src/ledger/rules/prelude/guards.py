@@ -35,16 +35,19 @@ def _number(value: int) -> int:
 
 
 def _add(a: Any, b: Any) -> Any:
-    if type(a) is int and type(b) is int:
+    kind = type(a)
+    if kind is not type(b):
+        raise TypeError("type")
+    if kind is int:
         a = a + b
         if -9007199254740991 <= a <= 9007199254740991:
             return a
         raise ValueError("number")
-    if type(a) is str and type(b) is str:
+    if kind is str:
         if len(a) + len(b) > 4096:
             raise ValueError("size")
         return _text(a + b)
-    if type(a) is list and type(b) is list:
+    if kind is list:
         if len(a) + len(b) > 1024:
             raise ValueError("size")
         _spend((len(a) + len(b)) // 8)
@@ -128,15 +131,19 @@ def _more(a: Any, b: Any) -> Any:
 
 
 def _in(a: Any, b: Any) -> bool:
-    if type(b) is list:
+    kind = type(b)
+    if kind is list:
         if len(b) > 7:
-            _spend(len(b) // 8)
-        if type(a) is list or type(a) is dict:
+            _METER[0] -= len(b) // 8
+            if _METER[0] < 0:
+                raise ValueError("budget")
+        kind = type(a)
+        if kind is list or kind is dict:
             _walk(b, 0)
         return a in b
-    if type(b) is dict:
+    if kind is dict:
         return a in b
-    if type(b) is str and type(a) is str:
+    if kind is str and type(a) is str:
         _spend(len(b) // 64)
         return a in b
     raise TypeError("type")
@@ -145,11 +152,12 @@ def _in(a: Any, b: Any) -> bool:
 def _iter(value: Any, cost: int) -> Any:
     # Charged before the loop: length times the calls in its body. Maps are walked in the order of their keys, because
     # the order of a decoded map and of one just built must not differ. Lists are copied, so a loop cannot grow its own.
-    if type(value) is list:
+    kind = type(value)
+    if kind is list:
         value = value[:]
-    elif type(value) is dict:
+    elif kind is dict:
         value = sorted(value)
-    elif type(value) is not str:
+    elif kind is not str:
         raise TypeError("type")
     _METER[0] -= len(value) * cost
     if _METER[0] < 0:
@@ -169,6 +177,22 @@ def _bounded(value: Any) -> Any:
     return value
 
 
+def _upto(stop: Any, cost: int) -> list[int]:
+    # A `range(stop)` that a loop walks: its own list, so it is not copied.
+    if type(stop) is not int:
+        raise TypeError("type")
+    if stop > 7:
+        if stop > 1024:
+            raise ValueError("size")
+        cost = cost * stop + stop // 8
+    else:
+        cost = cost * stop if stop > 0 else 0
+    _METER[0] -= cost
+    if _METER[0] < 0:
+        raise ValueError("budget")
+    return list(range(stop))
+
+
 def _range(*bounds: Any) -> list[int]:
     for bound in bounds:
         if type(bound) is not int:
@@ -183,10 +207,11 @@ def _range(*bounds: Any) -> list[int]:
 
 
 def _at(value: Any, key: Any) -> Any:
-    if type(value) is dict:
+    kind = type(value)
+    if kind is dict:
         if type(key) is not str:
             raise TypeError("type")
-    elif type(key) is not int or (type(value) is not list and type(value) is not str):
+    elif type(key) is not int or (kind is not list and kind is not str):
         raise TypeError("type")
     return value[key]
 
@@ -225,7 +250,8 @@ def _put(target: Any, key: Any, value: Any) -> None:
 
 
 def _len(value: Any) -> int:
-    if type(value) is list or type(value) is dict or type(value) is str:
+    kind = type(value)
+    if kind is list or kind is dict or kind is str:
         return len(value)
     raise TypeError("type")
 

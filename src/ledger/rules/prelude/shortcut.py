@@ -21,23 +21,26 @@ def _quick(block: Any, member: str, keys: Any, given: Any, discharges: Any, loos
     staged: dict[str, Any] = {}
     count = 0
     for item in given:
-        effects = [item[1]] if type(item[1]) is tuple else item[1]
-        if type(effects) is not list:
+        effects = item[1]
+        if type(effects) is tuple:
+            effects = [effects]
+        elif type(effects) is not list:
             return None
         for effect in effects:
             if effect is None:
                 continue
             count += 1
-            if type(effect) is not tuple or effect[0] != "write" or count > 100 or type(effect[1]) is not str:
+            if type(effect) is not tuple or effect[0] != "write" or count > 100:
                 return None
-            key = keys.get(effect[1])
+            target = effect[1]
+            key = keys.get(target) if type(target) is str else None
             if type(key) is dict:
                 key = key.get(effect[2]) if type(effect[2]) is str else None
-            if key is None:
-                return None
             if key in staged:
                 staged[key].update(effect[3])
                 continue
+            if key is None:
+                return None
             base = _read(block, key)
             if base is None:
                 base = _DEFAULTS.get(key[: key.index("/")], {})

@@ -189,7 +189,7 @@ def _ms(text: str) -> int:
         start = _day_number(int(text[:4]), int(text[5:7]), int(text[8:10])) * _DAY
         start += int(text[11:13]) * 3600000 + int(text[14:16]) * 60000
         _MINUTES[minute] = start
-    return start + int(text[17:19]) * 1000 + int(text[20:23])
+    return start + int(text[17:19] + text[20:23])
 
 
 def day(time: Any) -> int:

@@ -1,0 +1,118 @@
+"""Has misbehaviour that CometBFT proved recorded as an event of this node's member (SPEC R-N54, R-N55).
+
+Rules: the evidence is taken from the block that carried it, with both signed votes; validators take turns by their place in
+the registry, and whoever finds it recorded says nothing. A report that fails is logged and left: another node's turn
+comes. Not here: whether the votes hold (the ledger decides), and what follows for the accused (a vote).
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from os import urandom
+from typing import Any, Final, Protocol
+
+import structlog
+
+from ledger.client.misbehaviour import accusation
+from ledger.core.event import new_event
+from ledger.core.ident import uuid7_at
+from ledger.core.keys import EVENT, Signer
+from ledger.core.misbehaviour import DUPLICATE_VOTE, misbehaviour_key
+from ledger.core.registry import Registry
+from ledger.core.submission import Submission, new_submission
+from ledger.errors import LedgerError
+
+TURN_S: Final = 3.0
+ANSWER_S: Final = 60.0
+SALT_BYTES: Final = 16
+
+
+class Blocks(Protocol):
+    """CometBFT's RPC, as far as it is needed here."""
+
+    def block(self, height: int) -> dict[str, Any]:
+        """The block of a height."""
+
+
+class Accuser:
+    """One thread; `report` may be called from any thread. `signers` are event keys that this node holds, `known` tells
+    whether a state object exists."""
+
+    def __init__(
+        self,
+        origin: str,
+        signers: Mapping[str, Signer],
+        rpc: Blocks,
+        registry: Callable[[], Registry],
+        known: Callable[[str], bool],
+        submit: Callable[[Submission], Future[Any]],
+        *,
+        turn_s: float = TURN_S,
+    ) -> None:
+        self._origin, self._signers, self._rpc = origin, signers, rpc
+        self._registry, self._known, self._submit, self._turn_s = registry, known, submit, turn_s
+        self._heights: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+        self._closing = threading.Event()
+        self._log = structlog.get_logger("accuser")
+        self._thread = threading.Thread(target=self._run, name="accuser", daemon=True)
+
+    def start(self) -> None:
+        """Start reporting."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop; what was not reported is left to the others."""
+        self._closing.set()
+        self._heights.put(None)
+        if self._thread.is_alive():
+            self._thread.join(5)
+
+    def report(self, height: int) -> None:
+        """CometBFT's block of `height` carries evidence."""
+        self._heights.put(height)
+
+    def _run(self) -> None:
+        while (height := self._heights.get()) is not None:
+            try:
+                self._report(height)
+            except (LedgerError, TimeoutError, KeyError, TypeError) as error:
+                self._log.warning("accuser.failed", height=height, reason=str(error))
+
+    def _report(self, height: int) -> None:
+        found = self._author()
+        if found is None:
+            self._log.warning("accuser.no-key", height=height)
+            return
+        member, signer, place = found
+        if self._closing.wait(1 + place * self._turn_s):
+            return
+        for evidence in self._rpc.block(height)["block"]["evidence"]["evidence"]:
+            draft = accusation(evidence, self._registry())
+            refs, body = draft["refs"], draft["body"]
+            if self._known(misbehaviour_key(refs["member"], refs["key"], body["height"], DUPLICATE_VOTE)):
+                continue
+            now = time.time_ns() // 1_000_000
+            event = new_event(
+                event_id=uuid7_at(now, urandom(10)),
+                kind=draft["kind"],
+                refs=refs,
+                time_ms=now,
+                salt=urandom(SALT_BYTES),
+                content=body,
+            )
+            self._submit(new_submission(self._origin, member, signer, [event])).result(ANSWER_S)
+            self._log.warning("accuser.recorded", height=height, accused=refs["member"])
+
+    def _author(self) -> tuple[str, Signer, int] | None:
+        """The member that this node speaks for, its key, and its place among the validators."""
+        registry = self._registry()
+        places = {member: place for place, (member, _) in enumerate(registry.validators())}
+        for signer in self._signers.values():
+            entry = registry.keys.get(signer.public.key_id)
+            if entry is not None and entry.use == EVENT and entry.until_height is None:
+                return entry.member, signer, places.get(entry.member, len(places))
+        return None

@@ -1,0 +1,148 @@
+"""One of four validators lies: a test build proposes garbage, cosigns two checkpoints, and lies about the app hash.
+
+The honest three go on with one history, nothing that they acknowledged is lost, and where there is guilt the evidence is
+kept and names the key. One network serves the file; the liar is honest until a test has it lie (see `comet_node`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from ledger.adapters.comethome import SIGNING_STATE
+from ledger.adapters.datadir import create_ledger
+from ledger.adapters.handover import read_pinned
+from ledger.adapters.keyfile import read_key
+from ledger.adapters.nodefile import COSIGN_KEY, GENESIS, LOG_KEY
+from ledger.core.quorum import verify_note
+from tests.models.comet_network import CometNetwork, Load, Validator, comet_network, root_at, until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+LIAR = "rs"
+
+
+@pytest.fixture(scope="module")
+def shared(cometbft: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CometNetwork]:
+    """The network of this file."""
+    with comet_network(tmp_path_factory.mktemp("comet"), cometbft) as network:
+        yield network
+
+
+@pytest.fixture
+def network(shared: CometNetwork) -> CometNetwork:
+    """The network with everything running and honest."""
+    shared.heal()
+    return shared
+
+
+@contextmanager
+def lying(network: CometNetwork, lie: str) -> Iterator[Validator]:
+    """The liar tells a lie meanwhile."""
+    liar = network.node(LIAR)
+    liar.stop()
+    liar.lie = lie
+    network.restart(liar)
+    network.liars.add(liar.id)
+    (liar.folder / "lies").unlink(missing_ok=True)
+    (liar.folder / "lie").touch()
+    try:
+        yield liar
+    finally:
+        (liar.folder / "lie").unlink()
+
+
+def told(liar: Validator) -> int:
+    """How often the liar lied."""
+    path = liar.folder / "lies"
+    return len(path.read_text("ascii").splitlines()) if path.exists() else 0
+
+
+def test_blocks_that_no_honest_node_proposes(network: CometNetwork) -> None:
+    """Garbage, cut transactions, forged and stolen signatures: the others vote such a block down and go on; nothing of it is
+    recorded, and no node stops."""
+    with Load(network) as load, lying(network, "garbage") as liar:
+        until(lambda: told(liar) >= 8, "eight bad blocks")
+        network.progress(network.honest)
+    network.heal()
+    network.send_again(load)
+    network.check(audited=[network.honest[0]])
+
+
+def test_a_node_that_signs_two_checkpoints(network: CometNetwork, tmp_path: Path) -> None:
+    """It shows peers another history of a certified size under its own keys: each of them keeps that as evidence in which
+    the key can be read, nobody cosigns it, certificates go on, and who watches the liar is not misled."""
+    with lying(network, "fork") as liar:
+        with Load(network) as load:
+            network.progress(network.honest)
+        until(
+            lambda: all(any(map(is_fork, node.evidence())) for node in network.honest), "evidence at every honest node"
+        )
+        cosign, log = (read_key(liar.folder / file).public for file in (COSIGN_KEY, LOG_KEY))
+        origin = network.made.genesis.origin
+        for node in network.honest:
+            (document, *_) = [json.loads(path.read_text("utf-8")) for path in filter(is_fork, node.evidence())]
+            note = document["signed"].encode("utf-8")
+            found = verify_note(note, origin, [log], [(LIAR, cosign)])  # both signatures are the liar's: it cannot deny
+            assert [(each.name, each.key_id) for each in found.cosignatures] == [(LIAR, cosign.key_id)]
+            with node.snapshot() as snap:
+                assert root_at(snap, found.checkpoint.size) != found.checkpoint.root
+        network.check(audited=[network.honest[0]], evidence=True)
+        assert watch(network, liar, tmp_path) == 0
+    network.heal()
+    network.send_again(load)
+    network.check()
+
+
+def is_fork(path: Path) -> bool:
+    """Whether a file of an evidence folder is a second note of a size."""
+    return path.name.startswith("fork-note-")
+
+
+def watch(network: CometNetwork, node: Validator, home: Path) -> int:
+    """The exit code of `ledger watch --once` at a node, by somebody who has the genesis."""
+    command = [sys.executable, "-m", "ledger.cli.main", "watch", "--once", "--node", node.url]
+    command += ["--genesis", str(node.folder / GENESIS), "--evidence", str(home)]
+    environment = {**os.environ, "HOME": str(home), "XDG_STATE_HOME": str(home)}
+    return subprocess.run(command, capture_output=True, check=False, env=environment, timeout=60).returncode
+
+
+def test_another_app_hash_than_the_ledger_s(network: CometNetwork) -> None:
+    """Its CometBFT contradicts everybody's and falls out; the others go on. Rebuilt from its keys and what it signed, it
+    replays everything and takes part again."""
+    with Load(network) as load:
+        with lying(network, "app-hash") as liar:
+            until(lambda: told(liar) >= 1, "it lied")
+            network.progress(network.honest)
+            size = int(liar.status()["size"])
+            for _ in range(3):
+                network.progress(network.honest)
+            assert int(liar.status()["size"]) == size < int(network.honest[0].status()["size"])
+        network.progress(network.honest)
+    network.send_again(load)
+    network.check(audited=[network.honest[0]])
+    liar.stop()
+    liar.lie = ""
+    rebuild(liar)
+    network.heal()
+    with Load(network) as load:
+        network.progress()
+    network.check(audited=[liar])
+
+
+def rebuild(node: Validator) -> None:
+    """What is left to an operator whose node computed rubbish: keys and states of what was signed stay, the copies of ledger
+    and chain go, and are replayed from the others."""
+    for path in (*node.folder.glob("*.sqlite*"), *(node.home / "data").iterdir()):
+        if path.name != Path(SIGNING_STATE).name:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    genesis, bundles = read_pinned(node.folder)
+    create_ledger(node.folder, genesis, bundles)

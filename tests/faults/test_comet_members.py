@@ -1,0 +1,170 @@
+"""A fifth department joins four running validators by vote, votes itself, and leaves again, over the command line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ledger.adapters.joining import join_node, read_invitation
+from ledger.adapters.keyfile import read_key
+from ledger.adapters.network import create_network, read_rulebook
+from ledger.adapters.networkplan import KeyPlan, MemberPlan, NetworkPlan
+from ledger.adapters.nodefile import COSIGN_KEY
+from ledger.core.keys import ED25519, PublicKey
+from ledger_node.comet.rpc import CometRpc
+from ledger_node.contracts_folder import rulebook_folder
+from tests.models.comet_network import Validator, until, verify
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+
+FOUNDERS = ("ga", "rs", "sj", "ws")
+AUTHORITY = "sj"
+NEWCOMER = "jy"
+
+
+@dataclass
+class Members:
+    """The nodes by member, the newcomer's included once it was made, and the origin."""
+
+    top: Path
+    origin: str
+    binary: Path
+    nodes: dict[str, Validator]
+
+    def start(self, member: str) -> None:
+        self.nodes[member] = Validator(self.top / member, self.binary)
+        self.nodes[member].start()
+
+    def cli(self, *arguments: str) -> dict[str, Any]:
+        """One command, which has to succeed."""
+        command = [sys.executable, "-m", "ledger.cli.main", *arguments, "--json"]
+        done = subprocess.run(command, capture_output=True, check=False)
+        assert done.returncode == 0, (arguments, done.stdout[-2000:], done.stderr[-2000:])
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    def change(self, voters: tuple[str, ...], *arguments: str) -> None:
+        """Propose, approve by `voters`, and wait until it is in force."""
+        known = set(self.proposals())
+        self.cli("approve", "propose", *arguments, "--data", str(self.top / AUTHORITY))
+        until(lambda: set(self.proposals()) - known, f"{arguments[0]} is proposed")
+        (name,) = set(self.proposals()) - known
+        for member in voters:
+            cosign = ("--cosign-key", str(self.top / member / COSIGN_KEY)) if arguments[0] == "set.change" else ()
+            self.cli("approve", "sign", name, *cosign, "--data", str(self.top / member))
+        until(lambda: self.proposals()[name] == "enacted", f"{arguments[0]} is in force")
+
+    def proposals(self) -> dict[str, str]:
+        """Status by name."""
+        found = self.nodes[AUTHORITY].client.get_json(["v1", "proposals"])
+        return {each["name"]: each["proposal"]["status"] for each in found["items"]}
+
+    def validators(self, member: str = AUTHORITY) -> int:
+        """How many CometBFT counts in its newest set."""
+        rpc = CometRpc(self.nodes[member].home)
+        try:
+            height = int(rpc.status()["sync_info"]["latest_block_height"])
+            return len(rpc.validators(height)["validators"])
+        finally:
+            rpc.close()
+
+    def level(self, *members: str) -> bool:
+        """Whether these nodes have one log, certified to its end."""
+        found = [self.nodes[member].status() for member in members]
+        return len({(each["size"], each["certified_size"]) for each in found}) == 1 and (
+            found[0]["size"] == found[0]["certified_size"]
+        )
+
+    def cosigners(self, *members: str) -> list[str]:
+        """The options that name a set of cosigners."""
+        named = []
+        for member in sorted(members):
+            key = read_key(self.top / member / COSIGN_KEY).public.key_id.hex()
+            named += ["--cosigner", f"{member}={key}"]
+        return named
+
+
+@pytest.fixture
+def members(cometbft: Path, tmp_path: Path) -> Iterator[Members]:
+    """Four validators whose sets may change without notice."""
+    rulebook, calendars = read_rulebook(rulebook_folder("data-sharing"))
+    plans = [
+        MemberPlan(
+            id=member,
+            title={"zh": f"部门 {member}", "en": f"Department {member}"},
+            roles=("authority",) if member == AUTHORITY else ("department",),
+            keys=(KeyPlan(),),
+        )
+        for member in FOUNDERS
+    ]
+    top = tmp_path / "net"
+    made = create_network(
+        top,
+        NetworkPlan(
+            name="members.local", members=plans, sequencer="", rulebook=rulebook, calendars=calendars,
+            time=time.time_ns() // 1_000_000, engine="cometbft", parameters={"notice_hours": 0},
+        ),
+    )  # fmt: skip
+    found = Members(top, made.genesis.origin, cometbft, {})
+    try:
+        for member in FOUNDERS:
+            found.start(member)
+        for node in found.nodes.values():
+            node.wait_listening(100)
+        for node in found.nodes.values():
+            node.wait_ready(100)
+        yield found
+    finally:
+        for node in found.nodes.values():
+            node.stop()
+            node.kill_comet()
+
+
+def test_a_department_joins_votes_and_leaves(members: Members) -> None:
+    """Admitted by vote it may connect and replays everything; in the set it is needed and there when a founder is away;
+    out of the set the four go on without it. The auditor walks every change of the set."""
+    joined = join_node(members.top / NEWCOMER, read_invitation(members.top / "invitation"), NEWCOMER)
+    files = {use: str(path) for use, path in joined.files.items()}
+    members.start(NEWCOMER)
+    admit = [
+        "--id",
+        NEWCOMER,
+        "--title-zh",
+        "教育局",
+        "--title-en",
+        "Education",
+        "--attribute",
+        f"node={joined.settings.url}",
+    ]
+    admit += [part for use in ("event", "cosign", "log", "p2p") for part in ("--registration", files[use])]
+    members.change((AUTHORITY,), "member.admit", *admit)
+    until(lambda: members.level(*FOUNDERS, NEWCOMER), "the newcomer has everything")
+    assert members.validators() == len(FOUNDERS)
+
+    everybody = members.cosigners(*FOUNDERS, NEWCOMER)
+    members.change((AUTHORITY, "ga", "rs"), "set.change", "--registration", files["consensus"], *everybody)
+    until(lambda: members.validators() == len(FOUNDERS) + 1, "five validators")
+    until(lambda: members.level(*FOUNDERS, NEWCOMER), "level after the change")
+
+    # Four of five are more than two thirds: without `ga` nothing is ordered or certified but with the newcomer's vote.
+    members.nodes["ga"].kill()
+    members.nodes["ga"].kill_comet()
+    key = f"{NEWCOMER}={PublicKey(ED25519, bytes.fromhex(joined.registrations['consensus']['public'])).key_id.hex()}"
+    leave = ["--end-validator", key, *members.cosigners(*FOUNDERS)]
+    members.change((AUTHORITY, "rs", "ws", NEWCOMER), "set.change", *leave)
+    members.start("ga")
+    until(lambda: members.validators() == len(FOUNDERS), "four validators again")
+    until(lambda: members.level(*FOUNDERS), "level at the end")
+    for node in members.nodes.values():
+        node.stop()
+    for member in ("ga", NEWCOMER):
+        verdict, findings = verify(members.top / member, members.origin)
+        assert (verdict, findings) == ("intact", []), (member, json.dumps(findings)[:3000])

@@ -1,0 +1,213 @@
+"""A validator as the tests of faults run it: the product's node, watched, and where asked for with a shifted clock or a lie.
+
+`python comet_node.py [--trace FILE] [--shift-ms N] [--lie NAME] DATA_DIR`. `--trace` appends the name of every ABCI call.
+`--shift-ms` shifts this process's clock; CometBFT beside it keeps the machine's, because nothing short of another C
+library shifts a Go program's. A lie is told while the file `lie` stands in the data directory, so that a network can be
+set up by honest nodes first:
+
+    garbage     proposes blocks that no honest node would
+    app-hash    answers FinalizeBlock with another app hash than the ledger's
+    fork        shows peers a second checkpoint of a size that was certified, under its own keys for ordering and cosigning
+    faults      its rules fail whenever they are asked
+
+Not here: anything that an honest node does (see `ledger_node`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+LIE = "lie"
+LIES = ("garbage", "app-hash", "fork", "faults")
+
+
+def main(arguments: list[str]) -> int:
+    """Prepare this process, then run the node."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("data_dir", type=Path)
+    parser.add_argument("--trace", type=Path)
+    parser.add_argument("--shift-ms", type=int, default=0)
+    parser.add_argument("--lie", choices=LIES)
+    given = parser.parse_args(arguments)
+    if given.shift_ms:
+        shift_clock(given.shift_ms)  # before anything can ask for the time
+    if given.trace:
+        trace_calls(given.trace)
+    if given.lie:
+        told = {"garbage": propose_garbage, "app-hash": lie_in_app_hash, "fork": show_fork, "faults": fail_rules}
+        told[given.lie](given.data_dir)
+    from ledger_node.__main__ import main as run
+
+    return run([str(given.data_dir)])
+
+
+def shift_clock(by_ms: int) -> None:
+    """Let this process's wall clock go wrong by `by_ms`."""
+    true_ns, true_s, by_ns = time.time_ns, time.time, by_ms * 1_000_000
+    time.time_ns = lambda: true_ns() + by_ns
+    time.time = lambda: true_s() + by_ms / 1_000
+
+
+def trace_calls(path: Path) -> None:
+    """Have every engine of this process append the ABCI calls that it hears to `path`, through its own hook."""
+    from ledger_node.comet.engine import CometEngine
+
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    built = CometEngine.__init__
+
+    def traced(self: CometEngine, *arguments: Any, **named: Any) -> None:
+        built(self, *arguments, **named)
+        self.trace = lambda name: _append(file, name)
+
+    CometEngine.__init__ = traced  # type: ignore[method-assign]
+
+
+def _append(file: int, name: str) -> None:
+    os.write(file, f"{name}\n".encode("ascii"))
+
+
+def _tells(data_dir: Path) -> Callable[[], bool]:
+    return (data_dir / LIE).exists
+
+
+# --- lies --------------------------------------------------------------------------------------------------------------
+
+
+def propose_garbage(data_dir: Path) -> None:
+    """Each proposal of this node holds something that may not stand in a block, in turn; no two are alike."""
+    from ledger_node.comet import abci_pb2 as pb
+    from ledger_node.comet.handler import Handler
+
+    tells, dice, honest = _tells(data_dir), random.Random(1), Handler.prepare_proposal
+    turns = 0
+
+    def prepare(self: Handler, request: pb.RequestPrepareProposal) -> pb.ResponsePrepareProposal:
+        nonlocal turns
+        answer = honest(self, request)
+        if not tells():
+            return answer
+        found = garbage(list(request.txs), turns, dice)
+        turns += 1
+        _append_line(data_dir / "lies", f"{turns} {len(found)}")
+        return pb.ResponsePrepareProposal(txs=found)
+
+    Handler.prepare_proposal = prepare  # type: ignore[method-assign]
+
+
+def garbage(waiting: Sequence[bytes], turn: int, dice: random.Random) -> list[bytes]:
+    """Transactions that no honest node would propose; the real ones among them where there are any."""
+    from ledger_node.comet import transaction
+
+    kinds: list[list[bytes]] = [[b""], [dice.randbytes(300)], [*waiting, b"\x94\x01"]]
+    if waiting:
+        parsed = transaction.parse(waiting[0])
+        kinds.append([waiting[0][:-1]])
+        kinds.append([transaction.encode(parsed.nonce, [_forged(parsed.framed[0])])])
+        kinds.append([transaction.encode(parsed.nonce, [_stolen(parsed.framed[0])])])
+    return kinds[turn % len(kinds)]
+
+
+def _forged(framed: bytes) -> bytes:
+    """A submission under a signature that nobody made."""
+    from ledger import framing
+
+    submission = framing.parse(framed)
+    return framing.encode(replace(submission, signature=submission.signature[:32] + bytes(32)))
+
+
+def _stolen(framed: bytes) -> bytes:
+    """A submission in the name of another member."""
+    from ledger import framing
+
+    submission = framing.parse(framed)
+    return framing.encode(replace(submission, member="ga" if submission.member != "ga" else "rs"))
+
+
+def lie_in_app_hash(data_dir: Path) -> None:
+    """CometBFT is told another app hash than the ledger's."""
+    from ledger_node.comet import abci_pb2 as pb
+    from ledger_node.comet.handler import Handler
+
+    tells, honest = _tells(data_dir), Handler.finalize_block
+
+    def finalize(self: Handler, request: pb.RequestFinalizeBlock) -> pb.ResponseFinalizeBlock:
+        answer = honest(self, request)
+        if tells():
+            _append_line(data_dir / "lies", f"{request.height}")
+            answer.app_hash = bytes(32)
+        return answer
+
+    Handler.finalize_block = finalize  # type: ignore[method-assign]
+
+
+def show_fork(data_dir: Path) -> None:
+    """Peers are shown a second history of the certified size, signed with this node's own two keys."""
+    from ledger.adapters import certificates
+    from ledger.adapters.keyfile import read_key
+    from ledger.adapters.nodefile import COSIGN_KEY, LOG_KEY
+
+    tells, book = _tells(data_dir), certificates.CertificateBook
+    log_key, cosign_key = read_key(data_dir / LOG_KEY), read_key(data_dir / COSIGN_KEY)
+    honest, honest_above = book.note, book.note_above
+
+    def forked(self: certificates.CertificateBook) -> bytes | None:
+        certified = self.certified()
+        if not tells() or certified is None:
+            return None
+        made = second_checkpoint(self.origin, certified.result.checkpoint.size, data_dir.name, log_key, cosign_key)
+        _append_line(data_dir / "lies", f"{certified.result.checkpoint.size}")
+        return made
+
+    def note(self: certificates.CertificateBook) -> bytes:
+        return forked(self) or honest(self)
+
+    def note_above(self: certificates.CertificateBook, size: int) -> bytes | None:
+        return forked(self) or honest_above(self, size)
+
+    book.note, book.note_above = note, note_above  # type: ignore[method-assign]
+
+
+def second_checkpoint(origin: str, size: int, member: str, log_key: Any, cosign_key: Any) -> bytes:
+    """A note over `size` with a root that nobody computed, with the lines of one node."""
+    from ledger.adapters.engine import log_note
+    from ledger.core.cosignature import sign_cosignature
+    from ledger.core.hashing import sha256
+    from ledger.core.note import encode_note, parse_note
+
+    unsigned = parse_note(log_note(log_key, origin, size, sha256(b"another history")))
+    line = sign_cosignature(unsigned.text, member, cosign_key, int(time.time()))
+    return encode_note(unsigned.text, [*unsigned.lines, line])
+
+
+def fail_rules(data_dir: Path) -> None:
+    """The rules' runtime of this node fails at every call."""
+    from ledger.adapters.worker import Worker
+    from ledger.errors import RuntimeFault
+
+    tells, honest = _tells(data_dir), Worker.result
+
+    def result(self: Worker, *arguments: Any, **named: Any) -> Any:
+        found = honest(self, *arguments, **named)
+        if tells():
+            _append_line(data_dir / "lies", "fault")
+            raise RuntimeFault("runtime-error", "a fault made by a test")
+        return found
+
+    Worker.result = result  # type: ignore[method-assign]
+
+
+def _append_line(path: Path, text: str) -> None:
+    with path.open("a", encoding="ascii") as file:
+        file.write(f"{text}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

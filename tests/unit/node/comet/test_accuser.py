@@ -1,0 +1,100 @@
+"""Evidence in a block of CometBFT becomes one recorded accusation."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future
+from typing import Any
+
+from ledger.core.keys import EVENT
+from ledger.core.submission import Submission
+from ledger.errors import UnavailableError
+from ledger_node.comet.accuser import Accuser
+from tests.models.tiny_ledger import signer
+from tests.unit.client.test_misbehaviour import evidence
+from tests.unit.machine.test_misbehaviour import vote
+from tests.unit.machine.test_validators import validating
+
+WAIT_S = 10.0
+
+
+class Rpc:
+    def __init__(self, *found: dict[str, Any]) -> None:
+        self.found = list(found)
+
+    def block(self, height: int) -> dict[str, Any]:
+        if height != 9:
+            raise UnavailableError("engine-unreachable", "not there", height=height)
+        return {"block": {"evidence": {"evidence": self.found}}}
+
+
+class Bench:
+    """An accuser over a real application, without CometBFT."""
+
+    def __init__(self, member: str = "ga", *, key: bool = True) -> None:
+        self.ledger = validating()
+        self.sent: list[Submission] = []
+        self.arrived = threading.Event()
+        self.known: set[str] = set()
+        self.asked: list[str] = []
+        proof = evidence(vote(self.ledger, 1), vote(self.ledger, 2))
+        self.accuser = Accuser(
+            self.ledger.origin,
+            {member: signer(member, EVENT)} if key else {},
+            Rpc(proof),
+            lambda: self.ledger.app.head.registry,
+            self._is_known,
+            self._submit,
+            turn_s=0.0,
+        )
+
+    def _is_known(self, key: str) -> bool:
+        self.asked.append(key)
+        self.arrived.set()
+        return key in self.known
+
+    def _submit(self, submission: Submission) -> Future[Any]:
+        self.sent.append(submission)
+        self.arrived.set()
+        future: Future[Any] = Future()
+        future.set_result(None)
+        return future
+
+    def run(self, *heights: int) -> None:
+        self.accuser.start()
+        for height in heights:
+            self.accuser.report(height)
+        self.arrived.wait(3.0)
+        self.accuser.close()
+
+
+def test_evidence_is_recorded_once_by_this_node() -> None:
+    """The event names the accused and carries both votes; the application accepts it. A height that cannot be read is
+    logged and left."""
+    bench = Bench()
+    bench.run(8, 9)
+    (submission,) = bench.sent
+    (event,) = submission.events
+    assert event.fields["kind"] == "sys.misbehaviour"
+    assert event.fields["refs"]["member"] == "wj"
+    bench.ledger.app.check(submission)
+
+
+def test_what_is_recorded_already_is_left() -> None:
+    """Another validator's turn came first."""
+    bench = Bench()
+    probe = Bench()
+    probe.run(9)
+    bench.known.update(probe.asked)
+    bench.run(9)
+    assert bench.asked == probe.asked
+    assert bench.sent == []
+
+
+def test_a_node_without_an_event_key_reports_nothing() -> None:
+    """It says so in its log; others report."""
+    bench = Bench(key=False)
+    bench.accuser.start()
+    bench.accuser.report(9)
+    bench.accuser.close()
+    assert bench.sent == []
