@@ -134,11 +134,6 @@ class HomeKeys:
         return node_id(self.p2p.public)
 
 
-def chain_id_of(origin: str) -> str:
-    """The chain id of a ledger that begins with CometBFT (SPEC R-N03)."""
-    return chain_id(origin, 0)
-
-
 def comet_genesis(
     *, chain_id: str, time_ms: int, validators: Sequence[tuple[str, PublicKey]], origin: str, app_hash: str = ""
 ) -> bytes:
@@ -180,7 +175,7 @@ def genesis_of(genesis: Genesis) -> bytes:
     """`comet_genesis` of a ledger that begins with CometBFT."""
     validators = [(member, key.public) for member, key in genesis.keys(CONSENSUS)]
     origin = genesis.origin
-    return comet_genesis(chain_id=chain_id_of(origin), time_ms=genesis.time, validators=validators, origin=origin)
+    return comet_genesis(chain_id=chain_id(origin, 0), time_ms=genesis.time, validators=validators, origin=origin)
 
 
 def encode_config(*, listen: str, peers: Sequence[str], moniker: str = MONIKER) -> str:

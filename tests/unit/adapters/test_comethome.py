@@ -20,7 +20,6 @@ from ledger.adapters.comethome import (
     P2P_KEY,
     SECRETS,
     SIGNING_STATE,
-    chain_id_of,
     comet_genesis,
     create_keys,
     create_signing_state,
@@ -29,6 +28,7 @@ from ledger.adapters.comethome import (
     write_config,
     write_home,
 )
+from ledger.core.engine import chain_id
 from ledger.core.keys import Ed25519Signer
 from ledger.errors import ConflictError, MalformedError, NotFoundError, RejectedError
 
@@ -41,7 +41,7 @@ def written(home: Path) -> comethome.HomeKeys:
     """A home of the one validator `ga`."""
     return write_home(
         home,
-        chain_id=chain_id_of(ORIGIN),
+        chain_id=chain_id(ORIGIN, 0),
         time_ms=1_795_248_000_000,
         validators=[("ga", Ed25519Signer(SEED).public)],
         origin=ORIGIN,
@@ -55,9 +55,9 @@ def written(home: Path) -> comethome.HomeKeys:
 def test_the_genesis_is_a_pure_function() -> None:
     """SPEC R-N03: who knows the ledger's genesis writes CometBFT's, byte for byte."""
     key = Ed25519Signer(SEED).public
-    assert chain_id_of(ORIGIN) == "suyuan-" + "ab" * 20
-    made = comet_genesis(chain_id=chain_id_of(ORIGIN), time_ms=1, validators=[("ga", key)], origin=ORIGIN)
-    assert made == comet_genesis(chain_id=chain_id_of(ORIGIN), time_ms=1, validators=[("ga", key)], origin=ORIGIN)
+    assert chain_id(ORIGIN, 0) == "suyuan-" + "ab" * 20
+    made = comet_genesis(chain_id=chain_id(ORIGIN, 0), time_ms=1, validators=[("ga", key)], origin=ORIGIN)
+    assert made == comet_genesis(chain_id=chain_id(ORIGIN, 0), time_ms=1, validators=[("ga", key)], origin=ORIGIN)
     address = hashlib.sha256(key.raw).hexdigest()[:40].upper()
     assert json.loads(made) == {
         "app_hash": "",

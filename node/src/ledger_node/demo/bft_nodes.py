@@ -17,11 +17,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from ledger.adapters.comethome import HOME, chain_id_of
+from ledger.adapters.comethome import HOME
 from ledger.adapters.datadir import EVIDENCE
 from ledger.client.http import NodeClient
 from ledger.core import nativecommit
 from ledger.core.checkpoint import Checkpoint, app_hash
+from ledger.core.engine import chain_id
 from ledger.core.keys import CONSENSUS, COSIGN, LOG
 from ledger.core.nativecommit import NativeCommit
 from ledger.core.quorum import CertifiedCheckpoint, verify_certificate, verify_note
@@ -110,7 +111,7 @@ def await_native(stage: Stage, member: str, checkpoint: Checkpoint, timeout_s: f
     native = nativecommit.parse(data)
     validators = [key.public for _, key in genesis.keys(CONSENSUS)]
     digest = app_hash(checkpoint.size, checkpoint.root)
-    nativecommit.verify_native(native, chain_id_of(genesis.origin), validators, digest)
+    nativecommit.verify_native(native, chain_id(genesis.origin, 0), validators, digest)
     return native
 
 
