@@ -31,9 +31,8 @@ from ledger.core.nativeheader import (
     NativeHeader,
     Vote,
     bytes_field,
-    message_field,
-    uint_field,
 )
+from ledger.core.nativevote import message_field, uint_field
 from ledger.core.quorum import threshold
 from ledger.errors import VerificationError
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from ledger.core import canonical, merkle
 from ledger.core.hashing import Digest
-from ledger.core.nativevote import PRECOMMIT, timestamp_bytes, varint, vote_message
+from ledger.core.nativevote import PRECOMMIT, message_field, timestamp_bytes, uint_field, vote_message
 from ledger.core.nativevote import BlockId as VotedBlock
 from ledger.limits import NATIVE_BYTES_MAX
 
@@ -157,19 +157,9 @@ def _show_vote(vote: Vote) -> dict[str, Any]:
 # --- protobuf, as far as hashes need it ------------------------------------------------------------------------------
 
 
-def uint_field(number: int, value: int) -> bytes:
-    """A varint field, left out when zero."""
-    return varint(number << 3) + varint(value) if value else b""
-
-
 def bytes_field(number: int, data: bytes) -> bytes:
     """A field of bytes, left out when empty."""
     return message_field(number, data) if data else b""
-
-
-def message_field(number: int, data: bytes) -> bytes:
-    """An embedded message, there also when empty."""
-    return varint(number << 3 | 2) + varint(len(data)) + data
 
 
 def _block_id(block_id: BlockId) -> bytes:

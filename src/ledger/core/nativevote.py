@@ -52,20 +52,20 @@ def vote_message(
         raise MalformedError("vote-form", "type or height of a vote is out of range", got=[vote_type, height])
     if not 0 <= round_ <= INT32_MAX or not -INT64_MAX <= seconds <= INT64_MAX or not 0 <= nanos <= NANOS_MAX:
         raise MalformedError("vote-form", "round or time of a vote is out of range", got=[round_, seconds, nanos])
-    parts = [_number(1, vote_type), _fixed(2, height), _fixed(3, round_)]
+    parts = [uint_field(1, vote_type), _fixed(2, height), _fixed(3, round_)]
     if block is not None:
-        header = _number(1, block.parts) + _bytes(2, block.parts_hash)
-        parts.append(_bytes(4, _bytes(1, block.hash) + _bytes(2, header)))
-    parts.append(_bytes(5, timestamp_bytes(seconds, nanos)))
+        header = uint_field(1, block.parts) + message_field(2, block.parts_hash)
+        parts.append(message_field(4, message_field(1, block.hash) + message_field(2, header)))
+    parts.append(message_field(5, timestamp_bytes(seconds, nanos)))
     if chain_id:
-        parts.append(_bytes(6, chain_id.encode()))
+        parts.append(message_field(6, chain_id.encode()))
     message = b"".join(parts)
     return varint(len(message)) + message
 
 
 def timestamp_bytes(seconds: int, nanos: int) -> bytes:
     """A `google.protobuf.Timestamp`."""
-    return _number(1, seconds) + _number(2, nanos)
+    return uint_field(1, seconds) + uint_field(2, nanos)
 
 
 def varint(value: int) -> bytes:
@@ -79,7 +79,7 @@ def varint(value: int) -> bytes:
     return bytes(out)
 
 
-def _number(field: int, value: int) -> bytes:
+def uint_field(field: int, value: int) -> bytes:
     """A varint field, left out when zero."""
     return varint(field << 3) + varint(value) if value else b""
 
@@ -89,9 +89,11 @@ def _fixed(field: int, value: int) -> bytes:
     return varint(field << 3 | 1) + value.to_bytes(8, "little", signed=True) if value else b""
 
 
-def _bytes(field: int, data: bytes) -> bytes:
-    """A length-delimited field, left out by the caller where proto3 does."""
+def message_field(field: int, data: bytes) -> bytes:
+    """A length-delimited field or embedded message, there also when empty; left out by the caller where proto3 does."""
     return varint(field << 3 | 2) + varint(len(data)) + data
 
 
-__all__ = ["PRECOMMIT", "PREVOTE", "BlockId", "timestamp_bytes", "varint", "vote_message"]
+__all__ = [
+    "PRECOMMIT", "PREVOTE", "BlockId", "message_field", "timestamp_bytes", "uint_field", "varint", "vote_message",
+]  # fmt: skip
