@@ -67,6 +67,8 @@ BUNDLE_BYTES_MAX: Final = 4 * 1024 * 1024  # a rulebook or calendar
 BUNDLE_FILES_MAX: Final = 1_000
 BUNDLES_WAITING_MAX: Final = 4  # held for proposals that are about to come; 16 MiB at most
 
+EVIDENCE_FILES_MAX: Final = 500  # what other nodes signed that cannot be: some of it is enough
+
 # CometBFT.
 TRANSACTION_BYTES_MAX: Final = 1_000_000  # a transaction has to fit into a block of 1 MiB beside the commit
 TRANSACTION_SUBMISSIONS_MAX: Final = 2_000  # of what waited at one node

@@ -302,7 +302,9 @@ class Chain:
     def recheck(self, peer: Peer, block: Block) -> None:
         """What is left in the mempool is asked about again."""
         left = [tx for tx in peer.mempool if tx not in block.txs]
-        peer.mempool = [tx for tx in left if peer.handler.check_tx(pb.RequestCheckTx(tx=tx, type=1)).code == 0]
+        peer.mempool = [
+            tx for tx in left if peer.handler.check_tx(pb.RequestCheckTx(tx=tx, type=pb.CHECK_TX_RECHECK)).code == 0
+        ]
 
 
 def stamp(time_ms: int) -> Timestamp:

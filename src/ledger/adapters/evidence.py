@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ledger.core.hashing import sha256
+from ledger.limits import EVIDENCE_FILES_MAX
 
 
 def keep_evidence(folder: Path, kind: str, signed: bytes, facts: Mapping[str, Any]) -> Path:
@@ -29,6 +30,9 @@ def keep_proof(folder: Path, kind: str, proof: bytes) -> Path:
 def _write(folder: Path, name: str, data: bytes) -> Path:
     folder.mkdir(mode=0o700, exist_ok=True)
     path = folder / name
+    if not path.exists() and sum(1 for _ in folder.iterdir()) >= EVIDENCE_FILES_MAX:
+        # The first ones convict; a node that goes on lying shall not fill the disk, so of the rest the newest is kept.
+        path = folder / f"{name.rpartition('-')[0]}-latest.json"
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(fd, "wb") as file:
         file.write(data)
