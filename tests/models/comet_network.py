@@ -419,13 +419,15 @@ def verify(folder: Path, origin: str) -> tuple[str, list[Any]]:
 @dataclass(frozen=True, slots=True)
 class Setup:
     """What is unusual about a network: by member, another CometBFT and an address for its p2p; `prepared` is called with
-    each data directory before it is filled."""
+    each data directory before it is filled; `speaks` gives each node an event key, so that it records in its member's
+    name."""
 
     binaries: Mapping[str, Path] = field(default_factory=dict)
     p2p: Mapping[str, str] = field(default_factory=dict)
     prepared: Callable[[Path], None] = lambda _folder: None
     relays: Relays | None = None
     grants: int = GRANTS
+    speaks: bool = False
 
 
 @contextmanager
@@ -462,6 +464,8 @@ def make(folder: Path, setup: Setup) -> CreatedNetwork:
     """Hand-over folders of four departments, each a validator, with the rulebook that is shipped."""
     rulebook, calendars = read_rulebook(rulebook_folder("data-sharing"))
     keys = tuple(KeyPlan(label, roles) for label, roles in KEYS.items())
+    if setup.speaks:
+        keys += (KeyPlan(),)
     members = [
         MemberPlan(member, {"zh": f"部门 {member}", "en": f"Department {member}"}, ("department",), keys=keys,
                    p2p=setup.p2p.get(member, ""))

@@ -5,6 +5,7 @@
 library shifts a Go program's. A lie is told while the file `lie` stands in the data directory, so that a network can be
 set up by honest nodes first:
 
+    dissent     votes for no block where it is asked whether a proposal is right
     garbage     proposes blocks that no honest node would
     app-hash    answers FinalizeBlock with another app hash than the ledger's
     fork        shows peers a second checkpoint of a size that was certified, under its own keys for ordering and cosigning
@@ -26,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 LIE = "lie"
-LIES = ("garbage", "app-hash", "fork", "faults")
+LIES = ("dissent", "garbage", "app-hash", "fork", "faults")
 
 
 def main(arguments: list[str]) -> int:
@@ -42,7 +43,10 @@ def main(arguments: list[str]) -> int:
     if given.trace:
         trace_calls(given.trace)
     if given.lie:
-        told = {"garbage": propose_garbage, "app-hash": lie_in_app_hash, "fork": show_fork, "faults": fail_rules}
+        told = {
+            "dissent": dissent, "garbage": propose_garbage, "app-hash": lie_in_app_hash, "fork": show_fork,
+            "faults": fail_rules,
+        }  # fmt: skip
         told[given.lie](given.data_dir)
     from ledger_node.__main__ import main as run
 
@@ -79,6 +83,23 @@ def _tells(data_dir: Path) -> Callable[[], bool]:
 
 
 # --- lies --------------------------------------------------------------------------------------------------------------
+
+
+def dissent(data_dir: Path) -> None:
+    """Each proposal is refused, so CometBFT prevotes nil; beside another that signs with the same key, that is two votes."""
+    from ledger_node.comet import abci_pb2 as pb
+    from ledger_node.comet.handler import REJECT, Handler
+
+    tells, honest = _tells(data_dir), Handler.process_proposal
+
+    def process(self: Handler, request: pb.RequestProcessProposal) -> pb.ResponseProcessProposal:
+        answer = honest(self, request)
+        if not tells():
+            return answer
+        _append_line(data_dir / "lies", f"{request.height}")
+        return pb.ResponseProcessProposal(status=REJECT)
+
+    Handler.process_proposal = process  # type: ignore[method-assign]
 
 
 def propose_garbage(data_dir: Path) -> None:

@@ -34,6 +34,7 @@ from ledger_node.wiring import VALIDATOR, Node, NodeOptions
 SWITCH_S = 0.0005  # the engine gives up the interpreter at each database call and must not wait long to get it back
 CROSSED_LOOK_S = 1.0
 OPEN_AGAIN = -1
+STOPPING = (signal.SIGTERM, signal.SIGINT)
 GC_THRESHOLDS = (50_000, 20, 50)  # a block makes tens of thousands of objects, hardly any of them in cycles
 
 
@@ -87,8 +88,9 @@ async def serve(node: Node, settings: Settings, data_dir: Path) -> int:
     """
     app = create_app(node, settings, token_file=data_dir / datadir.TOKEN)
     server = _Server(server_config(app, settings))
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in STOPPING:
         asyncio.get_running_loop().add_signal_handler(number, server.stop)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
     task = asyncio.create_task(server.serve())
     while not server.started and not task.done():  # noqa: ASYNC110 - uvicorn offers a flag, no event
         await asyncio.sleep(0.01)
@@ -103,6 +105,8 @@ async def serve(node: Node, settings: Settings, data_dir: Path) -> int:
             await task
             return OPEN_AGAIN
     await task
+    # The loop's handlers end with it: a second signal must not end the process before the node has written all.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
     return 0 if server.started else 1
 
 
