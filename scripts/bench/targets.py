@@ -140,6 +140,30 @@ def _around(documents: Documents) -> tuple[float, str] | None:
     return row["ratio"], words
 
 
+def _validators(case: str, *, latency_ms: bool = False) -> Callable[[Documents], tuple[float, str] | None]:
+    """The ratio to the kvstore of four validators in one case, or our own median latency there."""
+
+    def measure(documents: Documents) -> tuple[float, str] | None:
+        for row in _rows(documents, "engine"):
+            if row["case"] != case or row["validators"] != 4:
+                continue
+            if latency_ms:
+                return row["p50_ms"], f"p50 {row['p50_ms']} ms"
+            figure, unit = row["ratio_of"], "ms" if row["ratio_of"] == "p50_ms" else "/s"
+            words = f"{row[figure]:,} against {row[f'kvstore_{figure}']:,} {unit}: {row['ratio']} ×"
+            return row["ratio"], words
+        return None
+
+    return measure
+
+
+def _soak(documents: Documents) -> tuple[float, str] | None:
+    for row in _rows(documents, "engine"):
+        if "last_over_first" in row:
+            return row["last_over_first"], f"{row['case']}: {row['rates']} /s by fifths, {row['last_over_first']} ×"
+    return None
+
+
 TARGETS: Final = (
     Target("batches of 100, 4 clients: 15,000 events/s", _append(100, 4), at_least=15_000),
     Target("batches of 1,000, 4 clients: 20,000 events/s", _append(1000, 4), at_least=20_000),
@@ -171,4 +195,13 @@ TARGETS: Final = (
         _around,
         at_most=1.1,
     ),
+    Target(
+        "four validators, 1 in flight, certified: p50 at most 1.25 × kvstore's commit",
+        _validators("1 x 1"),
+        at_most=1.25,
+    ),
+    Target("four validators, 200 in flight: 2 × kvstore's rate", _validators("1 x 200"), at_least=2.0),
+    Target("four validators, batches of 100: 3 × the events of kvstore's bytes", _validators("100 x 8"), at_least=3.0),
+    Target("one of four down: p50 at most 600 ms", _validators("1 x 1, one down", latency_ms=True), at_most=600.0),
+    Target("ten minutes of load without decay: last fifth at least 0.9 × the first", _soak, at_least=0.9),
 )

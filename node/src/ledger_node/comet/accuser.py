@@ -29,6 +29,7 @@ from ledger.errors import LedgerError
 TURN_S: Final = 3.0
 ANSWER_S: Final = 60.0
 SALT_BYTES: Final = 16
+FAILURES: Final = (LedgerError, TimeoutError, KeyError, TypeError)
 
 
 class Blocks(Protocol):
@@ -79,7 +80,7 @@ class Accuser:
         while (height := self._heights.get()) is not None:
             try:
                 self._report(height)
-            except (LedgerError, TimeoutError, KeyError, TypeError) as error:
+            except FAILURES as error:
                 self._log.warning("accuser.failed", height=height, reason=str(error))
 
     def _report(self, height: int) -> None:
@@ -91,28 +92,36 @@ class Accuser:
         if self._closing.wait(1 + place * self._turn_s):
             return
         for evidence in self._rpc.block(height)["block"]["evidence"]["evidence"]:
-            draft = accusation(evidence, self._registry())
-            refs, body = draft["refs"], draft["body"]
-            if self._known(misbehaviour_key(refs["member"], refs["key"], body["height"], DUPLICATE_VOTE)):
-                continue
-            now = time.time_ns() // 1_000_000
-            event = new_event(
-                event_id=uuid7_at(now, urandom(10)),
-                kind=draft["kind"],
-                refs=refs,
-                time_ms=now,
-                salt=urandom(SALT_BYTES),
-                content=body,
-            )
-            self._submit(new_submission(self._origin, member, signer, [event])).result(ANSWER_S)
-            self._log.warning("accuser.recorded", height=height, accused=refs["member"])
+            try:
+                self._accuse(evidence, member, signer)
+            except FAILURES as error:  # the next piece may be of another validator
+                self._log.warning("accuser.failed", height=height, reason=str(error))
+
+    def _accuse(self, evidence: Mapping[str, Any], member: str, signer: Signer) -> None:
+        draft = accusation(evidence, self._registry())
+        refs, body = draft["refs"], draft["body"]
+        if self._known(misbehaviour_key(refs["member"], refs["key"], body["height"], DUPLICATE_VOTE)):
+            return
+        now = time.time_ns() // 1_000_000
+        event = new_event(
+            event_id=uuid7_at(now, urandom(10)),
+            kind=draft["kind"],
+            refs=refs,
+            time_ms=now,
+            salt=urandom(SALT_BYTES),
+            content=body,
+        )
+        self._submit(new_submission(self._origin, member, signer, [event])).result(ANSWER_S)
+        self._log.warning("accuser.recorded", height=body["height"], accused=refs["member"])
 
     def _author(self) -> tuple[str, Signer, int] | None:
-        """The member that this node speaks for, its key, and its place among the validators."""
+        """The validating member that this node speaks for, its key, and its place; a guest's word would be refused."""
         registry = self._registry()
         places = {member: place for place, (member, _) in enumerate(registry.validators())}
         for signer in self._signers.values():
             entry = registry.keys.get(signer.public.key_id)
-            if entry is not None and entry.use == EVENT and entry.until_height is None:
-                return entry.member, signer, places.get(entry.member, len(places))
+            if entry is None or entry.use != EVENT or entry.until_height is not None:
+                continue
+            if entry.member in places:
+                return entry.member, signer, places[entry.member]
         return None

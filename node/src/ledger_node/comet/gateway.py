@@ -33,7 +33,7 @@ from ledger_node.comet.transaction import NONCE_BYTES, Transaction
 
 BUNDLE_BYTES: Final = 400 * 1024  # of framed submissions in one transaction; a larger submission goes alone
 IN_FLIGHT_BYTES: Final = 512 * 1024
-IN_FLIGHT_MAX: Final = 2
+IN_FLIGHT_MAX: Final = 3
 GATHER_S: Final = 0.015  # at most so long those who were answered together are waited for
 GATHER_STEP_S: Final = 0.002
 SEND_AGAIN_S: Final = 5.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -10,10 +11,10 @@ from ledger.core.keys import EVENT
 from ledger.core.submission import Submission
 from ledger.errors import UnavailableError
 from ledger_node.comet.accuser import Accuser
-from tests.models.tiny_ledger import signer
+from tests.models.governed import Governed
+from tests.models.tiny_ledger import MEMBERS, signer
 from tests.unit.client.test_misbehaviour import evidence
 from tests.unit.machine.test_misbehaviour import vote
-from tests.unit.machine.test_validators import validating
 
 WAIT_S = 10.0
 
@@ -31,8 +32,10 @@ class Rpc:
 class Bench:
     """An accuser over a real application, without CometBFT."""
 
-    def __init__(self, member: str = "ga", *, key: bool = True) -> None:
-        self.ledger = validating()
+    def __init__(
+        self, *members: str, validators: Sequence[str] = MEMBERS, before: Sequence[dict[str, Any]] = ()
+    ) -> None:
+        self.ledger = Governed(validators=validators)
         self.sent: list[Submission] = []
         self.arrived = threading.Event()
         self.known: set[str] = set()
@@ -40,8 +43,8 @@ class Bench:
         proof = evidence(vote(self.ledger, 1), vote(self.ledger, 2))
         self.accuser = Accuser(
             self.ledger.origin,
-            {member: signer(member, EVENT)} if key else {},
-            Rpc(proof),
+            {member: signer(member, EVENT) for member in members},
+            Rpc(*before, proof),
             lambda: self.ledger.app.head.registry,
             self._is_known,
             self._submit,
@@ -71,7 +74,7 @@ class Bench:
 def test_evidence_is_recorded_once_by_this_node() -> None:
     """The event names the accused and carries both votes; the application accepts it. A height that cannot be read is
     logged and left."""
-    bench = Bench()
+    bench = Bench("ga")
     bench.run(8, 9)
     (submission,) = bench.sent
     (event,) = submission.events
@@ -82,8 +85,8 @@ def test_evidence_is_recorded_once_by_this_node() -> None:
 
 def test_what_is_recorded_already_is_left() -> None:
     """Another validator's turn came first."""
-    bench = Bench()
-    probe = Bench()
+    bench = Bench("ga")
+    probe = Bench("ga")
     probe.run(9)
     bench.known.update(probe.asked)
     bench.run(9)
@@ -93,8 +96,29 @@ def test_what_is_recorded_already_is_left() -> None:
 
 def test_a_node_without_an_event_key_reports_nothing() -> None:
     """It says so in its log; others report."""
-    bench = Bench(key=False)
+    bench = Bench()
     bench.accuser.start()
     bench.accuser.report(9)
     bench.accuser.close()
     assert bench.sent == []
+
+
+def test_a_guest_s_key_accuses_nobody() -> None:
+    """Of a member without a vote the ledger takes no accusation, so the node speaks for the one that validates."""
+    bench = Bench("mz", "ga", validators=("ga", "gx", "wj"))
+    bench.run(9)
+    (submission,) = bench.sent
+    assert submission.member == "ga"
+    alone = Bench("mz", validators=("ga", "gx", "wj"))
+    alone.accuser.start()
+    alone.accuser.report(9)
+    alone.accuser.close()
+    assert (alone.sent, alone.asked) == ([], [])
+
+
+def test_evidence_of_another_kind_hides_no_double_vote() -> None:
+    """What cannot be reported is logged, and the next piece of the same block is."""
+    bench = Bench("ga", before=[{"type": "tendermint/LightClientAttackEvidence", "value": {}}])
+    bench.run(9)
+    (submission,) = bench.sent
+    assert submission.events[0].fields["refs"]["member"] == "wj"
