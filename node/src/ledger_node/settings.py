@@ -15,12 +15,20 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from ledger.core.address import parse_address, parse_peer
 from ledger.errors import MalformedError
 
 ENV_PREFIX: Final = "LEDGER_"
+
+
+def _split(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+Texts = Annotated[tuple[str, ...], BeforeValidator(_split)]
+"""Several texts; from the environment one, with commas between them."""
 
 
 class _Section(BaseModel):
@@ -33,15 +41,10 @@ class NodeSection(_Section):
     """`[node]`: what this process is in its network."""
 
     role: Literal["sequencer", "validator", "follower", "observer"] = "sequencer"
-    peers: tuple[str, ...] = ()
+    peers: Texts = ()
     """Addresses of the other nodes, `http://host:port`, the ordering node's first."""
     recover_wait_s: Annotated[float, Field(ge=0, le=3600)] = 60.0
     """How long a starting sequencer waits to hear more than two thirds of the cosigners."""
-
-    @field_validator("peers", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
     @field_validator("peers")
     @classmethod
@@ -58,7 +61,7 @@ class HttpSection(_Section):
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8650
-    hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]")
+    hosts: Texts = ("127.0.0.1", "localhost", "[::1]")
     """Names that a Host header may carry; anything else is answered 421 (DNS rebinding)."""
     language: Literal["zh", "en"] = "en"
     """Language of texts where the client names none."""
@@ -68,11 +71,6 @@ class HttpSection(_Section):
     """How long `ack=certified` waits for a quorum before it answers 503 (the events are recorded all the same)."""
     check_worker: bool = True
     """Under load, parse submissions and verify signatures in a process of their own."""
-
-    @field_validator("hosts", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
     @field_validator("host")
     @classmethod
@@ -92,18 +90,13 @@ class CometSection(_Section):
     """Where other validators' engines may connect, `host:port`."""
     p2p_address: str = ""
     """What others call this engine, `<node id>@host:port`: not where it listens when addresses are translated."""
-    p2p_peers: tuple[str, ...] = ()
+    p2p_peers: Texts = ()
     """The other validators' engines, `<node id>@host:port`."""
     binary: str = ""
     """The `cometbft` program; LEDGER_COMETBFT goes before it, `.tools/bin` of a checkout and PATH come after it."""
     keep_blocks: Annotated[int, Field(ge=0)] = 0
     """How many of CometBFT's own blocks stay at least, never fewer than the 100,000 and 48 hours in which a double vote can
     be reported; 0 keeps all. The ledger keeps its events either way; who joins needs a validator that keeps all."""
-
-    @field_validator("p2p_peers", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
     @field_validator("p2p_listen")
     @classmethod

@@ -86,6 +86,7 @@ class CometEngine(Engine):
         self._listening = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._turn: asyncio.Event | None = None
+        self._error: BaseException | None = None
         self._written = self.handler.height
         self._proposed_height = -1
         self._last_note = b""
@@ -185,8 +186,6 @@ class CometEngine(Engine):
         turn.clear()
         if self._error is not None:
             raise self._error
-
-    _error: BaseException | None = None
 
     def _fatal(self, error: BaseException) -> None:
         """An answer could not be given: CometBFT has been told, and this node writes no more."""

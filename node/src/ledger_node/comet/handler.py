@@ -373,8 +373,7 @@ class Handler:
     def _discard(self) -> None:
         """Start over at what is committed."""
         self.settle()
-        if self._decided is not None:
-            self._decided = None
+        self._decided = None
         self.app.discard()
 
     # --- snapshots ---------------------------------------------------------------------------------------------------
