@@ -13,6 +13,7 @@ from ledger.core.genesis import Genesis
 from ledger.core.hashing import Digest
 from ledger.core.keys import COSIGN
 from ledger.errors import VerificationError
+from ledger.limits import RULE_STEPS_MAX
 from ledger.rules.program import Program
 from ledger.rules.rulebook import Rulebook, parse_rulebook
 
@@ -31,9 +32,11 @@ def genesis_config(genesis: Genesis, program: Program) -> Config:
     )
 
 
-def compile_program(rulebook: Digest, calendar: Digest, bundles: Mapping[Digest, bytes]) -> Program:
-    """The compiled program of two bundles, whose hashes are checked."""
-    return Program.compile(_checked_bundle(rulebook, bundles), _checked_bundle(calendar, bundles))
+def compile_program(
+    rulebook: Digest, calendar: Digest, bundles: Mapping[Digest, bytes], steps: int = RULE_STEPS_MAX
+) -> Program:
+    """The compiled program of two bundles, whose hashes are checked, under a step budget."""
+    return Program.compile(_checked_bundle(rulebook, bundles), _checked_bundle(calendar, bundles), steps)
 
 
 def _checked_bundle(digest: Digest, bundles: Mapping[Digest, bytes]) -> dict[str, bytes]:

@@ -37,6 +37,10 @@ def _encode(value):
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
+def _write(value):
+    return _encode(value)
+
+
 def _size(text):
     return len(text.encode("utf-8"))
 

@@ -8,6 +8,7 @@ Run as a process by `worker`; never imported by the node.
 from __future__ import annotations
 
 import gc
+import marshal
 import os
 import socket
 import struct
@@ -17,7 +18,7 @@ from typing import Any
 import msgpack
 
 from ledger.adapters.jail import confine
-from ledger.rules.execute import load_program
+from ledger.rules.execute import run_parts
 
 LENGTH = struct.Struct(">I")
 COLLECT_AFTER = 200_000  # container objects between two searches for cyclic garbage: about those of one full block
@@ -49,10 +50,11 @@ def serve(fd: int, memory_bytes: int) -> None:
     msgpack.unpackb(msgpack.packb([1, b"", "é"]))  # whatever is imported lazily is imported now
     layers = confine(fd, memory_bytes)
     _send(connection, ["ready", layers])
-    text = read_message(connection)
-    if text is None:
+    code = read_message(connection)
+    if code is None:
         return
-    run: Any = load_program(text.decode("utf-8"))["_run_block"]
+    # From the process that started this one, whose interpreter is the same.
+    run: Any = run_parts(marshal.loads(code))["_run_block"]  # noqa: S302
     # Rules make no cycles, and a block's values go when it is answered: looking for cycles amid them is mostly waste.
     gc.collect()
     gc.freeze()

@@ -1,13 +1,14 @@
 """Runs rules for a node: in a confined child process (`Worker`), or in this one (`Inline`).
 
 Rules: a crash, a time-out or a lack of memory is a `RuntimeFault` and never a verdict; the next call gets a fresh process.
-The child gets the program text and block calls over one socket pair, and nothing else. `patient` calls (those of
+The child gets the compiled program and block calls over one socket pair, and nothing else. `patient` calls (those of
 `finalize`) have no time limit and four times the memory.
 Never here: what a fault means for a block (see `find_faults` and the engine).
 """
 
 from __future__ import annotations
 
+import marshal
 import socket
 import subprocess
 import sys
@@ -20,6 +21,7 @@ import msgpack
 import ledger
 from ledger.adapters.ruleworker import LENGTH
 from ledger.errors import RuntimeFault
+from ledger.rules.execute import program_parts
 from ledger.rules.program import Outcome, Program
 
 MEMORY_BYTES: Final = 512 * 1024 * 1024  # address space of the worker; a block call is at most a tenth of it
@@ -68,11 +70,20 @@ class Worker:
     """Runs rules in a child process that has no keys, files or network. One call at a time.
 
     `containment` names the layers that hold (`descriptors`, `rlimits`, `no-new-privs`, `landlock`, `seccomp`); a layer that
-    the system does not offer is missing, and the node says so.
+    the system does not offer is missing, and the node says so. With `patient` the first
+    process has the memory of such calls.
     """
 
-    def __init__(self, program: Program, *, timeout_s: float = TIMEOUT_S, memory_bytes: int = MEMORY_BYTES) -> None:
-        self._text = program.text.encode("utf-8")
+    def __init__(
+        self,
+        program: Program,
+        *,
+        timeout_s: float = TIMEOUT_S,
+        memory_bytes: int = MEMORY_BYTES,
+        patient: bool = False,
+    ) -> None:
+        # Compiled here once, as this process needs it too: each start would otherwise take a third of a second longer.
+        self._code = marshal.dumps(program_parts(program.text))
         self._timeout_s, self._memory_bytes = timeout_s, memory_bytes
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: socket.socket | None = None
@@ -80,7 +91,7 @@ class Worker:
         self._patient = False
         self.containment: tuple[str, ...] = ()
         self.starts = 0  # processes started so far
-        self._ensure(False)
+        self._ensure(patient)
 
     @property
     def pid(self) -> int | None:
@@ -167,7 +178,7 @@ class Worker:
         self.starts += 1
         ready = self._receive(START_TIMEOUT_S)
         self.containment = tuple(ready[1])
-        ours.sendall(LENGTH.pack(len(self._text)) + self._text)
+        ours.sendall(LENGTH.pack(len(self._code)) + self._code)
         self._receive(START_TIMEOUT_S)
 
     def _receive(self, timeout_s: float | None) -> Any:

@@ -9,17 +9,23 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from ledger.core.config import Cosigner
+from ledger.core.config import Config, Cosigner
 from ledger.core.genesis import PARAMETERS, check_member_id
 from ledger.core.hashing import Digest, parse_hex_digest
 from ledger.core.keys import COSIGN
 from ledger.core.registry import ACTIVE
-from ledger.limits import COSIGNERS_MAX, INT_MAX, STATE_OBJECT_BYTES_MAX, TIMERS_BLOCK_MAX
+from ledger.limits import (
+    COSIGNERS_MAX,
+    INT_MAX,
+    RULE_STEPS_MAX,
+    RULE_STEPS_VOTE_MAX,
+    STATE_OBJECT_BYTES_MAX,
+    TIMERS_BLOCK_MAX,
+)
 from ledger.machine import validators
 from ledger.machine.standing import Args, Refs, Refused, Standing, closed, pair
 
 PROTOCOL_VERSION_MAX: Final = 1_000
-RULE_STEPS_VOTE_MAX: Final = 10_000_000
 PARAMETERS_MAX: Final = {"notice_hours": 8_760, "skew_ms": 86_400_000, "timers_block": TIMERS_BLOCK_MAX}
 """The largest value a vote may give each parameter; the smallest is 0, for `timers_block` 1."""
 
@@ -59,6 +65,13 @@ def _bundle_args(standing: Standing, refs: Refs, args: Args) -> tuple[Digest, Di
     if type(language) is not int or language != standing.config.language:
         raise Refused("language")
     return digest, parse_hex_digest(program)
+
+
+def program_base(config: Config) -> tuple[str, ...]:
+    """What the program of a proposal is compiled with (R-G17): rulebook and calendar in force, and where a vote set
+    another step budget than the first, the program in force, which names it."""
+    base = (config.rulebook.hex(), config.calendar.hex())
+    return base if config.steps == RULE_STEPS_MAX else (*base, config.program.hex())
 
 
 def retire(standing: Standing, refs: Refs, args: Args) -> None:

@@ -69,8 +69,8 @@ _BODY_OPTIONAL: Final = frozenset({"effective", "reason", "until"})
 ReadObjects = Callable[[Collection[str]], Mapping[str, bytes]]
 """State objects after the block before, by state key."""
 
-Compile = Callable[[str, Digest], tuple[Digest, int]]
-"""(action, bundle hash) to (program hash, language version) of the rulebook that would be in force; raises
+Compile = Callable[[str, Mapping[str, Any]], tuple[Digest, int]]
+"""(action, its arguments) to (program hash, language version) of the rulebook that would be in force; raises
 `MalformedError` for a bundle that does not compile. None where bundles are not at hand: the proposal's word is taken."""
 
 
@@ -178,15 +178,17 @@ class Governance:
         if action in changes.BUNDLE_ACTIONS:
             if not alone:
                 raise Refused("shape")
-            self._check_bundle(action, args)
+            self._check_program(action, args)
         self._check_retired(action, args)
         standing = self._standing(origin)
         changes.apply(standing, action, refs, args)
+        if action == changes.RUNTIME_SET and args["language"] == self.config.language:
+            self._check_program(action, args)  # a newer language is for newer software to compile
         validators = "validators" in args or standing.registry.validators() != self.registry.validators()
         until, effective = self._times(body, self._notice(action, validators))
         event = entry.event
         name = f"{entry.member}/{event.fields['id']}"
-        base = (self.config.rulebook.hex(), self.config.calendar.hex()) if action in changes.BASED_ACTIONS else ()
+        base = configchanges.program_base(self.config) if action in changes.BASED_ACTIONS else ()
         proposal = Proposal(
             name, action, refs, args, proposal_hash(event.hash), self._time, until, self.config.epoch,
             effective=effective, base=base, validators=validators,
@@ -216,17 +218,18 @@ class Governance:
         needed = changes.needs_cosigners(action, validators_change=validators)
         return self.config.parameters["notice_hours"] * HOUR_MS if needed else 0
 
-    def _check_bundle(self, action: str, args: Mapping[str, Any]) -> None:
-        """The bundle compiles, here and now, to the program that the proposal names."""
+    def _check_program(self, action: str, args: Mapping[str, Any]) -> None:
+        """Its bundle, or its step budget, compiles here and now to the program that the proposal names."""
         try:
             claimed = parse_hex_digest(args["program"]), args["language"]
-            bundle = parse_hex_digest(args["bundle"])
+            if action in changes.BUNDLE_ACTIONS:
+                parse_hex_digest(args["bundle"])
         except KeyError as error:
             raise Refused("shape") from error
         if self._compile is None:
             return
         try:
-            compiled = self._compile(action, bundle)
+            compiled = self._compile(action, args)
         except MalformedError as error:
             raise Refused("bundle") from error
         if compiled != claimed:
@@ -370,7 +373,7 @@ class Governance:
         config = self.config
         if proposal.action == changes.SET_CHANGE and proposal.epoch != config.epoch:
             raise Refused("stale")
-        if proposal.base and proposal.base != (config.rulebook.hex(), config.calendar.hex()):
+        if proposal.base and proposal.base != configchanges.program_base(config):
             raise Refused("stale")
         self._check_retired(proposal.action, proposal.args)
         changes.apply(standing, proposal.action, proposal.refs, proposal.args)

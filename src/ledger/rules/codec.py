@@ -30,10 +30,15 @@ def encode_standard(value: Any) -> bytes:
     return b"" if value is None else _dump(value).encode("utf-8")
 
 
-def _fast() -> tuple[Callable[[bytes], Any], Callable[[Any], bytes]]:
+def write_standard(value: Any) -> bytes:
+    """Canonical bytes of a plain value that is not None, by the standard library."""
+    return _dump(value).encode("utf-8")
+
+
+def _fast() -> tuple[Callable[[bytes], Any], Callable[[Any], bytes], Callable[[Any], bytes]]:
     read = msgspec.json.Decoder().decode
     write = msgspec.json.Encoder(order="sorted").encode
-    return read, lambda value: b"" if value is None else write(value)
+    return read, lambda value: b"" if value is None else write(value), write
 
 
-decode, encode = (decode_standard, encode_standard) if msgspec is None else _fast()
+decode, encode, write = (decode_standard, encode_standard, write_standard) if msgspec is None else _fast()

@@ -16,9 +16,10 @@ from ledger.limits import RULE_STEPS_MAX, TIMER_KEYS_MAX
 from ledger.rules.emit import emit_rule, function_name, literal
 from ledger.rules.execute import PART_MARK
 from ledger.rules.facts import FunctionFacts, RuleFacts, Touch
-from ledger.rules.kindcode import KindPlan, emit_kind
+from ledger.rules.kindcode import emit_kind
 from ledger.rules.kinds import Kind, refuse
 from ledger.rules.params import in_force
+from ledger.rules.plancode import KindPlan
 from ledger.rules.prelude import program_text
 from ledger.rules.rulebook import Rulebook
 
@@ -45,10 +46,10 @@ class Handler:
 
 
 class Compiler:
-    """One rulebook on its way to a program."""
+    """One rulebook on its way to a program, which gives every event and timer `steps` steps."""
 
-    def __init__(self, book: Rulebook) -> None:
-        self.book = book
+    def __init__(self, book: Rulebook, steps: int = RULE_STEPS_MAX) -> None:
+        self.book, self.steps = book, steps
         self.writers: dict[tuple[str, str], tuple[str, str]] = {}  # (object kind, field) → (rule or table, file)
         self.handlers: dict[str, Handler] = {}
         self.listeners: dict[str, list[tuple[RuleFacts, str]]] = {name: [] for name in book.kinds}
@@ -317,7 +318,7 @@ class Compiler:
                 f"_ZONE_MS = {book.zone_ms}",
                 f"_CALENDAR = {literal(list(book.calendar))}",
                 "_load_calendar()",
-                f"_STEPS = {RULE_STEPS_MAX}",
+                f"_STEPS = {self.steps}",
                 f"_DEFAULTS = {literal(defaults)}",
                 f"_IMPLICIT = {literal(sorted(name for name, kind in book.objects.items() if kind.implicit))}",
                 f"_EDGES = {literal(edges)}",
@@ -352,6 +353,7 @@ class Compiler:
         return KindPlan(
             kind=kind,
             rules=[(rule.id, function_name(rule.id, name)) for rule, name in self.listeners[kind.name]],
+            handlers=[(rule, rule.functions[name]) for rule, name in self.listeners[kind.name]],
             tables=tables,
             discharges=self.discharges[kind.name],
             touches=self._closure(touches),

@@ -26,8 +26,8 @@ _ARITHMETIC: Final = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*"}
 _UNCOUNTED: Final = 7  # items of a list that is looked through without a step
 _CHARGED: Final = frozenset((ast.Call, ast.BinOp, ast.Compare, ast.AugAssign))
 _LEAVES: Final = frozenset((ast.Name, ast.Constant, ast.Load, ast.Store, str, type(None)))
-_OF_TWO: Final = {"max": "_greater", "min": "_lesser"}  # the same, cheaper
-_PLAIN: Final = (ast.Attribute, ast.Call, ast.Name, ast.Subscript)
+OF_TWO: Final = {"max": "_greater", "min": "_lesser"}  # the same, cheaper
+PLAIN: Final = (ast.Attribute, ast.Call, ast.Name, ast.Subscript)
 
 
 def literal(value: Any) -> str:
@@ -48,7 +48,7 @@ def emit_rule(rule: RuleFacts, kinds: Mapping[str, Kind]) -> str:
         lines.append(f"_{rule.id}_c_{name} = {_constant(node)}")
     for facts in rule.functions.values():
         lines.append("")
-        lines.extend(_Emitter(rule, facts, kinds.get(facts.name)).function())
+        lines.extend(Emitter(rule, facts, kinds.get(facts.name)).function())
     return "\n".join(lines) + "\n"
 
 
@@ -69,7 +69,7 @@ def _constant(node: ast.expr) -> str:
     return "{" + ", ".join(f"{_constant(key)}: {_constant(value)}" for key, value in pairs if key is not None) + "}"
 
 
-def _charge(nodes: list[Any]) -> int:
+def charge(nodes: list[Any]) -> int:
     """Calls and operators in `nodes`, without the insides of loops, which pay for themselves."""
     total = 0
     waiting = list(nodes)
@@ -93,7 +93,7 @@ def _charge(nodes: list[Any]) -> int:
     return total
 
 
-class _Emitter:
+class Emitter:
     """Program text of one function."""
 
     def __init__(self, rule: RuleFacts, facts: FunctionFacts, kind: Kind | None) -> None:
@@ -117,7 +117,7 @@ class _Emitter:
             f"def {name}({', '.join(facts.parameters)}):",
             f"    _l = {facts.node.lineno}",
             "    try:",
-            f"        _METER[0] -= {1 + _charge(list(body))}",
+            f"        _METER[0] -= {1 + charge(list(body))}",
             "        if _METER[0] < 0:",
             '            raise ValueError("budget")',
         ]
@@ -170,7 +170,7 @@ class _Emitter:
 
     def assign(self, target: ast.expr, value: str, depth: int) -> None:
         if isinstance(target, ast.Name):
-            self.add(depth, f"{target.id} = {value}")
+            self.add(depth, f"{self.local(target.id)} = {value}")
         elif isinstance(target, ast.Tuple):
             self.add(depth, f"{self.targets(target)} = _pair({value}, {len(target.elts)})")
         else:
@@ -178,7 +178,16 @@ class _Emitter:
             self.add(depth, f"_put({self.expression(place.value)}, {self.expression(place.slice)}, {value})")
 
     def targets(self, target: ast.Tuple) -> str:
-        return ", ".join(item.id for item in target.elts if isinstance(item, ast.Name))
+        return ", ".join(self.local(item.id) for item in target.elts if isinstance(item, ast.Name))
+
+    def local(self, name: str) -> str:
+        """What a local name of the function is called in the program."""
+        return name
+
+    def temporary(self) -> str:
+        """A local name that no rule can have."""
+        self.temporaries += 1
+        return f"_t{self.temporaries}"
 
     def conditional(self, node: ast.If, depth: int, word: str) -> None:
         self.add(depth, f"{word} {self.expression(node.test)}:")
@@ -190,12 +199,11 @@ class _Emitter:
             self.block(node.orelse, depth + 1)
 
     def loop(self, node: ast.For, depth: int) -> None:
-        source = self.source(node.iter, 1 + _charge(list(node.body)))
+        source = self.source(node.iter, 1 + charge(list(node.body)))
         if isinstance(node.target, ast.Name):
-            self.add(depth, f"for {node.target.id} in {source}:")
+            self.add(depth, f"for {self.local(node.target.id)} in {source}:")
         else:
-            self.temporaries += 1
-            item = f"_t{self.temporaries}"
+            item = self.temporary()
             self.add(depth, f"for {item} in {source}:")
             self.assign(node.target, item, depth + 1)
         self.block(node.body, depth + 1)
@@ -274,7 +282,7 @@ class _Emitter:
         if (
             isinstance(node.slice, ast.Constant)
             and type(node.slice.value) in (str, int)
-            and isinstance(node.value, _PLAIN)
+            and isinstance(node.value, PLAIN)
         ):
             return f"{base}[{key}]"
         return f"_at({base}, {key})"
@@ -304,7 +312,7 @@ class _Emitter:
         word = grammar.COMPARISONS[type(operator)]
         scalar = isinstance(left, ast.Constant) or isinstance(right, ast.Constant)
         if isinstance(operator, (ast.Is, ast.IsNot)):
-            return f"({a} {word} {b})" if isinstance(left, _PLAIN) else f"([{a}][0] {word} {b})"
+            return f"({a} {word} {b})" if isinstance(left, PLAIN) else f"([{a}][0] {word} {b})"
         kinds = self.scalars.of(left), self.scalars.of(right)
         if isinstance(operator, (ast.Eq, ast.NotEq)):
             if scalar or kinds[0] is not None:
@@ -347,14 +355,11 @@ class _Emitter:
         if isinstance(function, ast.Attribute):
             return self.method(node, function)
         name = cast(ast.Name, function).id
-        arguments = [
-            value.id if isinstance(value, ast.Name) and value.id in grammar.ARGUMENTS else self.expression(value)
-            for value in node.args
-        ]
+        arguments = [self.expression(value) for value in node.args]
         arguments += [f"{keyword.arg}={self.expression(keyword.value)}" for keyword in node.keywords]
         if name in self.rule.functions:
             name = function_name(self.rule.id, name)
-        if name in _OF_TWO and len(node.args) == 2:
+        if name in OF_TWO and len(node.args) == 2:
             return self.of_two(node, name, arguments)
         if name == "day" and self.scalars.of(node.args[0]) == INT:
             return f"(({arguments[0]} + _ZONE_MS) // _DAY)"
@@ -367,7 +372,7 @@ class _Emitter:
         known = [self.scalars.of(value) == INT for value in node.args]
         if all(known) and all(isinstance(value, (ast.Constant, ast.Name)) for value in node.args):
             return f"({a} if {a} {'>=' if name == 'max' else '<='} {b} else {b})"
-        return f"{_OF_TWO[name]}({a}, {b})"
+        return f"{OF_TWO[name]}({a}, {b})"
 
     def write(self, node: ast.Call, arguments: list[str]) -> str:
         """The effect of `write` itself; only values that may be no scalars are looked at."""
@@ -382,7 +387,7 @@ class _Emitter:
         base = self.expression(function.value)
         arguments = [self.expression(value) for value in node.args]
         literal_key = isinstance(node.args[0], ast.Constant) and type(node.args[0].value) is str if node.args else False
-        if function.attr == "get" and literal_key and isinstance(function.value, _PLAIN):
+        if function.attr == "get" and literal_key and isinstance(function.value, PLAIN):
             return f"{base}.get({', '.join(arguments)})"
         return f"{grammar.METHODS[function.attr][0]}({', '.join([base, *arguments])})"
 
@@ -392,20 +397,17 @@ class _Emitter:
         clauses: list[str] = []
         for generator in reversed(node.generators):
             inner = [*inner, *generator.ifs]
-            cost = 1 + _charge(inner)
+            cost = 1 + charge(inner)
             source = self.source(generator.iter, cost)
             tests = "".join(f" if {self.expression(test)}" for test in generator.ifs)
             if isinstance(generator.target, ast.Name):
-                clauses.insert(0, f" for {generator.target.id} in {source}{tests}")
+                clauses.insert(0, f" for {self.local(generator.target.id)} in {source}{tests}")
             else:
                 target = cast(ast.Tuple, generator.target)
-                self.temporaries += 1
-                item = f"_t{self.temporaries}"
+                item = self.temporary()
                 size = len(target.elts)
                 names = self.targets(target)
                 clauses.insert(0, f" for {item} in {source} for {names} in [_pair({item}, {size})]{tests}")
             inner = [generator.iter]
-        loops = "".join(clauses)
-        if isinstance(node, ast.ListComp):
-            return f"_bounded([{self.expression(node.elt)}{loops}])"
-        return f"_bounded({{{self.expression(node.key)}: {self.expression(node.value)}{loops}}})"
+        loops, texts = "".join(clauses), [self.expression(value) for value in values]
+        return f"_bounded([{texts[0]}{loops}])" if len(texts) == 1 else f"_bounded({{{texts[0]}: {texts[1]}{loops}}})"

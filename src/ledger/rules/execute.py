@@ -7,13 +7,14 @@ This module imports little, because the worker process imports it. Never here: c
 from __future__ import annotations
 
 import builtins
+from collections.abc import Iterable
 from functools import lru_cache
 from hashlib import sha256
 from types import CodeType
 from typing import Any, Final
 
 from ledger.core.hashing import TAG_FINDING, u64
-from ledger.rules.codec import decode, encode
+from ledger.rules.codec import decode, encode, write
 
 PART_MARK: Final = "\n# --- rulebook ---\n"  # between the prelude and what was generated for one rulebook
 
@@ -35,17 +36,28 @@ def timer_mark(key: str, due: int) -> str:
 
 def load_program(text: str) -> dict[str, Any]:
     """The namespace of a program text that `Compiler` generated, with nothing of Python but `_BUILTINS`."""
+    return run_parts(program_parts(text))
+
+
+def program_parts(text: str) -> list[CodeType]:
+    """The compiled parts of a program text."""
+    # The prelude is the same in every program, so its code is kept.
+    return [_code(part) for part in text.split(PART_MARK)]
+
+
+def run_parts(parts: Iterable[CodeType]) -> dict[str, Any]:
+    """The namespace of `program_parts`, which run in order, as one text would."""
     namespace: dict[str, Any] = {
         "__builtins__": dict(_BUILTINS),
         "__name__": "rules",
         "_decode": decode,
         "_encode": encode,
+        "_write": write,
         "_size": len,
         "_mark": timer_mark,
     }
-    # The prelude is the same in every program, so its code is kept; the parts run in order, as one text would.
-    for part in text.split(PART_MARK):
-        exec(_code(part), namespace)  # noqa: S102 - generated here, from rules that passed the check
+    for part in parts:
+        exec(part, namespace)  # noqa: S102 - generated here, from rules that passed the check
     return namespace
 
 

@@ -7,152 +7,19 @@ Never here: what rules do.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
 from typing import Any
 
 from ledger.limits import EVENT_KEYS_MAX, REFS_LIST_MAX
 from ledger.rules.emit import literal
-from ledger.rules.facts import Label, Touch
-from ledger.rules.kinds import Field, Kind, Ref, Template
-
-
-@dataclass(slots=True)
-class KindPlan:
-    """What `compiler` knows of a kind: who listens, which tables move, what is discharged and touched."""
-
-    kind: Kind
-    rules: list[tuple[str, str]]
-    tables: list[list[Any]]
-    discharges: list[tuple[str, str, bool]]
-    touches: list[Touch]
-    implicit: set[str]
-    duties: set[str]  # timers that are the deadline of a duty
+from ledger.rules.kinds import Field, Ref
+from ledger.rules.plancode import KindPlan, Planner, key_of, needs_of
+from ledger.rules.straight import StraightPath, straight
 
 
 def emit_kind(plan: KindPlan) -> str:
     """Program text of one kind: `_p_<kind>` (plan) and `_k_<kind>` (decide)."""
-    return "\n".join([*_Planner(plan).lines(), "", *_Decider(plan).lines()]) + "\n"
-
-
-def _key(template: Template) -> str:
-    parts = [literal(template.object + "/")]
-    for kind, name in template.parts:
-        if kind == "text":
-            parts.append(literal(name))
-        elif kind == "ref":
-            parts.append(f"r_{name}")
-        elif kind == "owner":
-            parts.append(f'r_{name}.split("/")[0]')
-        elif kind == "body":
-            parts.append(f"body[{literal(name)}]")
-        elif kind == "member":
-            parts.append("member")
-        elif kind == "new":
-            parts.append("name")
-        else:
-            parts.append(f"_stamp(claimed, {literal(kind)})")
-    return " + ".join(parts)
-
-
-def _needs(template: Template, kind: Kind) -> list[str]:
-    """Conditions under which the key of a template exists: its optional refs and fields are there."""
-    optional = {ref.name for ref in kind.refs if ref.optional} | {
-        f"body.{f.name}" for f in kind.fields if not f.required
-    }
-    found = []
-    for part, name in template.parts:
-        if part in ("ref", "owner") and name in optional:
-            found.append(f"r_{name} is not None")
-        elif part == "body" and f"body.{name}" in optional:
-            found.append(f"body.get({literal(name)}) is not None")
-    return found
-
-
-class _Planner:
-    """`_p_<kind>(member, head, body)`: the keys an event may read or write; it may raise on odd input."""
-
-    def __init__(self, plan: KindPlan) -> None:
-        self.plan, self.kind = plan, plan.kind
-
-    def lines(self) -> list[str]:
-        kind = self.kind
-        found = [f"def _p_{kind.function}(member, head, body):", '    refs = head["refs"]']
-        found.append('    name = member + "/" + head["id"]')
-        if any(part[0] in ("day", "month", "year") for template in kind.state for part in template.parts):
-            found.append('    claimed = _ms(head["time"])')
-        found.append("    keys = []")
-        found.append('    if "ticket" in refs:')
-        found.append('        keys.append("ticket/" + refs["ticket"])')
-        found.append('    if "intent" in head:')
-        found.append('        keys.append("ticket/" + name)')
-        for ref in kind.refs:
-            if not ref.opaque:
-                found += self.ref(ref)
-            elif not ref.many:
-                found.append(f"    r_{ref.name} = refs.get({literal(ref.name)})")
-        for template in kind.state:
-            found += self.guarded(_needs(template, kind), template.name, f"k_{template.name} = {_key(template)}")
-        if kind.creates is not None:
-            found.append(f"    k_{kind.created} = {literal(kind.creates + '/')} + name")
-            found.append(f"    keys.append(k_{kind.created})")
-            found += self.touched(kind.created, f"k_{kind.created}", 1)
-        found.append("    return keys")
-        return found
-
-    def ref(self, ref: Ref) -> list[str]:
-        prefix = literal(ref.object + "/")
-        if ref.many:
-            lines = [f"    for r_{ref.name} in refs.get({literal(ref.name)}, []):"]
-            lines.append(f"        k_{ref.name} = {prefix} + r_{ref.name}")
-            lines.append(f"        keys.append(k_{ref.name})")
-            return lines + self.touched(ref.name, f"k_{ref.name}", 2)
-        lines = [f"    r_{ref.name} = refs.get({literal(ref.name)})"]
-        condition = [f"r_{ref.name} is not None"] if ref.optional else []
-        return lines + self.guarded(condition, ref.name, f"k_{ref.name} = {prefix} + r_{ref.name}")
-
-    def guarded(self, conditions: list[str], name: str, statement: str) -> list[str]:
-        depth = 1
-        lines = []
-        if conditions:
-            lines.append(f"    if {' and '.join(conditions)}:")
-            depth = 2
-        indent = "    " * depth
-        lines += [f"{indent}{statement}", f"{indent}keys.append(k_{name})"]
-        return lines + self.touched(name, f"k_{name}", depth)
-
-    def touched(self, name: str, key: str, depth: int) -> list[str]:
-        indent = "    " * depth
-        found: list[str] = []
-        for touch in self.plan.touches:
-            if touch.on != name:
-                continue
-            label = self.label(touch.label)
-            if label is None:
-                continue
-            owed = touch.op in ("duty", "discharge") or (touch.op == "timer" and touch.rule in self.plan.duties)
-            prefixes = ("duty", "timer") if owed else ("timer",)
-            for prefix in prefixes:
-                found.append(f"{indent}keys.append({literal(f'{prefix}/{touch.rule}/')} + {key}{label})")
-        for rule, state, own in self.plan.discharges:
-            if state == name:
-                label = ' + "#" + member' if own else ""
-                for prefix in ("duty", "timer"):
-                    found.append(f"{indent}keys.append({literal(f'{prefix}/{rule}/')} + {key}{label})")
-        return list(dict.fromkeys(found))
-
-    def label(self, label: Label) -> str | None:
-        if label is None:
-            return ""
-        kind, name = label
-        if kind == "member":
-            return ' + "#" + member'
-        if kind == "text":
-            return " + " + literal("#" + name)
-        if kind == "ref":
-            return f' + "#" + refs.get({literal(name)}, "")'
-        if kind == "body":
-            return f' + "#" + body.get({literal(name)}, "")'
-        return None
+    return "\n".join([*Planner(plan).lines(), "", *_Decider(plan).lines()]) + "\n"
 
 
 class _Decider:
@@ -160,6 +27,10 @@ class _Decider:
 
     def __init__(self, plan: KindPlan) -> None:
         self.plan, self.kind = plan, plan.kind
+        self.path = straight(plan.kind, plan.handlers) if self.calm() else None
+        # The event's name is put together where it first serves: in a key, on the straight path, or behind that.
+        new = any(part[0] == "new" for template in self.kind.state for part in template.parts)
+        self.named = self.kind.creates is not None or new or self.path is None or _uses("name", self.path)
         self.out: list[str] = []
         self.forms: list[str] = []  # constants of `condition`
 
@@ -173,10 +44,14 @@ class _Decider:
         kind = self.kind
         self.out = [f"def _k_{kind.function}(block, member, key, roles, head, body):"]
         self.add('refs = head["refs"]')
-        self.add('name = member + "/" + head["id"]')
+        if self.named:
+            self.add('name = member + "/" + head["id"]')
         self.add('intent = "intent" in head')
+        self.add('cites = "ticket" in refs')
         self.add('now = block["time"]')
-        self.add('claimed = _ms(head["time"])')
+        self.add('claimed = head["time"]')
+        self.add("start = _MINUTES.get(claimed[:16])")
+        self.add("claimed = _ms(claimed) if start is None else start + int(claimed[17:19] + claimed[20:23])")
         self.add("if claimed > now + 600000:")
         self.refuse("time", "time")
         self.add("time = claimed if claimed < now else now")
@@ -192,44 +67,57 @@ class _Decider:
     def shape_refs(self) -> None:
         refs = self.kind.refs
         required = sum(not ref.optional for ref in refs)
-        self.add(f'n = {required + 1} if "ticket" in refs else {required}')
+        self.add(f"n = {required + 1} if cites else {required}")
+        optional = [ref for ref in refs if ref.optional]
+        if optional:
+            # Mostly none of them is there: then the required ones are all that is counted.
+            tests = ["n == len(refs)"]
+            for ref in refs:
+                if not ref.optional:
+                    self.add(f"r_{ref.name} = refs.get({literal(ref.name)})")
+                    tests.append(f"type(r_{ref.name}) is {'list' if ref.many else 'str'}")
+                    tests += [f"0 < len(r_{ref.name}) <= {ref.many}"] if ref.many else []
+            self.add(f"if {' and '.join(tests)}:")
+            for ref in optional:
+                self.add(f"r_{ref.name} = {'[]' if ref.many else 'None'}", 2)
+            self.add("else:")
+        depth = 2 if optional else 1
         for ref in refs:
-            self.add(f"r_{ref.name} = refs.get({literal(ref.name)})")
-            if ref.many:
-                self.many(ref)
-                continue
-            if ref.optional:
-                self.add(f"if r_{ref.name} is not None:")
-                self.add(f"if type(r_{ref.name}) is not str:", 2)
-                self.refuse("ref", ref.name, 3)
-                self.add("n += 1", 2)
-            else:
-                self.add(f"if type(r_{ref.name}) is not str:")
-                self.refuse("ref", ref.name)
-        self.add("if n != len(refs):")
+            self.ref(ref, depth)
+        self.add("if n != len(refs):", depth)
         known = literal(["ticket", *(ref.name for ref in refs)])
-        self.add(f'return _stranger(refs, {known}, "ref")', 2)
+        self.add(f'return _stranger(refs, {known}, "ref")', depth + 1)
         for owned in self.kind.owns:
             self.add(f'if not r_{owned}.startswith(member + "/"):')
             self.refuse("owner", owned)
 
-    def many(self, ref: Ref) -> None:
+    def ref(self, ref: Ref, depth: int) -> None:
         name = f"r_{ref.name}"
+        self.add(f"{name} = refs.get({literal(ref.name)})", depth)
         if ref.optional:
-            self.add(f"if {name} is None:")
-            self.add(f"{name} = []", 2)
-            self.add("else:")
-            self.add("n += 1", 2)
-        self.add(f"if type({name}) is not list or len({name}) > {ref.many}:")
-        self.refuse("ref", ref.name)
-        if not ref.optional:
-            self.add(f"if not {name}:")
-            self.refuse("ref", ref.name)
+            self.add(f"if {name} is None:" if ref.many else f"if {name} is not None:", depth)
+            if ref.many:
+                self.add(f"{name} = []", depth + 1)
+                self.add("else:", depth)
+                self.add("n += 1", depth + 1)
+        if ref.many:
+            self.add(f"if type({name}) is not list or len({name}) > {ref.many}:", depth)
+            self.refuse("ref", ref.name, depth + 1)
+            if not ref.optional:
+                self.add(f"if not {name}:", depth)
+                self.refuse("ref", ref.name, depth + 1)
+            return
+        inner = depth + 1 if ref.optional else depth
+        self.add(f"if type({name}) is not str:", inner)
+        self.refuse("ref", ref.name, inner + 1)
+        if ref.optional:
+            self.add("n += 1", inner)
 
     def shape_body(self) -> None:
         self.add(f"n = {1 + sum(field.required for field in self.kind.fields)}")
         for field in self.kind.fields:
-            self.add(f"v = body.get({literal(field.name)})")
+            wanted = f" = b_{field.name}" if self.path is not None and field.name in self.path.fields else ""
+            self.add(f"v{wanted} = body.get({literal(field.name)})")
             if field.required:
                 self.check(field, "v", field.name, 1)
             else:
@@ -271,7 +159,7 @@ class _Decider:
     def condition(self, field: Field, value: str) -> str:
         """An expression that is true when `value` is no such field."""
         if field.type == "text":
-            return f'type({value}) is not str or len({value}) > {field.limit} or {value} == ""'
+            return f"type({value}) is not str or len({value}) > {field.limit} or not {value}"
         if field.type == "code":
             if field.values:
                 return f"type({value}) is not str or {value} not in {literal(list(field.values))}"
@@ -291,7 +179,7 @@ class _Decider:
     def reads(self) -> None:
         kind = self.kind
         self.add('work = block["work"]')
-        self.add('if "ticket" in refs:')
+        self.add("if cites:")
         self.add(f"fault = _ticket_fault(block, {literal(kind.name)}, member, refs, intent)", 2)
         self.add("if fault is not None:", 2)
         self.add("return fault", 3)
@@ -306,12 +194,12 @@ class _Decider:
             else:
                 self.read_one(ref)
         for template in kind.state:
-            needs = _needs(template, kind)
+            needs = needs_of(template, kind)
             if needs:
                 self.add(f"k_{template.name} = s_{template.name} = None")
                 self.add(f"if {' and '.join(needs)}:")
             depth = 2 if needs else 1
-            self.add(f"k_{template.name} = {_key(template)}", depth)
+            self.add(f"k_{template.name} = {key_of(template)}", depth)
             self.read(f"s_{template.name}", f"k_{template.name}", depth)
             self.default(template.name, template.object, depth)
         if kind.creates is not None:
@@ -319,7 +207,7 @@ class _Decider:
             self.read(f"s_{kind.created}", f"k_{kind.created}", 1)
 
     def read(self, value: str, key: str, depth: int) -> None:
-        self.add(f"{value} = work[{key}] if {key} in work else _read(block, {key})", depth)
+        self.add(f"{value} = work.get({key}) or _read(block, {key})", depth)
 
     def default(self, name: str, stream: str, depth: int) -> None:
         if name in self.plan.implicit:
@@ -386,45 +274,32 @@ class _Decider:
     def call_rules(self) -> None:
         kind = self.kind
         names = list(kind.objects())
-        self.add('event = {"id": head["id"], "kind": head["kind"], "member": member, "time": time, "refs": refs, '
-                 '"body": body, "intent": intent, "name": name}')  # fmt: skip
+        loose = [f"k_{ref.name}" for ref in kind.refs if not ref.exists and not ref.opaque and not ref.many]
+        many = [f"k_{ref.name}" for ref in kind.refs if not ref.exists and not ref.opaque and ref.many]
+        loosely = "[" + ", ".join(loose) + "]" + "".join(f" + sorted({name}.values())" for name in many)
         governing = "time" if kind.act else "now"
         params = f"_IN_FORCE.get(({governing} + _ZONE_MS) // _DAY) or _params_at({governing})"
+        if self.path is not None:
+            self.straight(self.path, params, loosely)
+        if not self.named:
+            self.add('name = member + "/" + head["id"]')
+        self.add('event = {"id": head["id"], "kind": head["kind"], "member": member, "time": time, "refs": refs, '
+                 '"body": body, "intent": intent, "name": name}')  # fmt: skip
         self.add(f'env = {{"now": now, "params": {params}, '
                  '"signer": {"member": member, "key": key, "roles": roles}}')  # fmt: skip
         self.add("state = {" + ", ".join(f"{literal(name)}: s_{name}" for name in names) + "}")
         self.add("keys = {" + ", ".join(f"{literal(name)}: k_{name}" for name in names) + "}")
-        loose = [f"k_{ref.name}" for ref in kind.refs if not ref.exists and not ref.opaque and not ref.many]
-        many = [f"k_{ref.name}" for ref in kind.refs if not ref.exists and not ref.opaque and ref.many]
-        loosely = "[" + ", ".join(loose) + "]" + "".join(f" + sorted({name}.values())" for name in many)
-        spec_name, calm = f"_S_{kind.function}", self.calm()
-        opened = (
-            'c = _case(block, member, "f:" + name, time, now, keys)',
-            "out = []",
-            f"moves = _open(c, {spec_name}, event, out)",
-        )
-        self.add("given = []")
-        if calm:
-            self.add("c = None")
-            self.add(f"if not ({' and '.join(calm)}):")
-        for line in opened:
-            self.add(line, 2 if calm else 1)
-        self.add('if c is None or not c["refused"]:' if calm else 'if not c["refused"]:')
+        self.add('c = _case(block, member, "f:" + name, time, now, keys)')
+        self.add("out = []")
+        self.add(f"moves = _open(c, _S_{kind.function}, event, out)")
+        self.add('if not c["refused"]:')
         self.add("_METER[0] = _STEPS", 2)
+        # No rule sees what another one asks for, so each is taken up before the next is asked.
         for rule, function in self.plan.rules:
             self.add(f"e = {function}(event, state, env)", 2)
             self.add("if e is not None:", 2)
-            self.add(f"given.append([{literal(rule)}, e])", 3)
-        if calm:
-            self.add("if c is None:")
-            self.add(f"outcome = _quick(block, member, keys, given, {spec_name}[3], {loosely})", 2)
-            self.add("if outcome is not None:", 2)
-            self.add("return outcome", 3)
-            for line in opened:
-                self.add(line, 2)
-        self.add("for item in given:")
-        self.add("_take(c, out, item[0], item[1])", 2)
-        self.add(f"return _settle(c, {spec_name}, event, out, moves, {loosely})")
+            self.add(f"_take(c, out, {literal(rule)}, e)", 3)
+        self.add(f"return _settle(c, _S_{kind.function}, event, out, moves, {loosely})")
         spec = [
             kind.name,
             not kind.act,
@@ -432,15 +307,35 @@ class _Decider:
             [list(entry) for entry in self.plan.discharges],
             kind.imported,
         ]
-        self.out += ["", "", f"{spec_name} = {literal(spec)}"]
+        self.out += ["", "", f"_S_{kind.function} = {literal(spec)}"]
+
+    def straight(self, path: StraightPath, params: str, loosely: str) -> None:
+        """The straight path, for an event that asks for no ticket and moves no table."""
+        self.add(f"if _STRAIGHT and _STEPS >= {path.prepaid} and {' and '.join(self.calm())}:")
+        self.add("try:", 2)
+        self.add(f"_METER[0] = _STEPS - {path.prepaid}", 3)
+        if _uses("params", path):
+            self.add(f"params = {params}", 3)
+        self.add("staged = {}", 3)
+        if path.targets:
+            self.add(" = ".join(f"w_{name}" for name in sorted(path.targets)) + " = None", 3)
+        self.out += ["        " + line for line in path.lines]
+        if self.plan.discharges:
+            owed = ", ".join(f"[{literal(rule)}, k_{name}, {own}]" for rule, name, own in self.plan.discharges)
+            self.add(f"_leave_owed(block, member, [{owed}])", 3)
+        self.add(f"outcome = _done(block, staged, {loosely})", 3)
+        self.add("if outcome is not None:", 3)
+        self.add("return outcome", 4)
+        self.add("except Exception as _e:", 2)
+        self.add("_astray(_e)", 3)
 
     def calm(self) -> list[str]:
         """Conditions under which no ticket is asked for or cited and no table speaks; none when one always does."""
-        found = ["not intent", '"ticket" not in refs']
+        found = ["not intent", "not cites"]
         kind = self.kind
         many = {ref.name for ref in kind.refs if ref.many}
         sure = {ref.name for ref in kind.refs if not ref.optional} | {kind.created if kind.creates else ""}
-        sure |= {template.name for template in kind.state if not _needs(template, kind)}
+        sure |= {template.name for template in kind.state if not needs_of(template, kind)}
         for name, field, steps, _, _ in self.plan.tables:
             stays = sorted(status for status, after in steps.items() if after == status)
             staying = f"(s_{name} is not None and s_{name}.get({literal(field)}) in {literal(stays)})"
@@ -455,6 +350,10 @@ class _Decider:
             else:
                 found.append(f"k_{name} is None")
         return found
+
+
+def _uses(name: str, path: StraightPath) -> bool:
+    return any(re.search(rf"\b{name}\b", line) for line in path.lines)
 
 
 def _form(field: Field) -> list[Any]:

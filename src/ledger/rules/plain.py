@@ -48,6 +48,7 @@ class Plain:
 
     def __init__(self, program: Program, folder: str = "", wrap: Wrap | None = None) -> None:
         self._namespace = load_program(program.text)
+        self._namespace["_STRAIGHT"] = False  # there the rules' own statements stand, not their functions
         self._wrap = wrap
         for rule in program.book.rules.values():
             self._load(rule, program.files[rule.file], f"{folder}/{rule.file}" if folder else rule.file)

@@ -1,7 +1,8 @@
 """One compiled rulebook: what an event touches, and what the rules decide of a block.
 
 Rules: a program is a pure function of its files; compiling the same files gives the same text on every Python, and its
-hash stands in the config. It is pickled as its files and compiled again, so no code crosses a process boundary.
+hash stands in the config. It is pickled as its files. Its compiled code goes only to children of this very process
+and interpreter (`adapters.worker`, `adapters.carried`).
 Never here: I/O, clocks, faults of a worker (see `runtime`).
 """
 
@@ -14,6 +15,7 @@ from typing import Any, TypedDict
 from ledger.core import canonical
 from ledger.core.bundle import bundle_hash
 from ledger.core.hashing import Digest, sha256
+from ledger.limits import RULE_STEPS_MAX
 from ledger.rules.compiler import Compiler
 from ledger.rules.execute import load_program
 from ledger.rules.facts import Touch
@@ -38,7 +40,8 @@ class BlockCall(TypedDict):
 class Program:
     """A compiled rulebook. Immutable; build it with `compile`.
 
-    `source_hash` is the hash of `text`, the generated program; `rulebook_hash` and `calendar_hash` name the files.
+    `source_hash` is the hash of `text`, the generated program; `rulebook_hash` names the files. `steps` is the budget of one
+    event or timer, which stands in the text.
     """
 
     book: Rulebook
@@ -50,13 +53,14 @@ class Program:
     language_version: int
     namespace: dict[str, Any]
     timer_touches: dict[str, list[Touch]]
+    steps: int = RULE_STEPS_MAX
 
     @staticmethod
-    def compile(files: Mapping[str, bytes], calendars: Mapping[str, bytes]) -> Program:
-        """The program of a rulebook's `files` and its calendar files (by path). Raises `MalformedError` with file, line
-        and advice."""
+    def compile(files: Mapping[str, bytes], calendars: Mapping[str, bytes], steps: int = RULE_STEPS_MAX) -> Program:
+        """The program of a rulebook's `files` and its calendar files (by path) under a step budget. Raises
+        `MalformedError` with file, line and advice."""
         book = parse_rulebook(files, calendars)
-        compiler = Compiler(book)
+        compiler = Compiler(book, steps)
         text = compiler.program()
         return Program(
             book=book,
@@ -68,18 +72,24 @@ class Program:
             language_version=LANGUAGE_VERSION,
             namespace=load_program(text),
             timer_touches=compiler.timer_touches(),
+            steps=steps,
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by files."""
-        return (Program.compile, (self.files, self.calendars))
+        return (Program.compile, (self.files, self.calendars, self.steps))
 
     def successor(
-        self, rulebook: Mapping[str, bytes] | None, calendar: Mapping[str, bytes] | None
+        self, rulebook: Mapping[str, bytes] | None, calendar: Mapping[str, bytes] | None, steps: int | None = None
     ) -> tuple[Digest, int]:
-        """(program hash, language version) of other files, None for this program's own. Raises `MalformedError`."""
+        """(program hash, language version) of other files or under another budget, None for this program's own.
+
+        Raises `MalformedError`.
+        """
         program = Program.compile(
-            self.files if rulebook is None else rulebook, self.calendars if calendar is None else calendar
+            self.files if rulebook is None else rulebook,
+            self.calendars if calendar is None else calendar,
+            self.steps if steps is None else steps,
         )
         return program.source_hash, program.language_version
 
@@ -90,14 +100,7 @@ class Program:
 
     def plan(self, member: str, head: Mapping[str, Any], body: Mapping[str, Any]) -> tuple[str, ...]:
         """State keys that the event may read or write; () for what the rules will refuse for its shape."""
-        try:
-            planner = self.namespace["_PLANS"].get(head["kind"])
-            if planner is None:
-                return ()
-            keys = planner(member, head, body)
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError):
-            return ()
-        return tuple(dict.fromkeys(keys))
+        return plan_event(self.namespace, member, head, body)
 
     def plan_timer(self, timer: Mapping[str, Any]) -> tuple[str, ...]:
         """State keys that the handler of a timer object may read or write, the timer and its duty included."""
@@ -124,6 +127,20 @@ class Program:
         """
         outcomes: list[Outcome] = self.namespace["_run_block"](call["time"], call["objects"], call["steps"])
         return outcomes
+
+
+def plan_event(
+    namespace: Mapping[str, Any], member: str, head: Mapping[str, Any], body: Mapping[str, Any]
+) -> tuple[str, ...]:
+    """`Program.plan` of a loaded program."""
+    try:
+        planner = namespace["_PLANS"].get(head["kind"])
+        if planner is None:
+            return ()
+        keys = planner(member, head, body)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError):
+        return ()
+    return tuple(dict.fromkeys(keys))
 
 
 def _touch_keys(touch: Touch, key: str, label: str | None) -> list[str]:

@@ -43,6 +43,8 @@ class Scalars:
         """`kind`: the event kind that the function listens to; None when it is told of several, or of a timer."""
         self._constants = rule.constants
         self._body = {field.name: _OF_FIELD.get(field.type) for field in kind.fields if field.required} if kind else {}
+        self._lists = {f.name: _OF_FIELD.get(f.item.type) for f in kind.fields if f.required and f.item} if kind else {}
+        self._many = {ref.name for ref in kind.refs if ref.many and not ref.optional} if kind else set[str]()
         self._refs = {ref.name for ref in kind.refs if not ref.many and not ref.optional} if kind else set[str]()
         self._locals: dict[str, Types] = dict.fromkeys(facts.parameters)
         # A name starts with no type and gains those of all that is assigned to it, until nothing is added.
@@ -123,7 +125,17 @@ class Scalars:
         elif isinstance(node, (ast.For, ast.comprehension)):
             source = node.iter
             counts = isinstance(source, ast.Call) and isinstance(source.func, ast.Name) and source.func.id == "range"
-            self._gain(node.target, INT if counts else None)
+            self._gain(node.target, INT if counts else self._turn(source))
+
+    def _turn(self, source: ast.expr) -> Types:
+        """What a loop over `source` gives at each turn."""
+        if isinstance(source, ast.Subscript) and isinstance(source.value, ast.Attribute):
+            base, key = source.value, source.slice
+            if isinstance(base.value, ast.Name) and base.value.id == "event" and isinstance(key, ast.Constant):
+                if base.attr == "body":
+                    return self._lists.get(str(key.value))
+                return STR if base.attr == "refs" and key.value in self._many else None
+        return None
 
     def _gain(self, target: ast.expr, types: Types) -> None:
         if isinstance(target, ast.Name):

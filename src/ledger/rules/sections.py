@@ -23,7 +23,8 @@ class Section:
     """One table of a report.
 
     `where`: a field and the values that count; `older`: (field, days) for objects whose time lies that far back or is not
-    there; `member`: fields that hold the member concerned; `time`: the field (unix ms) that a period selects by;
+    there; `least`: fields that hold a number, and the smallest that counts; `member`: fields that hold the member
+    concerned; `time`: the field (unix ms) that a period selects by;
     `group`: count by these fields, with `sums` of others and `ratio` (part, whole) as a percentage; else `columns` list
     each object. `times` are fields to be shown as times.
     `events`: instead of objects, count events of these kinds by author, with `sums` of their body fields; `finding`: and how
@@ -44,6 +45,7 @@ class Section:
     times: frozenset[str]
     events: tuple[str, ...] = ()
     finding: str = ""
+    least: tuple[tuple[str, int], ...] = ()
 
     @property
     def is_list(self) -> bool:
@@ -92,6 +94,7 @@ def _section(name: str, table: object, objects: dict[str, ObjectKind], kinds: Ma
         ratio=(ratio[0], ratio[1]) if len(ratio) == 2 else None,
         columns=reader.names("columns"),
         times=frozenset(reader.names("times")),
+        least=_least(reader, reader.take("least", dict, {})),
     )
     reader.done()
     if ratio and len(ratio) != 2:
@@ -99,6 +102,7 @@ def _section(name: str, table: object, objects: dict[str, ObjectKind], kinds: Ma
     if section.is_list and (section.group or section.sums or section.ratio):
         reader.fail("a section lists columns, or counts by group; not both")
     named = [*section.where, *section.member, *section.group, *section.sums, *section.columns, *section.times, *ratio]
+    named.extend(field for field, _ in section.least)
     named.extend(field for field in (section.time, older and section.older and section.older[0]) if field)
     unknown = sorted({field for field in named if field not in objects[kind].fields})
     if unknown:
@@ -128,6 +132,13 @@ def _where(reader: Reader, table: dict[str, Any]) -> dict[str, tuple[Any, ...]]:
             reader.fail(f"where.{field} must list strings, numbers or true and false")
         found[field] = tuple(values)
     return found
+
+
+def _least(reader: Reader, table: dict[str, Any]) -> tuple[tuple[str, int], ...]:
+    for field, number in table.items():
+        if type(number) is not int:
+            reader.fail(f"least.{field} must be a whole number")
+    return tuple(table.items())
 
 
 def _older(reader: Reader, table: dict[str, Any]) -> tuple[str, int]:

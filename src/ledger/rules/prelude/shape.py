@@ -22,9 +22,11 @@ def _is_code(text: Any) -> bool:
         return False
     if text.lstrip("abcdefghijklmnopqrstuvwxyz0123456789._:~/-") != "":
         return False
-    if len(_GOOD) >= 5000:
-        _GOOD.clear()
-    _GOOD[text] = True
+    if ":" not in text:
+        # Marks of persons and names of findings hold a colon, and hardly one comes twice: they would crowd out the rest.
+        if len(_GOOD) >= 5000:
+            _GOOD.clear()
+        _GOOD[text] = True
     return True
 
 
