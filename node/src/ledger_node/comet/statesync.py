@@ -1,0 +1,331 @@
+"""Joins a running chain from a snapshot: answers CometBFT while it syncs, until the ledger is there (SPEC R-N74 to R-N78).
+
+Rules: this runs instead of the node, before it, and only where `state-sync.json` lies in the data directory. CometBFT finds
+snapshots and chunks at its peers and checks the app hash with its light client; what a snapshot says is checked here too,
+under a certificate of the ledger's own. When CometBFT asks the first question of consensus, its state is written: the voters
+it names must be validators of the restored registry, then it is stopped and the node starts as always.
+Killed at any moment it begins again and keeps the blocks that it has. Not here: making the ledger (see
+`ledger.adapters.restoring`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Final, NoReturn
+
+import structlog
+
+from ledger.adapters.comethome import ABCI_SOCKET, HOME
+from ledger.adapters.links import DEFAULT, Links
+from ledger.adapters.peers import Peer
+from ledger.adapters.restoring import Covered, Restoring, Standing, standing
+from ledger.adapters.snapshots import ChunkFiles
+from ledger.adapters.statesyncfile import STATE_SYNC, LightClient, TrustedHeader, check_servers, read_request
+from ledger.core.checkpoint import app_hash
+from ledger.core.keys import CONSENSUS
+from ledger.errors import FatalError, LedgerError, MalformedError, UnavailableError, VerificationError
+from ledger.limits import SNAPSHOT_CHUNKS_MAX
+from ledger.snapshotformat import FORMAT, Manifest, parse_manifest
+from ledger_node.comet import abci_pb2 as pb
+from ledger_node.comet.handler import ABCI_VERSION, FILTER_ADDR, FILTER_ID, OK, REFUSED
+from ledger_node.comet.lightclient import find_trusted
+from ledger_node.comet.process import CometProcess
+from ledger_node.comet.server import AbciServer
+
+COVER_TRIES: Final = 5
+COVER_PAUSE_S: Final = 1.0
+TELL_S: Final = 5.0
+LOOK_S: Final = 0.1
+SILENCE_S: Final = 60.0
+"""Without a word from CometBFT for so long it is started again."""
+STOPPING: Final = (signal.SIGTERM, signal.SIGINT)
+Offer, Apply = pb.ResponseOfferSnapshot, pb.ResponseApplySnapshotChunk
+
+
+class StateSync:
+    """The ABCI application of a node that joins from a snapshot. `done`: CometBFT goes on by itself."""
+
+    def __init__(self, restoring: Restoring, data_dir: Path, peer_ids: Iterable[str]) -> None:
+        """`peer_ids` are the node ids that may connect meanwhile: the registry that says so is not here yet."""
+        self._restoring, self._data_dir = restoring, data_dir
+        self._peer_ids = {each.lower() for each in peer_ids}
+        self._chunks: ChunkFiles | None = None
+        self._covered: Covered | None = None
+        self._height = 0
+        self._applied: set[int] = set()
+        self._at: Standing = standing(data_dir)
+        self._log = structlog.get_logger("state-sync")
+        self.done = False
+        self.again = False
+        """CometBFT has to be started again: it was told to give up."""
+        self.trace: Callable[[str], None] | None = None
+        """Told of every ABCI call, by tests."""
+
+    # --- what every connection asks --------------------------------------------------------------------------------
+
+    def info(self, request: pb.RequestInfo) -> pb.ResponseInfo:
+        """Where the database stands: nowhere until it was restored."""
+        if request.abci_version and request.abci_version != ABCI_VERSION:
+            raise FatalError("abci-version", "CometBFT speaks another ABCI", got=request.abci_version)
+        at = self._at
+        return pb.ResponseInfo(
+            data="suyuan",
+            version="1",
+            app_version=1,
+            last_block_height=at.engine_height,
+            last_block_app_hash=app_hash(at.size, at.root) if at.engine_height else b"",
+        )
+
+    def query(self, request: pb.RequestQuery) -> pb.ResponseQuery:
+        """Whether a peer may connect: one that this node was told to call, or one of the restored registry."""
+        if request.path.startswith(FILTER_ADDR):
+            return pb.ResponseQuery(code=OK)
+        wanted = request.path.removeprefix(FILTER_ID).lower()
+        known = self._peer_ids | {peer for _, peer in self._at.registry.peer_ids()}
+        return pb.ResponseQuery(code=OK if request.path.startswith(FILTER_ID) and wanted in known else REFUSED)
+
+    def check_tx(self, request: pb.RequestCheckTx) -> pb.ResponseCheckTx:
+        """Nothing is taken in yet."""
+        del request
+        return pb.ResponseCheckTx(code=REFUSED, log="this node joins")
+
+    # --- snapshots ---------------------------------------------------------------------------------------------------
+
+    def list_snapshots(self, request: pb.RequestListSnapshots) -> pb.ResponseListSnapshots:
+        """None."""
+        del request
+        return pb.ResponseListSnapshots()
+
+    def load_snapshot_chunk(self, request: pb.RequestLoadSnapshotChunk) -> pb.ResponseLoadSnapshotChunk:
+        """None."""
+        del request
+        return pb.ResponseLoadSnapshotChunk()
+
+    def offer_snapshot(self, request: pb.RequestOfferSnapshot) -> pb.ResponseOfferSnapshot:
+        """Take a snapshot whose manifest is one, has the app hash that the chain has, and is covered by a certificate."""
+        offered = request.snapshot
+        self._chunks, self._covered = None, None
+        self._applied.clear()
+        if offered.format != FORMAT:
+            return Offer(result=Offer.REJECT_FORMAT)
+        try:
+            manifest = parse_manifest(offered.metadata)
+            if (manifest.hash, len(manifest.chunks)) != (offered.hash, offered.chunks):
+                raise MalformedError("snapshot", "its hash is not that of its manifest")
+            if app_hash(manifest.size, manifest.root) != request.app_hash:
+                raise VerificationError("snapshot-root", "the chain has another app hash", size=manifest.size)
+            self._covered = self._cover(manifest)
+        except UnavailableError as error:
+            self._log.warning("snapshot.waits", height=offered.height, reason=str(error))
+            self.again = True
+            return Offer(result=Offer.ABORT)
+        except LedgerError as error:
+            self._log.warning("snapshot.rejected", height=offered.height, reason=str(error))
+            return Offer(result=Offer.REJECT)
+        self._height, self._chunks = offered.height, self._restoring.chunks(manifest)
+        self._log.info("snapshot.accepted", height=offered.height, size=manifest.size, chunks=len(manifest.chunks))
+        return Offer(result=Offer.ACCEPT)
+
+    def _cover(self, manifest: Manifest) -> Covered:
+        for left in reversed(range(COVER_TRIES)):
+            try:
+                return self._restoring.cover(manifest)
+            except UnavailableError:
+                if not left:
+                    raise
+                time.sleep(COVER_PAUSE_S)
+        raise FatalError("invariant", "unreachable")
+
+    def apply_snapshot_chunk(self, request: pb.RequestApplySnapshotChunk) -> pb.ResponseApplySnapshotChunk:
+        """Keep a chunk; with the last one make the ledger."""
+        chunks, covered = self._chunks, self._covered
+        if chunks is None or covered is None or request.index >= SNAPSHOT_CHUNKS_MAX:
+            self.again = True
+            return Apply(result=Apply.ABORT)
+        if not chunks.put(request.index, request.chunk):
+            self._log.warning("snapshot.chunk", index=request.index, sender=request.sender, reason="another chunk")
+            senders = [request.sender] if request.sender else []
+            return Apply(result=Apply.RETRY, refetch_chunks=[request.index], reject_senders=senders)
+        self._applied.add(request.index)
+        if len(self._applied) < len(chunks.manifest.chunks):
+            return Apply(result=Apply.ACCEPT)
+        try:
+            self._restoring.restore(chunks, self._height, covered)
+        except UnavailableError as error:
+            self._log.warning("snapshot.waits", height=self._height, reason=str(error))
+            self.again = True
+            return Apply(result=Apply.ABORT)
+        except (MalformedError, VerificationError) as error:
+            self._log.warning("snapshot.rejected", height=self._height, reason=str(error))
+            self._chunks = None
+            return Apply(result=Apply.REJECT_SNAPSHOT)
+        self._at = standing(self._data_dir)
+        self._log.info("snapshot.restored", height=self._height, size=self._at.size)
+        return Apply(result=Apply.ACCEPT)
+
+    # --- what ends it ------------------------------------------------------------------------------------------------
+
+    def init_chain(self, request: pb.RequestInitChain) -> pb.ResponseInitChain:
+        """Never: a chain that begins has no snapshot."""
+        raise FatalError("state-sync", "CometBFT begins the chain instead of joining it", chain_id=request.chain_id)
+
+    def prepare_proposal(self, request: pb.RequestPrepareProposal) -> pb.ResponsePrepareProposal:
+        """The chain goes on: propose nothing."""
+        self._voted(vote.validator.address for vote in request.local_last_commit.votes)
+        return pb.ResponsePrepareProposal()
+
+    def process_proposal(self, request: pb.RequestProcessProposal) -> pb.ResponseProcessProposal:
+        """The chain goes on: the node answers the next question."""
+        self._voted(vote.validator.address for vote in request.proposed_last_commit.votes)
+        raise _Over
+
+    def finalize_block(self, request: pb.RequestFinalizeBlock) -> pb.ResponseFinalizeBlock:
+        """The chain goes on: the node decides this block."""
+        self._voted(vote.validator.address for vote in request.decided_last_commit.votes)
+        raise _Over
+
+    def extend_vote(self, request: pb.RequestExtendVote) -> pb.ResponseExtendVote:
+        """Not enabled (R-N16)."""
+        raise FatalError("vote-extension", "vote extensions are not part of this network", height=request.height)
+
+    def verify_vote_extension(self, request: pb.RequestVerifyVoteExtension) -> pb.ResponseVerifyVoteExtension:
+        """Not enabled (R-N16)."""
+        raise FatalError("vote-extension", "vote extensions are not part of this network", height=request.height)
+
+    def commit(self, request: pb.RequestCommit) -> pb.ResponseCommit:
+        """Never: nothing was decided here."""
+        del request
+        raise FatalError("engine-order", "commit without a decided block")
+
+    def _voted(self, addresses: Iterable[bytes]) -> None:
+        """Whoever voted for the block of the snapshot is a validator of the restored registry: CometBFT's light client
+        followed our chain, not one that somebody made up from an app hash of ours."""
+        voted = set(addresses)
+        entries = self._at.registry.keys.values()
+        known = {sha256(entry.public.raw).digest()[:20] for entry in entries if entry.use == CONSENSUS}
+        if not self._at.engine_height or not voted or not voted <= known:
+            raise FatalError(
+                "snapshot-validators", "others vote on this chain than the ledger's validators", got=len(voted)
+            )
+        self.done = True
+
+
+class _Over(Exception):
+    """The application has done what it was there for."""
+
+
+@dataclass(slots=True)
+class _Run:
+    """One CometBFT that syncs: what it was told, and whether it has to begin again."""
+
+    error: BaseException | None = None
+    heard: float = 0.0
+
+    def failed(self, error: BaseException) -> None:
+        """The first error that CometBFT was told."""
+        if self.error is None:
+            self.error = error
+
+
+def run_state_sync(
+    data_dir: Path,
+    binary: Path,
+    nodes: Sequence[str],
+    p2p_peers: Sequence[str],
+    configure: Callable[[LightClient], None],
+    *,
+    derived: Sequence[str] = (),
+    links: Links = DEFAULT,
+) -> None:
+    """Join the chain of `data_dir` from a snapshot; returns when an ordinary start goes on from there.
+
+    `nodes` are other nodes' addresses, `p2p_peers` their engines', `configure` writes CometBFT's settings, `derived` are
+    names of databases that go with the old ledger, `links` how this node asks others. Ends with the process at SIGTERM. Raises `FatalError` for another
+    chain, `MalformedError` (`state-sync-nodes`) where too few nodes are known, `UnavailableError` (`state-sync-disk`).
+    """
+    nodes = check_servers(nodes)
+    before = signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
+    handlers = {number: signal.signal(number, _stop) for number in STOPPING}
+    try:
+        log = structlog.get_logger("state-sync")
+        peers = [Peer(url, links) for url in nodes]
+        trusted = read_request(data_dir) or _find_trusted(peers, log.info)
+        configure(LightClient(nodes, trusted))
+        told = _Teller(log.info)
+        restoring = Restoring(data_dir, peers, told, derived=derived)
+        sync = StateSync(restoring, data_dir, (peer.partition("@")[0] for peer in p2p_peers))
+        log.info("state-sync.begins", trusted_height=trusted.height, nodes=list(nodes))
+        asyncio.run(_sync(sync, data_dir / HOME, binary))
+        restoring.clear()
+        (data_dir / STATE_SYNC).unlink()
+        log.info("state-sync.joined")
+    except OSError as error:
+        raise UnavailableError("state-sync-disk", "the disk does not take it", reason=str(error)) from error
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+async def _sync(sync: StateSync, home: Path, binary: Path) -> None:
+    run = _Run(heard=time.monotonic())
+
+    def called(name: str) -> None:
+        run.heard = time.monotonic()
+        if sync.trace is not None:
+            sync.trace(name)
+
+    server = AbciServer(sync, run.failed, called)
+    await server.start(str(home / ABCI_SOCKET))
+    process = CometProcess(home, binary)
+    try:
+        process.start()
+        while not sync.done and run.error is None:
+            await asyncio.sleep(LOOK_S)
+            if sync.again or time.monotonic() - run.heard > SILENCE_S:
+                # A sync that failed leaves CometBFT running without another try.
+                sync.again, run.heard = False, time.monotonic()
+                if process.pid is not None:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(process.pid, signal.SIGTERM)
+    finally:
+        process.close()
+        await server.close()
+    if run.error is not None and not isinstance(run.error, _Over):
+        raise run.error
+
+
+def _find_trusted(peers: Sequence[Peer], tell: Callable[..., object]) -> TrustedHeader:
+    """What the other nodes agree on, as soon as they offer a snapshot."""
+    while True:
+        try:
+            return find_trusted(peers)
+        except UnavailableError as error:
+            tell("state-sync.waits", reason=str(error))
+            time.sleep(TELL_S)
+
+
+class _Teller:
+    """Says how far it is, not more often than every `TELL_S`."""
+
+    def __init__(self, tell: Callable[..., object]) -> None:
+        self._tell, self._at = tell, 0.0
+
+    def __call__(self, what: str, done: int, whole: int) -> None:
+        if time.monotonic() - self._at >= TELL_S:
+            self._at = time.monotonic()
+            self._tell("state-sync.goes-on", step=what, done=done, of=whole)
+
+
+def _stop(number: int, frame: object) -> NoReturn:
+    """End the process in order, wherever it is: what was fetched stays."""
+    del frame
+    raise SystemExit(128 + number if number != signal.SIGTERM else 0)
