@@ -14,7 +14,10 @@ def family(pid: int) -> list[int]:
     found = [pid]
     for parent in found:
         for task in Path(f"/proc/{parent}/task").glob("*/children"):
-            found.extend(int(child) for child in task.read_text().split())
+            try:
+                found.extend(int(child) for child in task.read_text().split())
+            except OSError:
+                continue  # a thread that has ended
     return found
 
 
@@ -30,6 +33,24 @@ def cpu_seconds(pid: int) -> float:
 def resident_bytes(pid: int) -> int:
     """Resident memory of a process and its descendants, summed."""
     return sum(int(Path(f"/proc/{each}/statm").read_text().split()[1]) * _PAGE for each in family(pid))
+
+
+def peak_bytes(pid: int) -> int:
+    """The most memory that one process had resident at any time so far; 0 for one that is gone."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    lines = [line for line in status.splitlines() if line.startswith("VmHWM:")]
+    return int(lines[0].split()[1]) * 1024 if lines else 0
+
+
+def command_line(pid: int) -> str:
+    """What a process was started with; "" for one that is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return ""
 
 
 def folder_bytes(folder: Path) -> int:

@@ -28,7 +28,7 @@ from ledger.client.http import NodeClient
 from ledger.core.submission import Submission
 from ledger_node.local import LocalNetwork
 from scripts.bench.bed import make
-from scripts.bench.processes import folder_bytes, resident_bytes
+from scripts.bench.processes import command_line, family, folder_bytes, peak_bytes, resident_bytes
 from scripts.bench.repeat import summary
 from scripts.bench.workload import AUTHORITY, KEYS, MEMBERS, Workload
 
@@ -36,6 +36,7 @@ BATCH = 100
 BLOCK_SUBMISSIONS = 20
 QUERIES = 60
 INDEX_S = 600.0
+SAMPLE_S = 0.05  # between two looks at a command's processes
 
 
 def run(what: str, sizes: list[int], repeat: int = 1) -> list[dict[str, Any]]:
@@ -161,24 +162,50 @@ def _verify(made: CreatedNetwork, export: Path) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for name, options in (("full", []), ("full_jobs1", ["--jobs", "1"]), ("no_replay", ["--runtime", "none"])):
         started = time.perf_counter()
-        document, rss = _ledger("verify", str(export), "--origin", made.genesis.origin, "--no-remember", *options)
+        ran = _ledger("verify", str(export), "--origin", made.genesis.origin, "--no-remember", "--fresh", *options)
         took = time.perf_counter() - started
-        row[f"{name}_events_per_s"] = round(document["counts"]["events"] / took)
-        row[f"{name}_rss_mb"] = round(rss / 2**20)
+        events = ran.document["counts"]["events"]
+        row[f"{name}_events_per_s"] = round(events / took)
+        row[f"{name}_cpu_us_per_event"] = round(ran.cpu_s / events * 1e6, 1)
+        for role in sorted(ran.peaks):
+            row[f"{name}_rss_{role}_mb"] = round(ran.peaks[role] / 2**20)
     shutil.rmtree(export)
     return row
 
 
-def _ledger(*arguments: str) -> tuple[dict[str, Any], int]:
-    """Run the command line; (its JSON document, largest resident memory of one process in bytes)."""
-    import resource
+@dataclass(slots=True)
+class Ran:
+    """What one command printed and cost: processor time of all its processes, and by role the largest resident memory that
+    one process had (`main`; `check` and `rules` are the workers of `ledger verify`)."""
 
-    done = subprocess.run(
-        [sys.executable, "-m", "ledger.cli.main", *arguments, "--json"], capture_output=True, check=False
-    )
-    if done.returncode not in (0, 7):
-        raise RuntimeError(f"ledger {' '.join(arguments)}: {done.stdout.decode()[-500:]} {done.stderr.decode()[-500:]}")
-    return json.loads(done.stdout), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    document: dict[str, Any]
+    cpu_s: float
+    peaks: dict[str, int]
+
+
+def _ledger(*arguments: str) -> Ran:
+    """Run the command line."""
+    peaks: dict[str, int] = {}
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ledger.cli.main", *arguments, "--json"], stdout=out, stderr=err
+        )
+        while True:
+            ended, status, usage = os.wait4(process.pid, os.WNOHANG)
+            if ended:
+                break
+            for pid in family(process.pid):
+                line = command_line(pid)
+                role = "check" if "checkworker" in line else "rules" if "ruleworker" in line else "main"
+                peaks[role] = max(peaks.get(role, 0), peak_bytes(pid))
+            time.sleep(SAMPLE_S)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        out.seek(0)
+        err.seek(0)
+        if process.returncode not in (0, 7):
+            raise RuntimeError(f"ledger {' '.join(arguments)}: {out.read()[-500:]!r} {err.read()[-500:]!r}")
+        # With all that it waited for: every worker.
+        return Ran(json.loads(out.read()), usage.ru_utime + usage.ru_stime, peaks)
 
 
 def _query(made: CreatedNetwork, builder: Builder) -> dict[str, Any]:

@@ -6,12 +6,13 @@ Rule: bundles are checked against their hashes before anything is compiled. Not 
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import Thread
 from typing import TYPE_CHECKING, Any, Final
 
 from ledger.core.config import Config
 from ledger.core.genesis import Genesis
 from ledger.core.hashing import Digest
-from ledger.errors import MalformedError
+from ledger.errors import MalformedError, RuntimeFault
 from ledger.machine.views import Rules
 from ledger.verify.ledger import LoadNetworkRules
 from ledger.verify.replay import LoadedRules, Runtime
@@ -45,7 +46,7 @@ def rules_loader(runtime: str) -> LoadNetworkRules:
         from ledger.adapters.compiling import compile_program
 
         bundles = {digest: bundle(digest) for digest in (config.rulebook, config.calendar)}
-        program = compile_program(config.rulebook, config.calendar, bundles)
+        program = compile_program(config.rulebook, config.calendar, bundles, config.steps)
         if program.source_hash != config.program:
             raise MalformedError("rule-program", "compiles to another program here", expected=config.program)
         return program, _runtime(program, runtime)
@@ -54,23 +55,52 @@ def rules_loader(runtime: str) -> LoadNetworkRules:
 
 
 def _runtime(program: Program, runtime: str) -> Runtime:
-    from ledger.adapters.worker import Inline, Worker
+    from ledger.adapters.worker import Inline
 
     if runtime == MONTY:
         from ledger.adapters.monty import Monty
 
         return Monty(program)
-    return _Patient(Worker(program)) if runtime == COMPILED else Inline(program)
+    return _Patient(program) if runtime == COMPILED else Inline(program)
 
 
 class _Patient:
-    """A worker whose calls have no time limit: an auditor repeats what was decided, however busy his machine is."""
+    """A worker whose calls have no time limit: an auditor repeats what was decided, however busy his machine is.
 
-    def __init__(self, worker: Worker) -> None:
-        self._worker = worker
-        self.result = worker.result
-        self.close = worker.close
+    It starts beside whatever the auditor does until the first call, which waits for it.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self._worker: Worker | None = None
+        self._fault: RuntimeFault | None = None
+        self._starting = Thread(target=self._begin, daemon=True)
+        self._starting.start()
 
     def start(self, call: dict[str, Any]) -> None:
+        """See `Runtime`. Raises `RuntimeFault`, also where no worker could be started."""
+        self._started().start(call, patient=True)
+
+    def result(self) -> list[Any]:
         """See `Runtime`."""
-        self._worker.start(call, patient=True)
+        return self._started().result()
+
+    def close(self) -> None:
+        """See `Runtime`."""
+        self._starting.join()
+        if self._worker is not None:
+            self._worker.close()
+
+    def _begin(self) -> None:
+        from ledger.adapters.worker import Worker
+
+        try:
+            self._worker = Worker(self._program, patient=True)
+        except RuntimeFault as fault:
+            self._fault = fault
+
+    def _started(self) -> Worker:
+        self._starting.join()
+        if self._worker is None:
+            raise self._fault or RuntimeFault("runtime-start", "the rule worker could not be started")
+        return self._worker

@@ -251,25 +251,24 @@ class ScratchState:
         objects: dict[str, bytes] = {}
         timers: dict[str, int | None] = {}
         joining = self._joining
+        events: list[EventEntry] = []
         for item in decision.items:
             if item.timer_key:
                 timers[item.timer_key] = None
-            for key, value in item.writes:
-                objects[key] = value
-            for key, due in item.timers:
-                timers[key] = due
+            if item.writes:
+                objects.update(item.writes)
+            if item.timers:
+                timers.update(item.timers)
             if not item.refused_streams:
                 joining.update(item.streams)
-            joining.update(item.extra_streams)
+            if item.extra_streams:
+                joining.update(item.extra_streams)
+            event = item.event
+            if event is not None:
+                events.append((item.member, event.fields["id"], event.hash))
         self._objects.put_many(objects.items())
         self._set_timers(timers)
-        self.add_events(
-            [
-                (item.member, item.event.fields["id"], item.event.hash)
-                for item in decision.items
-                if item.event is not None
-            ]
-        )
+        self.add_events(events)
 
     def sealed(self, sealed: Sealed) -> None:
         """See `Scratch`."""

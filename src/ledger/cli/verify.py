@@ -6,6 +6,7 @@ Exit codes: 0 intact, 6 a finding, 7 nothing wrong but not everything checked. N
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -236,7 +237,11 @@ def audit(
     options = Options(trust, time.time_ns() // 1_000_000, replay=runtime != NONE, runtime=runtime)
     label = console.texts.text("label.progress", catalogue_name="verify")
     while True:
-        with ScratchState() as scratch, Progress(console, label, total) as bar:
+        with (
+            ScratchState() as scratch,
+            Progress(console, label, total) as bar,
+            ProcessPool(workers) if processes > 1 else nullcontext(Serial()) as parallel,
+        ):
             keeper = _keeper(console, keeping, scratch) if keeping is not None and options.replay else None
             try:
                 report = verify_ledger(
@@ -244,7 +249,7 @@ def audit(
                     options,
                     scratch,
                     rules_loader(runtime),
-                    parallel=ProcessPool(workers) if processes > 1 else Serial(),
+                    parallel=parallel,
                     progress=_showing(bar),
                     keeper=keeper,
                 )

@@ -88,7 +88,8 @@ def head_rows(console: Console, shown: Shown) -> list[tuple[str, object]]:
         (_text(console, "label.resumed"), _resumed(console, report)),
     ]
     for source, size in report.agreed:
-        rows.append((_text(console, "label.agreed"), _text(console, "line.agreed", source=source, size=f"{size:,}")))
+        known = _text(console, f"known.{source}")
+        rows.append((_text(console, "label.agreed"), _text(console, "line.agreed", source=known, size=f"{size:,}")))
     rows.append((_text(console, "label.speed"), _text(console, "line.speed", seconds=f"{seconds:.1f}", rate=rate)))
     return rows
 

@@ -17,6 +17,7 @@ from ledger.core.header import Header
 from ledger.core.registry import Registry
 from ledger.errors import MalformedError, NotFoundError, RuntimeFault, VerificationError, invariant
 from ledger.machine.block import Head, Sealed
+from ledger.rules.program import Program
 from ledger.verify.admission import admission_findings, attachment_findings
 from ledger.verify.certificates import Certificates, Signers
 from ledger.verify.chain import Chain
@@ -25,6 +26,7 @@ from ledger.verify.findings import REPLAY, Finding, gap
 from ledger.verify.leaves import read_leaves
 from ledger.verify.natives import Natives
 from ledger.verify.plain import PlainAudit
+from ledger.verify.pruned import PrunedBodies
 from ledger.verify.replay import Bundles, LoadedRules, Replay, compare
 from ledger.verify.report import Report
 from ledger.verify.scratch import Scratch
@@ -58,6 +60,8 @@ class BlockAudit:
         self._genesis, self._report, self._bundle = genesis, report, bundle
         self._certificates, self._known = certificates, known
         self.natives = Natives(genesis, natives, self._engine)
+        book = loaded.rules.book if loaded is not None and isinstance(loaded.rules, Program) else None
+        self.pruned = PrunedBodies(book.kinds if book is not None else {}, book.zone_ms if book is not None else 0)
         self._chain = Chain()
         self._plain = PlainAudit(
             genesis, loaded.config if loaded is not None else None, scratch, report, streams=streams
@@ -100,8 +104,11 @@ class BlockAudit:
         return self._chain.broken
 
     def block(self, block: CheckedBlock) -> None:
-        """Take the next block."""
+        """Take the next block. Its rules run on; it is compared when the next one comes, or in `settle` or `end`."""
         report = self._report
+        if self._replay is not None:
+            self._replay.prepare(block)
+        self._landed()
         if block.note_open:
             registry = self._replay.decided_head.registry if self._replay is not None else self._plain.head.registry
             check_note(block, self._genesis.origin, registry.log_keys(), needed=not registry.validators())
@@ -115,6 +122,8 @@ class BlockAudit:
         report.counts.bytes += block.input_bytes
         report.counts.leaves += len(block.leaves)
         report.counts.missing_bodies += block.missing
+        if block.missing or block.absences.asked:
+            self.pruned.block(block.absences, block.leaves, block.time)
         if self._replay is not None and self._replay_block(block):
             return
         self._plain_block(block)
@@ -173,24 +182,42 @@ class BlockAudit:
         return self._pipelined(block, replay)
 
     def _pipelined(self, block: CheckedBlock, replay: Replay) -> bool:
-        """Start the rules on `block`, seal the block before meanwhile, then take the answer."""
+        """Start the rules on `block` and seal the block before meanwhile; `_landed` takes the answer."""
         try:
             finding = replay.start(block)
-            if not self._sealed():
-                replay.abandon()
-                return False
-            if finding is None:
-                replay.finish()
-                return True
         except RuntimeFault as fault:
-            if self._flush():
-                self._report.gaps.append(gap("runtime-fault", REPLAY, height=block.height, reason=str(fault)))
-                self._replay = None
-                self._plain.take_over(replay.sealed_head)
+            self._faulted(block, fault)
             return False
+        if not self._sealed():
+            replay.abandon()
+            return False
+        if finding is None:
+            return True
         self._report.findings.add(finding)
         self._stop("finding", block.height)
         return False
+
+    def _landed(self) -> bool:
+        """Take the answer for the block whose rules run; False where they failed, after which it was looked at without."""
+        replay = self._replay
+        begun = replay.begun if replay is not None else None
+        if replay is None or begun is None:
+            return True
+        try:
+            replay.finish()
+        except RuntimeFault as fault:
+            self._faulted(begun, fault)
+            self._plain_block(begun)
+            return False
+        return True
+
+    def _faulted(self, block: CheckedBlock, fault: RuntimeFault) -> None:
+        """The rules failed on `block`, by no fault of the ledger's: it and what follows go on without."""
+        replay = self._replay
+        if self._sealed() and replay is not None:
+            self._report.gaps.append(gap("runtime-fault", REPLAY, height=block.height, reason=str(fault)))
+            self._replay = None
+            self._plain.take_over(replay.sealed_head)
 
     def _sealed(self) -> bool:
         """Seal and compare the pending block; False when it differs, after which it has been looked at without rules."""
@@ -255,7 +282,8 @@ class BlockAudit:
             self._plain.take_over(replay.sealed_head)
 
     def _flush(self) -> bool:
-        return self._sealed()
+        """Take and compare whatever is under way; False where it differs or cannot be had."""
+        return self._landed() and self._sealed()
 
     # --- without rules -----------------------------------------------------------------------------------------------
 

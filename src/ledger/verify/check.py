@@ -25,10 +25,12 @@ from ledger.core.quorum import CertifiedCheckpoint, Cosigner, certify, verify_no
 from ledger.core.submission import signed_message
 from ledger.errors import LedgerError, MalformedError, UnavailableError, VerificationError
 from ledger.limits import BLOCK_BYTES_MAX, SUBMISSION_EXPANDED_BYTES_MAX
+from ledger.machine.pruning import KIND as PRUNING
 from ledger.machine.views import Rules
 from ledger.verify.again import KnownPiece, SeenBlock, content_digest, see_blocks
 from ledger.verify.findings import BYTES, CERTIFICATES, SIGNATURES, Finding, from_error
 from ledger.verify.leaves import LeafFacts, read_leaves
+from ledger.verify.pruned import Absences
 from ledger.verify.source import Piece
 
 
@@ -95,6 +97,7 @@ class CheckedBlock:
     note_open: bool = False
     findings: list[Finding] = field(default_factory=list)
     facts: LeafFacts | None = None
+    absences: Absences = field(default_factory=Absences)
 
 
 @dataclass(slots=True)
@@ -176,8 +179,10 @@ def check_block(context: CheckContext, block: BlockData, place: str) -> CheckedB
     checked = CheckedBlock(
         block.height, block.time, place, [], block.attachments, list(block.leaves), None, block.note, 0, 0
     )
+    # Events of one thing plan the same keys, which are kept once, also in what a worker hands back.
+    planned: dict[Sequence[str], Sequence[str]] = {}
     for number, submission in enumerate(block.submissions):
-        found = _check_submission(context, submission, number, checked)
+        found = _check_submission(context, submission, number, checked, planned)
         if found is None:
             checked.damaged = True
         else:
@@ -194,7 +199,11 @@ def check_block(context: CheckContext, block: BlockData, place: str) -> CheckedB
 
 
 def _check_submission(
-    context: CheckContext, data: SubmissionData, number: int, block: CheckedBlock
+    context: CheckContext,
+    data: SubmissionData,
+    number: int,
+    block: CheckedBlock,
+    planned: dict[Sequence[str], Sequence[str]],
 ) -> CheckedSubmission | None:
     """One submission, or None where an event of it is malformed: nothing of it can be hashed then."""
     heads: list[bytes] = []
@@ -209,11 +218,15 @@ def _check_submission(
             fields = parse_head(head)
             if body is None:
                 block.missing += 1
+                block.absences.see(data.member, fields, None)
             else:
                 content = parse_body(body)
+                if fields["kind"] == PRUNING:
+                    block.absences.see(data.member, fields, content)
                 size += len(body)
                 if plan is not None:
-                    plans.append(plan(data.member, fields, content))
+                    keys = tuple(plan(data.member, fields, content))
+                    plans.append(planned.setdefault(keys, keys))
         except MalformedError as error:
             where = f"submission {number} event {index}"
             block.findings.append(

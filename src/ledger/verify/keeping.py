@@ -90,6 +90,7 @@ class Keeping:
         if self._natives.digest(point.size) != point.natives:
             raise refuse("other-content", reason="native commits")
         natives.sizes.update(point.native_sizes)
+        natives.sequenced = point.sequenced
         self._certificates.sizes.update(point.certified_sizes)
 
     def _save(self) -> None:
@@ -114,6 +115,7 @@ class Keeping:
                 natives=self._natives.digest(audit.size),
                 native_sizes=sorted(audit.natives.sizes),
                 certified_sizes=sorted(certificates.sizes),
+                sequenced=audit.natives.sequenced,
             )
         )
 

@@ -24,7 +24,6 @@ from ledger.verify.blocks import BlockAudit
 from ledger.verify.certificates import Certificates, Certified
 from ledger.verify.check import CheckContext, CheckedBlock, CheckedPiece, check_piece
 from ledger.verify.findings import (
-    BODIES,
     BYTES,
     CERTIFICATES,
     REPLAY,
@@ -226,8 +225,7 @@ class _Audit:
         for epoch, size in certificates.unanchored():
             report.gaps.append(gap("epoch-uncertified", CERTIFICATES, epoch=epoch, size=size))
         _certified(report, certificates, trust, self._options.now_ms)
-        if report.counts.missing_bodies:
-            report.gaps.append(gap("bodies-missing", BODIES, count=report.counts.missing_bodies))
+        report.gaps.extend(audit.pruned.gaps())
         self._state(audit, entries)
         for found in self._source.inspect():
             if isinstance(found, Gap):

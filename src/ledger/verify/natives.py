@@ -30,7 +30,7 @@ CurrentEngine = Callable[[], Engine | None]
 class Natives:
     """The native commits of one ledger, taken from `entries` as the checkpoints come.
 
-    `count` are those that hold, `sizes` what they are over.
+    `count` are those that hold, `sizes` what they are over; `sequenced` is the largest size that no CometBFT ordered.
     """
 
     def __init__(self, genesis: Genesis, entries: Iterable[NativeEntry], engine: CurrentEngine) -> None:
@@ -40,6 +40,8 @@ class Natives:
         self._last_size = 0
         self._sets: list[tuple[Registry, list[PublicKey], Digest]] = []
         self.sizes: set[int] = set()
+        self.sequenced = 0
+        self._moved = genesis.engine == COMETBFT
 
     @property
     def count(self) -> int:
@@ -54,6 +56,8 @@ class Natives:
         Without `followed` members and keys are not known any more: the commit is passed over.
         """
         findings: list[Finding] = []
+        if not self._comet_orders():
+            self.sequenced = size
         while (entry := self._peek(findings)) is not None and entry[0] <= size:
             self._next = None
             if entry[0] != size:
@@ -76,14 +80,17 @@ class Natives:
         return findings
 
     def missing(self, certified: Collection[int]) -> list[Gap]:
-        """How many of the certified sizes have cosignatures only, where the ledger's engine makes native commits."""
-        made = self._genesis.engine == COMETBFT
-        with suppress(LedgerError):  # a damaged object of the state has a finding of its own
-            made = made or self._engine() is not None
-        if not made:
+        """How many of the certified sizes have cosignatures only, of those under an engine that makes native commits."""
+        if not self._comet_orders():
             return []
-        count = len(certified) - len(self.sizes.intersection(certified))
+        count = sum(size > self.sequenced and size not in self.sizes for size in certified)
         return [gap("native-missing", CERTIFICATES, limits=False, count=count)] if count else []
+
+    def _comet_orders(self) -> bool:
+        """Whether CometBFT made the newest block; once it does, no other engine follows (R-N50)."""
+        with suppress(LedgerError):  # a damaged object of the state has a finding of its own
+            self._moved = self._moved or self._engine() is not None
+        return self._moved
 
     def _peek(self, findings: list[Finding]) -> NativeEntry | None:
         """The entry that is next; one out of order is a finding, and a source that breaks off ends here."""

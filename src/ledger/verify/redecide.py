@@ -90,25 +90,27 @@ class ForeignRules:
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
         self.plan, self.plan_timer = rules.plan, rules.plan_timer
-        self._said: dict[Digest, tuple[Digest, int]] = {}
+        self._said: dict[Digest | int, tuple[Digest, int]] = {}  # by bundle, or by step budget
 
     def hear(self, event: Event) -> None:
-        """Note what a proposal says its bundle compiles to."""
+        """Note what a proposal says its bundle, or its step budget, compiles to."""
         args = event.content.get("args")
         if isinstance(args, dict) and isinstance(args.get("language"), int):
             try:
-                bundle, program = parse_hex_digest(args.get("bundle", "")), parse_hex_digest(args.get("program", ""))
+                program, steps = parse_hex_digest(args.get("program", "")), args.get("steps")
+                named = steps if isinstance(steps, int) else parse_hex_digest(args.get("bundle", ""))
             except MalformedError:
                 return
-            self._said[bundle] = program, args["language"]
+            self._said[named] = program, args["language"]
 
     def successor(
-        self, rulebook: Mapping[str, bytes] | None, calendar: Mapping[str, bytes] | None
+        self, rulebook: Mapping[str, bytes] | None, calendar: Mapping[str, bytes] | None, steps: int | None = None
     ) -> tuple[Digest, int]:
         """See `Rules`."""
         files = rulebook if rulebook is not None else calendar
-        said = self._said.get(bundle_hash(files)) if files is not None else None
-        return said if said is not None else self._rules.successor(rulebook, calendar)
+        named = bundle_hash(files) if files is not None else steps
+        said = self._said.get(named) if named is not None else None
+        return said if said is not None else self._rules.successor(rulebook, calendar, steps)
 
 
 class Redecision:

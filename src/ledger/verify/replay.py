@@ -1,8 +1,9 @@
 """Decides every block again with the machine and the rules, and says whether the result is what was recorded.
 
 Rules: inputs are the checked submissions, the state is the auditor's own, and the leaves that `seal` makes must equal the
-stored ones byte for byte, header and checkpoint included. While the rules run on one block the block before is sealed.
-The first difference ends the replay: later states would differ because of it. Not here: rules themselves.
+stored ones byte for byte, header and checkpoint included. While the rules run on one block the block before is sealed
+and the next one is read. The first difference ends the replay: later states would differ because of it.
+Not here: rules themselves.
 """
 
 from __future__ import annotations
@@ -118,6 +119,12 @@ class Replay:
         self.sealed_head: Head = head
         self._pending: tuple[CheckedBlock, Decision] | None = None
         self._begun: tuple[CheckedBlock, Draft] | None = None
+        self._prepared: tuple[CheckedBlock, bool, BlockInput] | None = None
+
+    @property
+    def begun(self) -> CheckedBlock | None:
+        """The block whose rules run, None where there is none."""
+        return None if self._begun is None else self._begun[0]
 
     def go_on(self, head: Head, bundles: Mapping[Digest, bytes]) -> None:
         """Take over from an earlier run: the scratch state is the one after `head`, before it came these `bundles`."""
@@ -150,10 +157,18 @@ class Replay:
         # Plans that came with the checked blocks were made by the rules of the genesis.
         self._rules, self._program, self._planned = rules, config.program, False
 
+    def prepare(self, block: CheckedBlock) -> None:
+        """Do what can be done for `block`, which comes next, while the rules run on the one before."""
+        if not block.missing and not block.findings:
+            self._prepared = block, self._planned, self._inputs(block)
+
     def start(self, block: CheckedBlock) -> Finding | None:
         """Plan `block` and hand it to the rules; a finding when no honest engine makes such a block."""
         invariant(self._begun is None, "one block is decided at a time")
-        inputs = self._inputs(block)
+        prepared, self._prepared = self._prepared, None
+        # What was read for rules that are not in force any more lacks what other rules need.
+        usable = prepared is not None and prepared[0] is block and prepared[1] == self._planned
+        inputs = prepared[2] if prepared is not None and usable else self._inputs(block)
         try:
             draft = begin(inputs, ScratchView(self._scratch, self.decided_head), self._rules)
         except (UnavailableError, FatalError):

@@ -38,7 +38,8 @@ class Point:
     """Where an audit can go on: after the first `pieces` pieces of its source, whose digest is `content`.
 
     `height`, `size` and `root` are those of the last block in them; `certificates` is what `Certificates` holds,
-    `natives` the digest of the native commits before, `native_sizes` and `certified_sizes` what holds of either;
+    `natives` the digest of the native commits before, `native_sizes` and `certified_sizes` what holds of either,
+    `sequenced` the largest size that no CometBFT ordered;
     `saved_ms` is the time (unix ms) at which the earlier run stood here.
     """
 
@@ -52,6 +53,7 @@ class Point:
     natives: Digest = NO_CONTENT
     native_sizes: Sequence[int] = ()
     certified_sizes: Sequence[int] = ()
+    sequenced: int = 0
     saved_ms: int = 0
 
     def encode(self) -> bytes:
@@ -67,6 +69,7 @@ class Point:
             "pieces": self.pieces,
             "root": self.root.hex(),
             "saved_ms": self.saved_ms,
+            "sequenced": self.sequenced,
             "size": self.size,
         }
         return canonical.encode(document, bytes_max=POINT_BYTES_MAX)
@@ -87,6 +90,7 @@ def parse_point(data: bytes) -> Point:
             natives=parse_hex_digest(fields["natives"]),
             native_sizes=[_count(each) for each in fields["native_sizes"]],
             certified_sizes=[_count(each) for each in fields["certified_sizes"]],
+            sequenced=_count(fields["sequenced"]),
             saved_ms=_count(fields["saved_ms"]),
         )
     except (LedgerError, KeyError, TypeError) as error:

@@ -12,6 +12,7 @@ import pytest
 
 from ledger import archiveformat as form
 from ledger.adapters.archive import NATIVE_COMMITS, ArchiveSource
+from ledger.adapters.comethome import HOME, read_keys
 from ledger.adapters.exporting import export
 from ledger.adapters.replayrules import rules_loader
 from ledger.adapters.scratch import ScratchState
@@ -33,6 +34,8 @@ from ledger.verify.report import BROKEN, INTACT, Report
 from ledger.verify.source import NativeEntry
 from ledger.verify.trust import Trust
 from tests.models import tiny_ledger as tiny
+from tests.models.interrupted import Interrupted, Settled
+from tests.models.moved import MovedLedger
 from tests.models.native_commits import consensus_signer, make_commit
 from tests.models.real_ledger import RealLedger, real_ledger
 from tests.models.tiny_ledger import TinyLedger
@@ -251,6 +254,48 @@ def test_chain_ids_follow_the_moves() -> None:
     assert [chains_at(GENESIS, moved, height) for height in (9, 10, 11)] == [[first], [second, first], [second]]
     assert chains_at(plain, moved, 9) == []
     assert chains_at(plain, moved, 10) == chains_at(plain, moved, 11) == [chain_id(plain.origin, 1)]
+
+
+@pytest.fixture(scope="module")
+def moved(tmp_path_factory: pytest.TempPathFactory) -> MovedLedger:
+    """A ledger that began with the sequencer, with three certified blocks before the seam, one at it and two behind it."""
+    ledger = MovedLedger(tmp_path_factory.mktemp("moved"))
+    ledger.prepare()
+    for _ in range(3):
+        ledger.block(ms=1_000)
+        ledger.certify()
+    ledger.move()
+    for _ in range(3):
+        ledger.certify()
+        ledger.block(ms=1_000)
+    return ledger
+
+
+@pytest.mark.parametrize("replay", [True, False])
+def test_what_the_sequencer_ordered_lacks_no_native_commit(moved: MovedLedger, replay: bool) -> None:
+    """SPEC R-N46: of six certified checkpoints the three from the seam on count as those that could have one."""
+    assert len(moved.certificates) == 6
+    report = moved.verify(replay=replay)
+    assert [dict(each.details) for each in report.gaps if each.code == "native-missing"] == [{"count": 3}]
+    last = moved.certificates[-1][0]
+    sealed = next(each for each in moved.sealed if each.size == last)
+    signers = [read_keys(folder / HOME).consensus for folder in moved.folders.values()]
+    native = make_commit(chain_id(moved.origin, 1), app_hash(last, sealed.root), signers)
+    report = moved.verify(replay=replay, native_entries=[(last, native.encode())])
+    assert (report.findings.kept, report.counts.natives) == ([], 1)
+    assert [dict(each.details) for each in report.gaps if each.code == "native-missing"] == [{"count": 2}]
+
+
+@pytest.mark.parametrize("height", [2, -2])
+def test_an_audit_that_goes_on_counts_the_same(moved: MovedLedger, tmp_path: Path, height: int) -> None:
+    """SPEC R-N46: cut off before the seam or behind it, what lacks a native commit is counted as without the cut."""
+    audit = Interrupted(tmp_path / "p", Trust(moved.origin, "origin"), moved.now_ms)
+    plain = moved.source()
+    source = Settled(plain.genesis_data, plain.encoded, plain.notes, bundles=plain.bundles, blocks_a_piece=1)
+    assert audit.cut(source, height % len(moved.sealed))
+    report = audit.go_on(source)
+    assert report.resumed is not None
+    assert [dict(each.details) for each in report.gaps if each.code == "native-missing"] == [{"count": 3}]
 
 
 def test_what_an_earlier_run_judged_is_passed_over(comet: TinyLedger) -> None:

@@ -6,14 +6,18 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import parse_qs, urlsplit
 
 import msgpack
 import pytest
 
+from ledger.adapters.archive import ArchiveSource
+from ledger.adapters.exporting import export
 from ledger.adapters.scratch import ScratchState
 from ledger.adapters.sources import NodeSource, open_source
+from ledger.archiveformat import encode_native
 from ledger.blockcodec import encode_block
 from ledger.core.checkpoint import app_hash
 from ledger.core.hashing import Digest
@@ -63,7 +67,8 @@ def node(
     page: int = 3,
     certified: int = -1,
     changed: dict[str, bytes] | None = None,
-    natives: Mapping[int, tuple[int, bytes]] = MappingProxyType({}),
+    natives: Mapping[int, bytes] | Answer = MappingProxyType({}),
+    natives_page: int = 100,
 ) -> Answer:
     """A node that serves `ledger`, `page` blocks at a time, with one of its certificates (None: without)."""
 
@@ -81,8 +86,12 @@ def node(
         if parts.path == "/v1/blocks":
             first = int(parse_qs(parts.query)["from"][0])
             return 200, msgpack.packb([encode_block(block) for block in ledger.blocks[first : first + page]])
-        if parts.path.startswith("/v1/native/"):
-            return natives.get(int(parts.path.rpartition("/")[2]), (404, b"{}"))
+        if parts.path == "/v1/native":
+            if not isinstance(natives, Mapping):
+                return natives(path)
+            first = int(parse_qs(parts.query)["from"][0])
+            later = [encode_native(*each) for each in natives.items() if each[0] >= first]
+            return 200, msgpack.packb(later[:natives_page])
         return 500, b""
 
     return answer
@@ -120,26 +129,74 @@ def test_node_without_certificate(ledger: TinyLedger) -> None:
     assert (report.verdict, [each.code for each in report.gaps]) == (INCOMPLETE, ["no-certificate"])
 
 
-def test_native_commit_of_the_newest_certificate(ledger: TinyLedger) -> None:
-    """Under CometBFT the node is asked for its commit over the newest certified checkpoint; it need not have one."""
-    comet = tiny.tiny_ledger(tiny.make_genesis(validators=tiny.MEMBERS))
-    size, root = comet.sealed[-1].size, comet.sealed[-1].root
+@pytest.fixture(scope="module")
+def comet() -> TinyLedger:
+    """The tiny ledger under CometBFT."""
+    return tiny.tiny_ledger(tiny.make_genesis(validators=tiny.MEMBERS))
+
+
+def commits(ledger: TinyLedger, chain: str = "") -> dict[int, bytes]:
+    """A native commit over every block, by size."""
     signers = [consensus_signer(member) for member in tiny.MEMBERS]
-    good = make_commit(chain_id_of(comet.genesis.hash), app_hash(size, root), signers).encode()
-    bad = make_commit("suyuan-other", app_hash(size, root), signers).encode()
-    for served, verdict, count in (
-        ((200, good), INTACT, 1), ((404, b"{}"), INTACT, 0), ((500, b""), INTACT, 0), ((200, bad), BROKEN, 0),
-        ((200, b"noise"), BROKEN, 0), ((200, bytes(100_000)), INTACT, 0),
-    ):  # fmt: skip
-        with serving(node(comet, natives={size: served})) as address:
+    chain = chain or chain_id_of(ledger.genesis.hash)
+    return {
+        each.size: make_commit(chain, app_hash(each.size, each.root), signers, height=each.height + 1).encode()
+        for each in ledger.sealed
+    }
+
+
+@pytest.mark.parametrize("page", [1, 3, 100])
+def test_native_commits_up_to_the_certificate(comet: TinyLedger, tmp_path: Path, page: int) -> None:
+    """SPEC R-N47: under CometBFT the node gives all that it keeps, page by page; an export of the node holds the same as
+    one of its data would, and what is not certified yet is left out."""
+    kept = commits(comet)
+    with serving(node(comet, natives=kept, natives_page=page)) as address:
+        report = audit(comet, address)
+        result = export(NodeSource(address, 5), tmp_path / "node.tar")
+    assert (report.verdict, report.counts.natives, report.findings.total) == (INTACT, len(kept), 0)
+    assert result.natives == len(kept)
+    assert list(ArchiveSource(tmp_path / "node.tar").natives()) == list(kept.items())
+    certified = comet.certificates[0][0]
+    with serving(node(comet, certified=0, natives=kept, natives_page=page)) as address:
+        assert [size for size, _ in NodeSource(address, 5).natives()] == [size for size in kept if size <= certified]
+        assert audit(comet, address).verdict == INTACT
+
+
+def test_a_node_without_native_commits_is_a_gap(comet: TinyLedger) -> None:
+    """It need not keep them, may be older than the question or broken at it; a ledger without a certificate is not asked."""
+    for served in (lambda _: (404, b"{}"), lambda _: (500, b""), lambda _: (200, b"\x90")):
+        with serving(node(comet, natives=served)) as address:
             report = audit(comet, address)
-            given = list(NodeSource(address, 5).natives())
-        assert (report.verdict, report.counts.natives) == (verdict, count)
-        assert ("native-missing" in [each.code for each in report.gaps]) == (count == 0)
-        assert given == ([(size, served[1])] if served[0] == 200 and len(served[1]) < 100_000 else [])
+        assert (report.verdict, report.counts.natives) == (INTACT, 0)
+        assert "native-missing" in [each.code for each in report.gaps]
     young = tiny.TinyLedger(comet.genesis)
-    with serving(node(young, natives={1: (200, good)})) as address:
+    with serving(node(young, natives=commits(comet))) as address:
         assert list(NodeSource(address, 5).natives()) == []
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        b"noise", b"\x81\x01\x02", b"\x91\x01", msgpack.packb([b"short"]), msgpack.packb([bytes(8) + bytes(100_000)]),
+        msgpack.packb([bytes(7) + b"\x05", bytes(7) + b"\x05"]), b"\xdd\xff\xff\xff\xff",
+    ],
+)  # fmt: skip
+def test_what_is_no_list_of_native_commits_is_refused(comet: TinyLedger, page: bytes) -> None:
+    """Noise, other shapes, items that are too short or too long, and an order that never ends: bounded, and a finding."""
+    with serving(node(comet, natives=lambda _: (200, page))) as address:
+        with pytest.raises(MalformedError):
+            list(NodeSource(address, 5).natives())
+        report = audit(comet, address)
+    assert (report.verdict, report.counts.natives) == (BROKEN, 0)
+
+
+def test_a_wrong_native_commit_of_a_node_is_found(comet: TinyLedger) -> None:
+    """What the node hands over is checked like anything else."""
+    size = comet.sealed[3].size
+    kept = {**commits(comet), size: commits(comet, "suyuan-other")[size]}
+    with serving(node(comet, natives=kept)) as address:
+        report = audit(comet, address)
+    assert (report.verdict, [each.code for each in report.findings.kept]) == (BROKEN, ["native"])
 
 
 def test_bundles_come_by_hash(ledger: TinyLedger) -> None:

@@ -133,7 +133,7 @@ def test_checked_values_pickle(ledger: TinyLedger) -> None:
     block = check_block(pickle.loads(pickle.dumps(context)), ledger.blocks[2], "x")
     again = pickle.loads(pickle.dumps(block))
     assert again == block
-    assert again.submissions[1].plans == [["timer/a3/thing/a"]]
+    assert again.submissions[1].plans == [("timer/a3/thing/a",)]
     assert again.facts is not None
     assert len(again.facts.leaves) == len(block.leaves) - 1
 

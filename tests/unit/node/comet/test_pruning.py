@@ -40,3 +40,14 @@ def test_a_small_limit_is_raised_to_the_evidence_window() -> None:
             retain = pruning.retain_height(height, height * 2_000)
         assert retain == expected
     assert EVIDENCE_BLOCKS * 2_000 > EVIDENCE_MS  # at one block in two seconds the count decides
+
+
+def test_blocks_of_a_snapshot_that_is_offered_stay() -> None:
+    """SPEC R-N64, R-N73: whoever joins by it needs the chain from its height on; without one the limit alone decides."""
+    pruning = Pruning(4, evidence_blocks=4, evidence_ms=10, mark_every=1)
+    for height in range(1, 40):
+        pruning.retain_height(height, height * 100)
+    limit = pruning.retain_height(40, 4_000)
+    assert limit == 36
+    assert pruning.retain_height(40, 4_000, 12) == 12 and pruning.retain_height(40, 4_000, 39) == limit
+    assert Pruning(0).retain_height(40, 4_000, 12) == 0
