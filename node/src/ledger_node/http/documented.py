@@ -14,9 +14,10 @@ from ledger_node.http.problems import PROBLEM_JSON
 
 Responses = dict[int | str, dict[str, Any]]
 
-_PROBLEM: Final = {"content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/ProblemBody"}}}}
+_PROBLEM: Final = {"$ref": "#/components/schemas/ProblemBody"}
 _MEANINGS: Final = {
-    401: "The local token is missing or wrong.",
+    401: "A token is needed and missing or wrong.",
+    403: "Not for this reader: neither oversight, provider, party nor the person concerned.",
     404: "Nothing of this name, or a name that no path can hold.",
     408: "The body did not arrive in time.",
     409: "The id was used before with other content.",
@@ -57,7 +58,10 @@ def raw(media_type: str, text: str, *problems: int, schema: dict[str, Any] | Non
 
 def refusals(*statuses: int) -> Responses:
     """Problem answers."""
-    return {status: {"description": _MEANINGS[status], **_PROBLEM} for status in sorted({*statuses, 421, 422, 503})}
+    return {
+        status: {"description": _MEANINGS[status], "content": {PROBLEM_JSON: {"schema": dict(_PROBLEM)}}}
+        for status in sorted({*statuses, 421, 422, 503})
+    }
 
 
 def body(media_types: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -1,4 +1,5 @@
-"""The OpenAPI document: FastAPI's, with what it cannot know added: the hot route, the problem body, the local token.
+"""The OpenAPI document: FastAPI's, with what it cannot know added: the hot route, the problem body, the local token, and
+an example of everything (see `examples`).
 
 Rule: made once, from the routes themselves; a test sends what it describes. Not here: models of answers.
 """
@@ -12,7 +13,9 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from ledger_node.http.documented import ok
+from ledger_node.http.examples import attach_examples
 from ledger_node.http.models import DraftBody, DraftsBody, ProblemBody, Recorded, StepBody
+from ledger_node.http.models_comet import LightBody
 
 DESCRIPTION: Final = """\
 Evidence of government data sharing: events in, provenance out. 政务数据共享存证：事件写入，溯源查询。
@@ -34,7 +37,7 @@ def describe(app: FastAPI) -> bytes:
 def _document(app: FastAPI) -> dict[str, Any]:
     document = get_openapi(title=app.title, version="1", description=DESCRIPTION, routes=app.routes)
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
-    for model in (ProblemBody, Recorded, DraftBody, DraftsBody, StepBody):
+    for model in (ProblemBody, Recorded, DraftBody, DraftsBody, StepBody, LightBody):
         schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
         for name, inner in schema.pop("$defs", {}).items():
             schemas.setdefault(name, inner)
@@ -49,6 +52,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
         }
     }
     document["paths"]["/v1/submissions"] = {"post": _append()}
+    attach_examples(document)
     return document
 
 
@@ -82,7 +86,7 @@ def _append() -> dict[str, Any]:
         ],
         "requestBody": {
             "required": True,
-            "description": "A framed submission, at most 700,000 bytes.",
+            "description": "A framed submission, at most 700,000 bytes; the example shows its bytes in base64.",
             "content": {"application/msgpack": {"schema": {"type": "string", "format": "binary"}}},
         },
         "responses": responses,
