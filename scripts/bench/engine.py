@@ -2,7 +2,8 @@
 
 Closed loops from one client process over all validators. Ours checks every signature on every node, runs the full
 rulebook, keeps streams and state, and is durable before it answers; the kvstore stores bytes. Transactions of the
-kvstore are as large as the canonical JSON of the events. Not here: the networks (see `validators`).
+kvstore are as large as the canonical JSON of the events. Processor time is that of the measured seconds, without the
+warm-up and without the client. Not here: the networks (see `validators`).
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ import os
 import statistics
 import threading
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ledger.client.http import NodeClient
 from ledger_node.comet.rpc import UnixConnection
 from scripts.bench.load import Sample, closed_loop, request_bytes
-from scripts.bench.processes import cpu_seconds, resident_bytes
+from scripts.bench.processes import command_line, cpu_seconds, family, resident_bytes
 from scripts.bench.repeat import summary
 from scripts.bench.validators import Kvstore, Validators, kvstore, validators
 
@@ -29,6 +32,44 @@ WARM_UP_S = 2.0
 CASES = ((1, 1), (1, 50), (1, 200), (100, 8))  # batch, in flight
 RATES = {1: 1_200, 100: 60}  # requests a second never exceeded on such a machine
 """Requests to build for one second."""
+
+
+@dataclass(slots=True)
+class Meter:
+    """What the nodes of a network used in a span of time: processor seconds, CometBFT's part of them, blocks made."""
+
+    nodes: Validators
+    cpu: float = 0.0
+    comet: float = 0.0
+    blocks: int = 0
+    seconds: float = 0.0
+    _begun: tuple[float, float, int, float] = field(default=(0.0, 0.0, 0, 0.0))
+
+    def begin(self) -> None:
+        """Start of the span."""
+        self._begun = self._read()
+
+    def end(self) -> None:
+        """End of the span."""
+        now = self._read()
+        self.cpu, self.comet, self.blocks, self.seconds = (
+            now[0] - self._begun[0], now[1] - self._begun[1], now[2] - self._begun[2], now[3] - self._begun[3],
+        )  # fmt: skip
+
+    def _read(self) -> tuple[float, float, int, float]:
+        pids = self.nodes.pids
+        comet = [each for pid in pids for each in family(pid) if "cometbft" in command_line(each).partition(" ")[0]]
+        height = NodeClient(self.nodes.network.nodes[0].url).get_json(["v1", "status"])["height"]
+        return sum(map(cpu_seconds, pids)), sum(map(cpu_seconds, comet)), height, time.perf_counter()
+
+    def row(self, events: int) -> dict[str, Any]:
+        """As columns, for `events` that were answered meanwhile."""
+        return {
+            "cpu_s_per_1000": round(self.cpu / events * 1000, 2),
+            "cometbft_s_per_1000": round(self.comet / events * 1000, 2),
+            "events_per_block": round(events / max(self.blocks, 1), 1),
+            "cores_used": round(self.cpu / self.seconds, 2),
+        }
 
 
 def run(counts: list[int], seconds: float, repeat: int = 1, minutes: float = 0.0) -> list[dict[str, Any]]:
@@ -53,16 +94,11 @@ def _both(count: int, cases: tuple[tuple[int, int], ...], seconds: float) -> lis
     rows = []
     with validators(count) as ours:
         for batch, flight in cases:
-            started, pids = time.perf_counter(), ours.pids
-            cpu = sum(cpu_seconds(pid) for pid in pids)
-            answered = _load(ours, batch, flight, seconds, certified=flight == 1)
-            took = time.perf_counter() - started
+            meter = Meter(ours)
+            answered = _load(ours, batch, flight, seconds, certified=flight == 1, meter=meter)
             row = {"validators": count, "case": f"{batch} x {flight}"} | _figures("", answered, batch)
-            row["cpu_s_per_1000"] = round(
-                (sum(cpu_seconds(pid) for pid in pids) - cpu) / len(answered) / batch * 1000, 2
-            )
-            row["cores_used"] = round((sum(cpu_seconds(pid) for pid in pids) - cpu) / took, 2)
-            row["rss_mb_node"] = round(statistics.mean(resident_bytes(pid) for pid in pids) / 2**20)
+            row |= meter.row(len(answered) * batch)
+            row["rss_mb_node"] = round(statistics.mean(resident_bytes(pid) for pid in ours.pids) / 2**20)
             rows.append(row)
     with kvstore(count) as theirs:
         for row, (batch, flight) in zip(rows, cases, strict=True):
@@ -104,7 +140,9 @@ def _soak(count: int, minutes: float) -> dict[str, Any]:
     }
 
 
-def _load(ours: Validators, batch: int, flight: int, seconds: float, *, certified: bool = False) -> list[Sample]:
+def _load(
+    ours: Validators, batch: int, flight: int, seconds: float, *, certified: bool = False, meter: Meter | None = None
+) -> list[Sample]:
     """Answered requests of a closed loop, spread over the nodes; everything is signed before the clock starts."""
     wanted = min(int(RATES[batch] * (seconds + WARM_UP_S)), 60 * flight * int(seconds + WARM_UP_S)) + flight
     bodies = ours.workload.framed(batch, wanted)
@@ -129,7 +167,12 @@ def _load(ours: Validators, batch: int, flight: int, seconds: float, *, certifie
 
     warm = int(len(parts[0]) * WARM_UP_S / (seconds + WARM_UP_S))
     asyncio.run(go(WARM_UP_S, slice(0, warm)))
-    return asyncio.run(go(seconds, slice(warm, None)))
+    if meter is not None:
+        meter.begin()
+    answered = asyncio.run(go(seconds, slice(warm, None)))
+    if meter is not None:
+        meter.end()
+    return answered
 
 
 def _kv_load(theirs: Kvstore, size: int, flight: int, seconds: float) -> list[Sample]:

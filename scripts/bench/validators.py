@@ -32,6 +32,7 @@ from ledger_node.local import LocalNetwork
 from scripts.bench.workload import KEYS, MEMBERS, Workload
 
 GRANTS = 60
+SETTLED = 40  # submissions of 100 events before anything is measured
 START_S = 60.0
 SUBSCRIPTIONS = "max_subscription_clients = 1000\nmax_subscriptions_per_client = 1000\n"  # the client waits for commits
 
@@ -89,6 +90,9 @@ def validators(count: int) -> Iterator[Validators]:
                     answer = parse_appended(client.send(submit(framing.encode(submission))))
                     if any(event.outcome != "accepted" for event in answer.events):
                         raise RuntimeError(f"set-up was not accepted: {answer.events[0]}")
+            # Each store trains its compression dictionaries once, at some thousand events: a third of a second at one block.
+            for body in found.workload.framed(100, SETTLED):
+                parse_appended(client.send(submit(body)))
             yield found
     finally:
         shutil.rmtree(folder, ignore_errors=True)

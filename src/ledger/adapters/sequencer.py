@@ -1,10 +1,10 @@
 """The embedded engine: one node orders what is submitted to it, in blocks that close when the one before is durable.
 
 Group commit without an idle delay: a block takes all that waits when the engine is free, and waits itself only for requests
-that are being checked already. Under load the block before is sealed and written while the rules decide the next one in
-their worker. A submission is acknowledged only after its commit. Behind the seam of a move to another engine no block is
-begun: the node goes on serving and cosigning what there is (SPEC R-N60). Not here: who may submit (see
-`Application.check`), and agreement among nodes (see `certificates`).
+that are being checked already and, a moment, for senders who were answered together. Under load the block before is sealed
+and written while the rules decide the next one in their worker. A submission is acknowledged only after its commit. Behind
+the seam of a move to another engine no block is begun: the node goes on serving and cosigning what there is (SPEC R-N60).
+Not here: who may submit (see `Application.check`), and agreement among nodes (see `certificates`).
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from ledger.ports import Clock
 
 GATHER_S = 0.008  # at most so long a block waits for requests that are being checked already
 GATHER_STEP_S = 0.0005
+RETURN_S = 0.0015  # those who were answered together are waited for while one comes at least every so often
 OVERLAP_EVENTS = 200  # fewer waiting events than this are better decided in one larger block after the write
 IDLE_WAIT_S = 0.25  # how long an idle engine sleeps before it looks at the timers again
 
@@ -77,6 +78,7 @@ class Sequencer(Engine):
         self._signer, self._state, self._clock = signer, state, clock
         self._queue: deque[_Waiting] = deque()
         self._queued_events = 0
+        self._expected = 0  # requests that waited or were answered when the last block was written
         self._lock = threading.Lock()
         self._decided: tuple[Decision, list[_Waiting]] | None = None
         self._last_note = b""
@@ -150,13 +152,22 @@ class Sequencer(Engine):
                 entry.future.set_exception(UnavailableError("engine-stopped", "not acknowledged; send it again"))
 
     def _gather(self) -> None:
-        """Let requests that are under way join the block: a block costs the same for one event as for many.
+        """Let requests that are under way join the block: a block costs nearly the same for one event as for many.
 
-        Without such requests nothing is waited for.
+        Under way are those being checked, and for a moment those of senders who were answered together, for they send their
+        next: else a few senders fall into two groups, each of which pays for a block of its own and waits for the other's.
         """
-        until = time.monotonic() + GATHER_S
-        while self.arriving > 0 and self._queued_events < OVERLAP_EVENTS and time.monotonic() < until:
+        now = time.monotonic()
+        until, gone, seen = now + GATHER_S, now + RETURN_S, len(self._queue)
+        while self._queued_events < OVERLAP_EVENTS and now < until:
+            waiting = len(self._queue)
+            if self.arriving > 0 or waiting > seen:
+                gone, seen = now + RETURN_S, waiting
+            if self.arriving == 0 and (waiting >= self._expected or now >= gone):
+                break
             time.sleep(GATHER_STEP_S)
+            now = time.monotonic()
+        self._expected = 0
 
     def _take(self) -> list[_Waiting]:
         batch: list[_Waiting] = []
@@ -228,6 +239,7 @@ class Sequencer(Engine):
         self._decided, self._last_note = None, note
         self.committed(sealed, note)
         places = placements(sealed.decision, sealed.header.first_seq)
+        self._expected = len(self._queue) + len(waiting)
         for number, entry in enumerate(waiting):
             entry.future.set_result(
                 Committed(sealed.height, sealed.header.time, sealed.size, note, tuple(places[number]))

@@ -3,12 +3,14 @@
 Rules (SPEC R-K01 to R-K04): a key names its algorithm by one byte; `key_id = SHA-256(u8 algorithm ‖ raw)`, untagged.
 Ed25519 (RFC 8032): the public key is canonical and of prime order; S < L; R is canonical and not of small order; then
 the cofactorless equation (OpenSSL's and Go's), so that no two of our nodes can differ about a signature.
+libsodium evaluates it in half the time and does so where it is installed and answers as OpenSSL does where libraries differ.
 One public key serves one use of one member for ever; a registration is signed by the new key itself.
 Not here: key files, randomness, and who may hold a key (see the registry).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final, Protocol
@@ -53,11 +55,9 @@ class PublicKey:
         """Raise `VerificationError` (code `signature`) unless `signature` is this key's over `message`."""
         reason = _refusal(signature)
         if reason is None:
-            try:
-                _handle(self.raw).verify(signature, message)
+            if _equation()(self.raw, message, signature):
                 return
-            except InvalidSignature:
-                reason = "signature does not verify"
+            reason = "signature does not verify"
         raise VerificationError("signature", reason, key_id=self.key_id, signature=signature)
 
 
@@ -154,6 +154,62 @@ def _check_ed25519(raw: bytes) -> None:
         raise MalformedError("public-key", "not of prime order", raw=raw)
 
 
+# --- the equation ----------------------------------------------------------------------------------------------------
+
+Equation = Callable[[bytes, bytes, bytes], bool]
+"""(raw public key, message, signature) → whether the cofactorless equation holds; all prior checks have been made."""
+
+# A key, a signature over `suyuan`, and one that holds only when both sides are multiplied by the cofactor: its R has a
+# part of order 8. Some versions of libsodium accept such, and one that does would split the ledger.
+_PROBE_KEY: Final = bytes.fromhex("03a107bff3ce10be1d70dd18e74bc09967e4d6309ba50d5f1ddc8664125531b8")
+_PROBE_GOOD: Final = bytes.fromhex(
+    "c839eae2b22226f40d67679cd423f3325c2b605d16b1d368717287a864d6b7a0"
+    "3da70a7a2cd53815eebb080a55f8a90d1659c8df0beaa6423e2fd89bc7503206"
+)
+_PROBE_COFACTORED: Final = bytes.fromhex(
+    "1dd960b291c53514fece1341fc0dcd8a648b3934c2c533666f737a654ff1e1bf"
+    "33483a94171591c4f56683e604224c7aad382e2e85b9ab18eeb6e8b2b7ceff0f"
+)
+
+
 @lru_cache(maxsize=4_096)
 def _handle(raw: bytes) -> Ed25519PublicKey:
     return Ed25519PublicKey.from_public_bytes(raw)
+
+
+def _holds_openssl(raw: bytes, message: bytes, signature: bytes) -> bool:
+    try:
+        _handle(raw).verify(signature, message)
+    except InvalidSignature:
+        return False
+    return True
+
+
+def _sodium() -> Equation:
+    """libsodium's. Raises `ImportError` in the base install."""
+    from nacl.bindings import crypto_sign_open
+    from nacl.exceptions import BadSignatureError
+
+    def holds(raw: bytes, message: bytes, signature: bytes) -> bool:
+        try:
+            crypto_sign_open(signature + message, raw)
+        except BadSignatureError:
+            return False
+        return True
+
+    return holds
+
+
+def is_cofactorless(equation: Equation) -> bool:
+    """Whether an implementation answers as ours must where implementations differ once our own checks were made."""
+    return equation(_PROBE_KEY, b"suyuan", _PROBE_GOOD) and not equation(_PROBE_KEY, b"suyuan", _PROBE_COFACTORED)
+
+
+@lru_cache(maxsize=1)
+def _equation() -> Equation:
+    """The quickest that may be used; chosen with the first signature, for loading libsodium takes 15 ms."""
+    try:
+        sodium = _sodium()
+    except ImportError:
+        return _holds_openssl
+    return sodium if is_cofactorless(sodium) else _holds_openssl

@@ -6,6 +6,7 @@ so that a leaf has exactly one spelling. Not here: the block header (see `header
 
 from __future__ import annotations
 
+from binascii import hexlify
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -62,19 +63,32 @@ class TimerLeaf:
 
 def encode_record(record: Record) -> bytes:
     """The leaf bytes of `record` (SPEC R-L02). Raises `MalformedError` when the leaf would be too long."""
+    common = record_common(record.key_id, record.member, record.submission)
+    return encode_record_parts(
+        record.height, record.id, record.event_hash, common, record.verdict, record.extra_streams
+    )
+
+
+def record_common(key_id: Digest, member: str, submission: Digest) -> bytes:
+    """What the records of one submission have in common, for `encode_record_parts`."""
+    return b'"key_id":"%b","member":"%b","submission":"%b"' % (hexlify(key_id), member.encode(), hexlify(submission))
+
+
+def encode_record_parts(
+    height: int, event_id: str, event_hash: Digest, common: bytes, verdict: bytes, extra_streams: tuple[Stream, ...]
+) -> bytes:
+    """As `encode_record`, for a writer of many: `common` is what `record_common` gives for their submission."""
     # Names are identifiers and hex, which need no escapes; field order is code point order.
     return _sized(
-        b'%b{"event_hash":"%b",%b"height":%d,"id":"%b","key_id":"%b","member":"%b","submission":"%b","verdict":%b}'
+        b'%b{"event_hash":"%b",%b"height":%d,"id":"%b",%b,"verdict":%b}'
         % (
             _RECORD_PREFIX,
-            record.event_hash.hex().encode(),
-            _encode_streams(record.extra_streams),
-            record.height,
-            record.id.encode(),
-            record.key_id.hex().encode(),
-            record.member.encode(),
-            record.submission.hex().encode(),
-            record.verdict,
+            hexlify(event_hash),
+            _encode_streams(extra_streams),
+            height,
+            event_id.encode(),
+            common,
+            verdict,
         )
     )
 

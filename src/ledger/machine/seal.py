@@ -15,7 +15,7 @@ from ledger.core.config import Config
 from ledger.core.genesis import Genesis
 from ledger.core.hashing import Digest
 from ledger.core.header import Header, encode_header
-from ledger.core.leaf import Record, TimerLeaf, encode_record, encode_timer
+from ledger.core.leaf import TimerLeaf, encode_record_parts, encode_timer, record_common
 from ledger.core.mapkeys import (
     config_key,
     key_hash,
@@ -112,33 +112,21 @@ class _GenesisView:
 def _leaves(decision: Decision) -> tuple[list[bytes], list[Digest]]:
     """Leaf bytes and RFC 6962 leaf hashes of the items."""
     height = decision.block.height
-    submissions = decision.block.submissions
+    common = [record_common(each.key_id, each.member, each.identity) for each in decision.block.submissions]
     leaves: list[bytes] = []
     hashes: list[Digest] = []
     for item in decision.items:
-        leaf = _leaf(item, height, submissions)
+        event = item.event
+        if event is None:
+            timer = TimerLeaf(height, item.timer_due, item.timer_key, item.verdict, item.extra_streams)
+            leaf = encode_timer(timer)
+        else:
+            leaf = encode_record_parts(
+                height, event.fields["id"], event.hash, common[item.place[0]], item.verdict, item.extra_streams
+            )
         leaves.append(leaf)
         hashes.append(Digest(sha256(b"\x00" + leaf).digest()))
     return leaves, hashes
-
-
-def _leaf(item: Item, height: int, submissions: tuple[object, ...]) -> bytes:
-    event = item.event
-    if event is None:
-        return encode_timer(TimerLeaf(height, item.timer_due, item.timer_key, item.verdict, item.extra_streams))
-    submission = submissions[item.place[0]]
-    return encode_record(
-        Record(
-            height,
-            item.member,
-            event.fields["id"],
-            event.hash,
-            submission.identity,  # type: ignore[attr-defined]
-            submission.key_id,  # type: ignore[attr-defined]
-            item.verdict,
-            item.extra_streams,
-        )
-    )
 
 
 class _Streams:

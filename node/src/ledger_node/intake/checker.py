@@ -29,7 +29,7 @@ INLINE_BYTES_MAX: Final = 16 * 1024  # larger ones are parsed in a thread, so th
 WORKER_BYTES_MAX: Final = (
     8 * 1024
 )  # of larger ones the events cost more than the signature, and moving them costs the same
-WORKER_FROM: Final = 4  # requests at once; below that a worker's round trip costs more than it saves
+WORKER_FROM: Final = 8  # requests at once; below that a worker's round trip costs more than it saves
 MESSAGE_BYTES_MAX: Final = 4 * 1024 * 1024  # of one batch, so that its first answer does not wait for too many others
 RESTART_S: Final = 5.0
 

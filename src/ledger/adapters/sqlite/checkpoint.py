@@ -7,6 +7,7 @@ log's length. Not here: durability, which the log alone gives.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from pathlib import Path
@@ -18,6 +19,8 @@ from ledger.errors import LedgerError
 
 LOG_BYTES_START: Final = 16 * 1024 * 1024  # long enough that pages written again and again are moved once
 PASSES_MAX: Final = 8  # of one run: each moves what came in during the one before
+_HEADER_BYTES: Final = 32  # of the log
+_FRAME_HEADER_BYTES: Final = 24  # before each page in it
 
 
 class Checkpointer:
@@ -25,7 +28,7 @@ class Checkpointer:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._log = path.with_name(path.name + "-wal")
+        self._log = _Log(path.with_name(path.name + "-wal"))
         self._wake = threading.Event()
         self._closing = False
         self.failure: LedgerError | None = None
@@ -35,7 +38,7 @@ class Checkpointer:
     def committed(self) -> None:
         """Called after each commit; wakes the thread when the log is long."""
         try:
-            if self._log.stat().st_size >= LOG_BYTES_START:
+            if self._log.holds(LOG_BYTES_START):
                 self._wake.set()
         except OSError:
             return  # no log: nothing to move
@@ -45,6 +48,7 @@ class Checkpointer:
         self._closing = True
         self._wake.set()
         self._thread.join()
+        self._log.close()
 
     def _run(self) -> None:
         connection: sqlite3.Connection | None = None
@@ -70,3 +74,31 @@ class Checkpointer:
             _, written, moved = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
             if moved == written or self._closing:
                 return
+
+
+class _Log:
+    """How long the write-ahead log is, from its bytes (https://sqlite.org/fileformat2.html#walformat).
+
+    Its file never shrinks: once moved, it is written from its beginning again under new salts, and what stands behind is
+    old. Going by the file's size, every commit after the first long log would be followed by a pass with its two syncs.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: int | None = None
+
+    def holds(self, size: int) -> bool:
+        """Whether `size` bytes or more were written since the log began anew. Raises `OSError` where there is none."""
+        if self._file is None:
+            self._file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        header = os.pread(self._file, _HEADER_BYTES, 0)
+        page_bytes = int.from_bytes(header[8:12], "big")
+        frame = size // (_FRAME_HEADER_BYTES + page_bytes) * (_FRAME_HEADER_BYTES + page_bytes)
+        salts = os.pread(self._file, 8, _HEADER_BYTES + frame + 8)
+        return len(salts) == 8 and salts == header[16:24]
+
+    def close(self) -> None:
+        """Close the file; idempotent."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None

@@ -22,7 +22,7 @@ from ledger.core import merkle
 from ledger.core.buckets import bucket_count, bucket_index, bucket_leaf_hash, lookup
 from ledger.core.checkpoint import parse_checkpoint_text
 from ledger.core.config import Config, parse_config
-from ledger.core.hashing import Digest
+from ledger.core.hashing import Digest, sha256
 from ledger.core.header import Header, parse_header
 from ledger.core.mapkeys import (
     NS_CONFIG,
@@ -176,6 +176,28 @@ def write_registry_keys(connection: sqlite3.Connection, new: Collection[bytes]) 
     """Add map keys to that list in the open transaction."""
     keys = sorted({*read_registry_keys(connection), *new})
     connection.execute("INSERT OR REPLACE INTO meta VALUES ('registry', ?)", (Compressor().single(keys),))
+
+
+def read_restored(connection: sqlite3.Connection) -> int:
+    """The block up to which a store was filled from a snapshot; 0 where all of it was decided here."""
+    packed = query.value(connection, "SELECT value FROM meta WHERE name='restored'", (), bytes)
+    if packed is None:
+        return 0
+    height = int.from_bytes(packed[:8], "big")
+    if packed != _pack_restored(height):
+        raise damaged("height of the snapshot", got=packed)
+    return height
+
+
+def write_restored(connection: sqlite3.Connection, height: int) -> None:
+    """Say so, in the open transaction."""
+    connection.execute("INSERT OR REPLACE INTO meta VALUES ('restored', ?)", (_pack_restored(height),))
+
+
+def _pack_restored(height: int) -> bytes:
+    """u64 and the first bytes of its hash, since no other hash covers it."""
+    number = height.to_bytes(8, "big")
+    return number + sha256(number)[:8]
 
 
 def _check_in_bucket(connection: sqlite3.Connection, n: int, key: bytes, value: bytes) -> None:

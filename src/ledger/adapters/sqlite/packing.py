@@ -118,6 +118,15 @@ def pack_entry(entry: Entry) -> bytes:
     """The stored form: digests as bytes, numbers in a few, and a root left out where it is the range."""
     row, tail = entry.row, entry.tail
     value, tree = row.value, row.range
+    if row.parsed is not None:
+        # Just sealed: the numbers are at hand. They fit whenever the block's own do.
+        stream = row.parsed[0]
+        start, span, when = stream.first, stream.last - stream.first, stream.time
+        if max(stream.last, when) < _NUMBER_END and stream.size < _SIZE_END:
+            if stream.size == 1 and not tail:
+                return b"\x03%b%b%b" % (stream.blind, (start << 48 | when).to_bytes(12, "big"), tree)
+            numbers = (((start << 48 | span) << 48 | when) << 32 | stream.size).to_bytes(22, "big")
+            return b"\x01%b%b%b%b%b" % (stream.blind, stream.root, numbers, tree, tail)
     if tree:
         match = _STREAM(value)
         if match is not None:

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from ledger.adapters.sqlite import schema
+from ledger.adapters.sqlite import load, schema
 from ledger.adapters.sqlite.faults import translated
 from ledger.adapters.sqlite.snapshot import BlockContent, Snapshot, StoredBlock, StoredLeaf
 from ledger.errors import FatalError, UnavailableError
@@ -28,7 +28,8 @@ IDLE_CONNECTIONS_MAX: Final = 16
 class SqliteReader:
     """Opens snapshots of the ledger at `path`; thread-safe.
 
-    Raises `NotFoundError` where there is no file, `FatalError` for a schema this version does not read.
+    `restored_height` is the block up to which it was filled from a snapshot (0: all of it was decided here). Raises
+    `NotFoundError` where there is no file, `FatalError` for a schema this version does not read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -36,7 +37,14 @@ class SqliteReader:
         self._mutex = threading.Lock()
         self._idle: list[sqlite3.Connection] = []
         self._closed = False
-        self._give_back(self._connect())
+        connection = self._connect()
+        try:
+            with translated("reading how the ledger was made"):
+                self.restored_height = load.read_restored(connection)
+        except BaseException:
+            connection.close()
+            raise
+        self._give_back(connection)
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:

@@ -26,6 +26,7 @@ from ledger.core.maptree import MapTree
 from ledger.machine.block import Sealed, StateRow
 
 ENTRIES_CACHED: Final = 20_000  # about 30 MB
+OBJECTS_CACHED: Final = 20_000  # about 10 MB
 BUCKETS_CACHED: Final = 8_000  # about 10 MB
 STREAMS_CACHED: Final = 50_000
 
@@ -42,6 +43,7 @@ class StateTables:
         self._streams = StreamTables(connection)
         self._entries: Cache[bytes, Entry] = Cache(ENTRIES_CACHED)
         self._absent: Cache[bytes, bool] = Cache(ENTRIES_CACHED)  # keys that were looked for and never written
+        self._objects: Cache[str, bytes] = Cache(OBJECTS_CACHED)  # by name, b"" for one that is not there
         self._numbers: Cache[bytes, int] = Cache(ENTRIES_CACHED)
         self._buckets: Cache[int, bytes] = Cache(BUCKETS_CACHED)
         self._known: Cache[Stream, bool] = Cache(STREAMS_CACHED)
@@ -73,12 +75,25 @@ class StateTables:
 
     def read_objects(self, keys: Collection[str]) -> dict[str, bytes]:
         """Object bytes of the state keys that exist and are not deleted."""
-        wanted = {object_key(key): key for key in keys}
-        return {
-            wanted[key]: parse_object_value(row.value)[1]
-            for key, row in self.read_rows(list(wanted)).items()
-            if row.value
-        }
+        found: dict[str, bytes] = {}
+        missing: dict[bytes, str] = {}
+        get = self._objects.get
+        # A block asks for three keys an event, nearly all of them again: so by their names, and without the row around.
+        for name in keys:
+            value = get(name)
+            if value:
+                found[name] = value
+            elif value is None:
+                missing[object_key(name)] = name
+        if missing:
+            rows = self.read_rows(list(missing))
+            for key, name in missing.items():
+                row = rows.get(key)
+                value = parse_object_value(row.value)[1] if row is not None and row.value else b""
+                self._objects.put(name, value)
+                if value:
+                    found[name] = value
+        return found
 
     def missing_streams(self, streams: Collection[Stream]) -> set[Stream]:
         """Those streams that no accepted record has joined."""
@@ -157,6 +172,9 @@ class StateTables:
                 entry = self._streams.append(sealed, number, row, seqs, streams.get(key))
             rows.append((number, pack_entry(entry)))
             self._entries.put(key, entry)
+        for item in sealed.decision.items:
+            for name, value in item.writes:
+                self._objects.put(name, value)
         rows.sort()  # neighbours share pages
         self._connection.executemany("INSERT OR REPLACE INTO state (id, value) VALUES (?, ?)", rows)
         self._streams.flush()

@@ -28,6 +28,7 @@ from ledger.core.hashing import Digest, sha256
 from ledger.core.leaf import Stream
 from ledger.core.maptree import MapTree
 from ledger.errors import ConflictError, LedgerError, NotFoundError, UnavailableError, invariant
+from ledger.limits import INT_MAX
 from ledger.machine.block import Head, Sealed, StateRow
 
 _ENGINE_HEIGHT = "engine-height"
@@ -39,6 +40,7 @@ class SqliteStore:
     def __init__(self, path: Path, lock: DataDirLock) -> None:
         self._lock = lock
         self._usable = True
+        self._quiet_until = 0  # unix ms: no timer is due before; 0 when that is unknown
         self._loaded_tree: MapTree | None = None
         self._connection = schema.connect_writer(path)
         try:
@@ -123,7 +125,9 @@ class SqliteStore:
             return self._state.read_objects(keys)
 
     def due_timers(self, time: int, count_max: int) -> list[tuple[int, str]]:
-        """See `Store`."""
+        """See `Store`. Asked several times for each block, mostly before anything is due."""
+        if time < self._quiet_until:
+            return []
         with self._reading("reading timers"):
             rows = query.rows(
                 self._connection,
@@ -131,7 +135,11 @@ class SqliteStore:
                 (time, count_max),
                 (int, str),
             )
-            return [(due, key) for due, key in rows]
+            found = [(due, key) for due, key in rows]
+        if not found:
+            next_due = self.next_due()
+            self._quiet_until = INT_MAX if next_due is None else next_due
+        return found
 
     def next_due(self) -> int | None:
         """See `Store`."""
@@ -284,6 +292,7 @@ class SqliteStore:
             cleared = [(key,) for key, due in last.items() if due is None]
             self._connection.executemany("DELETE FROM timers WHERE key=?", cleared)
             armed = [(key, due) for key, due in last.items() if due is not None]
+            self._quiet_until = min([self._quiet_until, *(due for _, due in armed)])
             self._connection.executemany("INSERT OR REPLACE INTO timers VALUES (?, ?)", armed)
 
     def _transaction(self, what: str, statements: Callable[[], object]) -> None:
