@@ -34,6 +34,10 @@ FAMILY_NAMES: Final = (
 )
 SETTING_TEXTS: Final = {
     "passphrase": ("passphrase of encrypted key files", "加密密钥文件的口令"),
+    "reader-token": (
+        "token of a reader, for a node that answers named readers only",
+        "查阅令牌，用于只答复具名查阅者的节点",
+    ),
     "token": ("the local writers' token of the node", "节点的本机写入令牌"),
 }
 NODE_NOTES: Final = {

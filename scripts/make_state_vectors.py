@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -288,26 +287,12 @@ FILES: dict[str, Callable[[], Json]] = {
 }
 
 
-def render(made: Json) -> str:
-    """The text of one file."""
-    return json.dumps(made, ensure_ascii=True, indent=1, sort_keys=True) + "\n"
-
-
 def main(arguments: list[str]) -> int:
     """Write the files, or compare them."""
-    stale = []
-    for name, make in FILES.items():
-        path = FOLDER / f"{name}.json"
-        text = render(make())
-        if arguments == ["--check"]:
-            if not path.exists() or path.read_text(encoding="utf-8") != text:
-                stale.append(path.name)
-        else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-    if stale:
-        print(f"not what scripts/make_state_vectors.py makes: {', '.join(stale)}", file=sys.stderr)
-    return 1 if stale else 0
+    sys.path.insert(0, str(ROOT))
+    vectors: Any = importlib.import_module("scripts.make_vectors")
+    found: int = vectors.write_or_compare("scripts/make_state_vectors.py", FOLDER, FILES, arguments)
+    return found
 
 
 if __name__ == "__main__":

@@ -419,11 +419,11 @@ def render(made: Json) -> str:
     return json.dumps(made, ensure_ascii=True, indent=1, sort_keys=True) + "\n"
 
 
-def main(arguments: list[str]) -> int:
-    """Write the files, or compare them."""
+def write_or_compare(script: str, folder: Path, files: dict[str, Callable[[], Json]], arguments: list[str]) -> int:
+    """What a script of vectors does: write its files, or with `--check` say which of them differ (1)."""
     stale = []
-    for name, make in FILES.items():
-        path = FOLDER / f"{name}.json"
+    for name, make in files.items():
+        path = folder / f"{name}.json"
         text = render(make())
         if arguments == ["--check"]:
             if not path.exists() or path.read_text(encoding="utf-8") != text:
@@ -432,8 +432,13 @@ def main(arguments: list[str]) -> int:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
     if stale:
-        print(f"not what scripts/make_vectors.py makes: {', '.join(stale)}", file=sys.stderr)
+        print(f"not what {script} makes: {', '.join(stale)}", file=sys.stderr)
     return 1 if stale else 0
+
+
+def main(arguments: list[str]) -> int:
+    """Write the files, or compare them."""
+    return write_or_compare("scripts/make_vectors.py", FOLDER, FILES, arguments)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from ledger.limits import BLOCK_EVENTS_MAX, BUNDLES_WAITING_MAX
 from ledger.machine.admit import check_submission, check_times
 from ledger.machine.block import BlockInput, Decision, Head, Sealed, StateRow
 from ledger.machine.decide import Draft, begin, due_timers, finish, timers_alone
-from ledger.machine.enginemove import engine_in_force
+from ledger.machine.enginemove import check_clock, engine_in_force
 from ledger.machine.governance import carried_bundles, check_attachments
 from ledger.machine.seal import head_after, seal
 from ledger.machine.views import Rules
@@ -80,6 +80,7 @@ class Application:
         self._sealed: Sealed | None = None
         self._load_rules, self._loaded = load_rules, _rules_of(head.config)
         self.rules, self.runtime = load_rules(store, head)
+        self._last_view: _DecideView | None = None
         self._bundles: OrderedDict[Digest, bytes] = OrderedDict()
         self._sealed_engine = engine_in_force(self.genesis, store.read_objects([ENGINE_KEY]).get(ENGINE_KEY))
         self._decided_engine = self._sealed_engine
@@ -117,6 +118,7 @@ class Application:
         """
         head = self._decided_head
         check_submission(submission, self.origin, head.registry, head.height + 1, signature=signature)
+        check_clock(submission, self.genesis)
 
     def offer_bundle(self, data: bytes) -> Digest:
         """Keep a bundle until a proposal that names it is ordered (R-G19); its hash. Raises `MalformedError`.
@@ -156,6 +158,7 @@ class Application:
         for number, submission in enumerate(submissions):
             try:
                 check_submission(submission, self.origin, head.registry, head.height + 1, signature=False)
+                check_clock(submission, self.genesis)
                 check_times(submission, time, head.config.parameters["skew_ms"])
                 for digest in carried_bundles((submission,)):
                     if digest not in waiting:
@@ -189,6 +192,7 @@ class Application:
             raise RejectedError("block-events", "too many events", limit=BLOCK_EVENTS_MAX)
         for submission in block.submissions:
             check_submission(submission, self.origin, head.registry, block.height, signature=signatures)
+            check_clock(submission, self.genesis)
             check_times(submission, block.time, head.config.parameters["skew_ms"])
         check_attachments(block)
         due_timers(block, self._view())
@@ -318,7 +322,11 @@ class Application:
         self._decided_head, self._decided_engine = self._sealed_head, self._sealed_engine
 
     def _view(self) -> _DecideView:
-        return _DecideView(self._decided_head, self.store, self._pending)
+        """The view of the last decided block, which is asked several times and laid out once."""
+        view = self._last_view
+        if view is None or view.head is not self._decided_head or view.pending is not self._pending:
+            view = self._last_view = _DecideView(self._decided_head, self.store, self._pending)
+        return view
 
     def close(self) -> None:
         """Stop the runtime and close the store."""
@@ -335,7 +343,7 @@ class _DecideView:
     """The store, under the object writes of the decided block that is not written yet."""
 
     def __init__(self, head: Head, store: Store, pending: Decision | None) -> None:
-        self.head, self._store, self._pending = head, store, pending
+        self.head, self._store, self.pending = head, store, pending
         self._objects: dict[str, bytes] = {}
         self._timers: dict[str, int | None] = {}
         if pending is not None:
@@ -365,9 +373,9 @@ class _DecideView:
     def find_events(self, ids: Collection[tuple[str, str]]) -> dict[tuple[str, str], list[Digest]]:
         """See `DecideView`."""
         found = self._store.find_events(ids)
-        if self._pending is not None:
+        if self.pending is not None:
             wanted = set(ids)
-            for item in self._pending.items:
+            for item in self.pending.items:
                 if item.event is not None and (item.member, item.event.id) in wanted:
                     found.setdefault((item.member, item.event.id), []).append(item.event.hash)
         return found
@@ -375,8 +383,8 @@ class _DecideView:
     def missing_streams(self, streams: Collection[Stream]) -> set[Stream]:
         """See `DecideView`."""
         missing = set(self._store.missing_streams(streams))
-        if missing and self._pending is not None:
-            for item in self._pending.items:
+        if missing and self.pending is not None:
+            for item in self.pending.items:
                 if not item.refused_streams:
                     missing.difference_update(item.streams)
                 missing.difference_update(item.extra_streams)

@@ -59,7 +59,8 @@ SEQUENCER_QUEUE_EVENTS_MAX: Final = 60_000  # a few blocks of work; beyond it cl
 # Rules (rules, section 6).
 RULE_STRING_BYTES_MAX: Final = 4 * 1024  # of one value inside a rule
 RULE_COLLECTION_MAX: Final = 1_024  # items of one list or map inside a rule
-RULE_STEPS_MAX: Final = 20_000  # step budget of one event or timer: a verdict, not a time-out
+RULE_STEPS_MAX: Final = 20_000  # step budget of one event or timer until a vote sets another: a verdict, not a time-out
+RULE_STEPS_VOTE_MAX: Final = 10_000_000  # the largest a vote can set
 TIMER_KEYS_MAX: Final = 8  # objects that a timer's handler may touch
 
 # Bundles (section 10).
@@ -99,3 +100,13 @@ ABCI_MESSAGE_BYTES_MAX: Final = (
 )  # blocks have 1 MiB, chunks of a snapshot 16 MB; CometBFT's own is 2^31-1
 ABCI_CONNECTIONS_MAX: Final = 8  # CometBFT opens four; for a moment its predecessor's four may still be there
 ABCI_WAITING_BYTES_MAX: Final = 4 * 1024 * 1024  # answers not yet read by CometBFT before we stop reading its requests
+
+# Snapshots of the state, as nodes hand them to one that joins.
+SNAPSHOT_CHUNK_BYTES_MAX: Final = 10_000_000  # CometBFT carries messages of 16 MB
+SNAPSHOT_CHUNKS_MAX: Final = 100_000  # their hashes are the manifest: a state of one terabyte
+SNAPSHOT_METADATA_BYTES_MAX: Final = 4_000_000 - 4_096  # what CometBFT takes, less the fields around it
+SNAPSHOT_KEY_BYTES_MAX: Final = 2_048  # namespace and parts of the longest name
+SNAPSHOT_VALUE_BYTES_MAX: Final = STATE_OBJECT_BYTES_MAX + 256  # an object with its blind; a stream is shorter
+SNAPSHOTS_KEPT: Final = 2  # the newest, and the one that somebody may be reading
+SNAPSHOTS_LISTED_MAX: Final = 10  # as CometBFT asks each peer
+LIGHT_REQUEST_BYTES_MAX: Final = 4_096  # a question of a light client is a height and a page

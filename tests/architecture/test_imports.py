@@ -10,20 +10,24 @@ import pytest
 
 from tests.architecture.tree import ROOT, imports, modules, parse, report
 
-# Third-party packages by area. The base install has click, cryptography, msgpack and zstandard; msgspec is an option
-# there (test_wheel.py runs without it). Areas that are missing here may use none; adapters and client are free.
+# Third-party packages by area. The base install has click, cryptography, msgpack and zstandard; msgspec and nacl are
+# options there (test_wheel.py runs without them). Areas that are missing here may use none; adapters and client are free.
 THIRD_PARTY = {
-    "core": {"cryptography", "msgspec"},
+    "core": {"cryptography", "msgspec", "nacl"},
     "rules": {"msgspec"},
     "framing": {"msgpack", "zstandard"},
     "blockcodec": {"msgpack", "zstandard"},
+    "snapshotformat": {"msgpack"},
     "verify": {"msgspec"},
     "cli": {"click", "rich"},
 }
 FREE_AREAS = {"adapters", "client"}
 OURS = {"ledger", "ledger_node"}
-# What comes with cryptography: cffi, and typing_extensions before Python 3.13. Names that begin with _ are parts in C.
-VERIFIER_MAY_LOAD = {"cryptography", "cffi", "cython_runtime", "msgpack", "msgspec", "typing_extensions", "zstandard"}
+# What comes with cryptography and nacl: cffi, and typing_extensions before Python 3.13. Names that begin with _ are parts
+# in C.
+VERIFIER_MAY_LOAD = {
+    "cryptography", "cffi", "cython_runtime", "msgpack", "msgspec", "nacl", "typing_extensions", "zstandard",
+}  # fmt: skip
 
 
 def test_import_contracts_hold() -> None:
@@ -102,7 +106,7 @@ def test_foreign_package_is_found() -> None:
 
 def test_verifier_loads_little() -> None:
     """Importing every module of core, rules, machine and verify loads no package but those of the base install."""
-    areas = ("core", "rules", "machine", "verify", "framing", "blockcodec", "archiveformat")
+    areas = ("core", "rules", "machine", "verify", "framing", "blockcodec", "archiveformat", "snapshotformat")
     names = [module.name for module in modules() if module.area in areas]
     script = (
         "import importlib, sys\n"

@@ -30,6 +30,7 @@ BASE_AREAS = {
     "framing",
     "blockcodec",
     "archiveformat",
+    "snapshotformat",
     "cli",
 }
 

@@ -178,6 +178,10 @@ class StoreConformance:
         network.block([network.submission("ga", [network.event(timers=changed)])])
         network.block(ms=20_000)
         assert network.store.due_timers(due + 100_000, 100) == [(due + 70_000, "timer/t1/use/ga/1")]
+        assert network.store.due_timers(due + 50_000, 100) == []
+        earlier = {"timer/t1/use/ga/7": due + 40_000}
+        network.block([network.submission("ga", [network.event(timers=earlier)])])
+        assert network.store.due_timers(due + 50_000, 100) == [(due + 40_000, "timer/t1/use/ga/7")]
 
     def test_a_closed_store_answers_nothing(self, stores):
         """After `close`, which may be called twice, every call is refused as unavailable."""

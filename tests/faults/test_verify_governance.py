@@ -90,7 +90,7 @@ def double_votes(ledger: Governed, patch: pytest.MonkeyPatch) -> None:
 def other_program(ledger: Governed, patch: pytest.MonkeyPatch) -> None:
     """A rulebook is voted on whose program nobody compiled."""
     args, attachment = ledger.bundle_args(NEW_RULEBOOK)
-    patch.setattr(governance.Governance, "_check_bundle", lambda self, action, args: None)
+    patch.setattr(governance.Governance, "_check_program", lambda self, action, args: None)
     ledger.change("sys.rulebook.publish", {}, {**args, "program": "11" * 32}, attachments=(attachment,))
 
 

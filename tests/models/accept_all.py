@@ -44,9 +44,12 @@ class AcceptAllRules:
         return ()
 
     def successor(
-        self, rulebook: Mapping[str, bytes] | None, calendar: Mapping[str, bytes] | None
+        self, rulebook: Mapping[str, bytes] | None, calendar: Mapping[str, bytes] | None, steps: int | None = None
     ) -> tuple[Digest, int]:
-        """The program of a bundle is named by its files alone; one with a file `broken` does not compile."""
+        """The program of a bundle is named by its files alone, that in force is one under every budget; one with a file
+        `broken` does not compile."""
+        if steps is not None:
+            return sha256(b"program"), 1
         files = {**(rulebook or {}), **(calendar or {})}
         if "broken" in files:
             raise MalformedError("rulebook", "does not compile")

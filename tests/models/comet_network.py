@@ -59,16 +59,18 @@ APP_HASHES: Final = 12  # newest heights of CometBFT that are compared
 
 
 class Validator(NodeProcess):
-    """One node and the CometBFT that it runs. `shift_ms` and `lie` count from the next start (see `comet_node`)."""
+    """One node and the CometBFT that it runs. `shift_ms`, `lie` and `short_window` count from the next start (see
+    `comet_node`)."""
 
     def __init__(self, folder: Path, binary: Path) -> None:
         super().__init__(folder, (), {VARIABLE: str(binary)})
         self.id, self.shift_ms, self.lie = folder.name, 0, ""
+        self.short_window = False
         self.client = NodeClient(self.url, timeout_s=CLIENT_S)
 
     def start(self) -> None:
         """See `NodeProcess`."""
-        told = ("--lie", self.lie) if self.lie else ()
+        told = [*(("--lie", self.lie) if self.lie else ()), *(("--short-window",) if self.short_window else ())]
         self._program = (str(PROGRAM), "--trace", str(self.folder / TRACE), f"--shift-ms={self.shift_ms}", *told)
         super().start()
 

@@ -1,6 +1,7 @@
 """A validator as the tests of faults run it: the product's node, watched, and where asked for with a shifted clock or a lie.
 
-`python comet_node.py [--trace FILE] [--shift-ms N] [--lie NAME] DATA_DIR`. `--trace` appends the name of every ABCI call.
+`python comet_node.py [--trace FILE] [--shift-ms N] [--short-window] [--lie NAME] DATA_DIR`. `--trace` appends the name of
+every ABCI call. With `--short-window` and `keep_blocks` CometBFT's old blocks go after seconds instead of two days.
 `--shift-ms` shifts this process's clock; CometBFT beside it keeps the machine's, because nothing short of another C
 library shifts a Go program's. A lie is told while the file `lie` stands in the data directory, so that a network can be
 set up by honest nodes first:
@@ -10,6 +11,7 @@ set up by honest nodes first:
     app-hash    answers FinalizeBlock with another app hash than the ledger's
     fork        shows peers a second checkpoint of a size that was certified, under its own keys for ordering and cosigning
     faults      its rules fail whenever they are asked
+    snapshot    the snapshots that it offers hold another state than the ledger's, under hashes that fit
 
 Not here: anything that an honest node does (see `ledger_node`).
 """
@@ -27,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 LIE = "lie"
-LIES = ("dissent", "garbage", "app-hash", "fork", "faults")
+LIES = ("dissent", "garbage", "app-hash", "fork", "faults", "snapshot")
 
 
 def main(arguments: list[str]) -> int:
@@ -36,16 +38,19 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("data_dir", type=Path)
     parser.add_argument("--trace", type=Path)
     parser.add_argument("--shift-ms", type=int, default=0)
+    parser.add_argument("--short-window", action="store_true")
     parser.add_argument("--lie", choices=LIES)
     given = parser.parse_args(arguments)
     if given.shift_ms:
         shift_clock(given.shift_ms)  # before anything can ask for the time
     if given.trace:
         trace_calls(given.trace)
+    if given.short_window:
+        shorten_window()
     if given.lie:
         told = {
             "dissent": dissent, "garbage": propose_garbage, "app-hash": lie_in_app_hash, "fork": show_fork,
-            "faults": fail_rules,
+            "faults": fail_rules, "snapshot": lie_in_snapshots,
         }  # fmt: skip
         told[given.lie](given.data_dir)
     from ledger_node.__main__ import main as run
@@ -63,15 +68,34 @@ def shift_clock(by_ms: int) -> None:
 def trace_calls(path: Path) -> None:
     """Have every engine of this process append the ABCI calls that it hears to `path`, through its own hook."""
     from ledger_node.comet.engine import CometEngine
+    from ledger_node.comet.statesync import StateSync
 
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    built = CometEngine.__init__
 
-    def traced(self: CometEngine, *arguments: Any, **named: Any) -> None:
-        built(self, *arguments, **named)
-        self.trace = lambda name: _append(file, name)
+    def trace(made: type[CometEngine | StateSync]) -> None:
+        built = made.__init__
 
-    CometEngine.__init__ = traced  # type: ignore[method-assign]
+        def traced(self: Any, *arguments: Any, **named: Any) -> None:
+            built(self, *arguments, **named)
+            self.trace = lambda name: _append(file, name)
+
+        made.__init__ = traced  # type: ignore[method-assign]
+
+    trace(CometEngine)
+    trace(StateSync)
+
+
+def shorten_window() -> None:
+    """Let CometBFT's blocks go once they are some seconds old: the product keeps those in which a double vote can still be
+    reported."""
+    from ledger_node.comet import pruning
+
+    built = pruning.Pruning.__init__
+
+    def short(self: pruning.Pruning, keep_blocks: int, **_: Any) -> None:
+        built(self, keep_blocks, evidence_blocks=4, evidence_ms=500, mark_every=1)
+
+    pruning.Pruning.__init__ = short  # type: ignore[method-assign]
 
 
 def _append(file: int, name: str) -> None:
@@ -190,8 +214,8 @@ def show_fork(data_dir: Path) -> None:
     def note(self: certificates.CertificateBook) -> bytes:
         return forked(self) or honest(self)
 
-    def note_above(self: certificates.CertificateBook, size: int) -> bytes | None:
-        return forked(self) or honest_above(self, size)
+    def note_above(self: certificates.CertificateBook, size: int, after: str | None = None) -> bytes | None:
+        return forked(self) or honest_above(self, size, after)
 
     book.note, book.note_above = note, note_above  # type: ignore[method-assign]
 
@@ -223,6 +247,21 @@ def fail_rules(data_dir: Path) -> None:
         return found
 
     Worker.result = result  # type: ignore[method-assign]
+
+
+def lie_in_snapshots(data_dir: Path) -> None:
+    """One document of every snapshot is changed in one character, before anything is hashed."""
+    from ledger import snapshotformat
+
+    tells, honest = _tells(data_dir), snapshotformat.encode_chunks
+
+    def encode(rows: Any) -> Any:
+        if not tells():
+            return honest(rows)
+        *kept, (key, value) = rows
+        return honest([*kept, (key, value[:-2] + bytes((value[-2] ^ 1,)) + value[-1:])])
+
+    snapshotformat.encode_chunks = encode
 
 
 def _append_line(path: Path, text: str) -> None:

@@ -43,7 +43,11 @@ def signer(member: str, use: str) -> Ed25519Signer:
 
 
 def make_genesis(
-    name: str = "tiny.example", clock: str = "wall", authorities: Sequence[str] = (), validators: Sequence[str] = ()
+    name: str = "tiny.example",
+    clock: str = "wall",
+    authorities: Sequence[str] = (),
+    validators: Sequence[str] = (),
+    bundles: tuple[Digest, Digest] = (sha256(b"rulebook"), sha256(b"calendar")),
 ) -> Genesis:
     """Four members with an event and a cosign key each; the first orders events, or `validators` do in CometBFT."""
     members: list[dict[str, Any]] = []
@@ -71,8 +75,8 @@ def make_genesis(
         name=name,
         time=START_MS,
         members=members,
-        rulebook=sha256(b"rulebook"),
-        calendar=sha256(b"calendar"),
+        rulebook=bundles[0],
+        calendar=bundles[1],
         sign=sign,
         clock=clock,
         engine="cometbft" if validators else "sequencer",

@@ -157,6 +157,8 @@ def test_sections_count_sum_and_list() -> None:
     assert counted.groups["one"] == {("rs",): [2, 8, 3, 8], ("sj",): [1, 0, 0, 0]}
     listed = collect(rows, section(where={"status": ["live"]}, older={"field": "last", "days": 90}, columns=["user"]))
     assert listed.lists["one"].rows == [["b", "rs"]]
+    many = collect(rows, section(least={"copies": 4, "done": 2}, columns=["user"]))
+    assert many.lists["one"].rows == [["b", "rs"]]
     assert collect(rows, section(member=["user"], group=["status"]), member="sj").groups["one"] == {("closed",): [1]}
 
 
@@ -175,6 +177,8 @@ def test_long_lists_are_counted_and_cut() -> None:
         {"where": {"status": "live"}},
         {"where": {"status": []}},
         {"older": {"field": "last", "days": 0}},
+        {"least": {"copies": "4"}},
+        {"least": {"nothing": 1}},
         {"ratio": ["done"]},
         {"group": ["user"], "columns": ["user"]},
         {"surprise": 1},

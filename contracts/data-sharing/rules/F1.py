@@ -1,8 +1,9 @@
-"""F1 确权登记 · Rights register. 数据二十条; registration of public data resources (发改数据规〔2025〕26号, 27号).
+"""F1 确权登记 · Rights register. 数据二十条; 发改数据规〔2025〕26号, 27号 (articles to be confirmed).
 
 Nobody grants beyond the own right: not another kind, not more items, not longer. A right is open to objection from its
 notice; an objection opens a dispute, and what is disputed is not granted on. The right to operate is granted from a
-registered right only. How long the notice lasts was not verified: the strict reading counts, and says so.
+registered right only. The first articles of both documents were read (what is registered, who authorises whom), not those
+on the notice and its length: which articles these are is to be confirmed, the strict reading counts, and says so.
 """
 
 DAY = 86400000

@@ -1,8 +1,9 @@
-"""F2 无偿用途与价格上限 · Free purposes and price cap. 数据二十条; 发改价格〔2025〕65号.
+"""F2 无偿用途与价格上限 · Free purposes and price cap. 数据二十条; 发改价格〔2025〕65号, 一至四 (sections 1 to 4).
 
-What serves governance or welfare is free. For industry the authority sets an operator's permitted income of the year
-and the highest price of one access. Income beyond the permitted is not refused: it is carried over and deducted from
-what the next year permits. Amounts are integers of fen.
+What serves governance or welfare is free (section 1). For industry the authority sets an operator's permitted income and
+the highest price of one access (sections 2, 3). Income beyond the permitted is not refused: it is carried over and
+deducted from what the next period permits (section 4), which the notice does not measure: a year here. The sections were
+read in announcements that quote the notice; the articles of 数据二十条 are to be confirmed. Amounts are integers of fen.
 """
 
 FREE = ["governance", "welfare"]

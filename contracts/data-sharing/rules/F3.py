@@ -1,4 +1,4 @@
-"""F3 结算与链上记录一致 · Metered settlement agrees with the recorded accesses. 数据二十条.
+"""F3 结算与链上记录一致 · Metered settlement agrees with the recorded accesses. 数据二十条 (article to be confirmed).
 
 One counter decides: every recorded access counts in the month of its claimed time, Beijing time, while that month is
 open. At most four months are open; the oldest beyond them, and what is recorded for a closed month, go to the late

@@ -1,6 +1,7 @@
 """`python -m ledger_node DATA_DIR`: run one node until SIGTERM or SIGINT, then write what was accepted and stop.
 
-Exit codes: 0 stopped as asked, 1 could not start or had to stop; the reason is the last line on standard error.
+Exit codes: 0 stopped as asked, 1 could not start or had to stop; the reason, with what to do, is the last line on
+standard error.
 Not here: building the node (see `wiring`) and answering (see `http`).
 """
 
@@ -22,14 +23,18 @@ import uvloop
 from ledger.adapters import datadir
 from ledger.adapters.comethome import HOME, write_config
 from ledger.adapters.keyfile import read_key
+from ledger.adapters.statesyncfile import STATE_SYNC, LightClient, encode_table
 from ledger.core.keys import Signer
 from ledger.errors import LedgerError
-from ledger_node.comet.binary import find_binary
+from ledger_node.comet.binary import check_binary, find_binary
+from ledger_node.comet.statesync import run_state_sync
 from ledger_node.http.app import create_app
 from ledger_node.http.server import server_config
 from ledger_node.logs import configure_logs
+from ledger_node.options import NodeOptions
+from ledger_node.query.index import FILE_NAME as INDEX
 from ledger_node.settings import Settings, load_settings
-from ledger_node.wiring import VALIDATOR, Node, NodeOptions
+from ledger_node.wiring import VALIDATOR, Node
 
 SWITCH_S = 0.0005  # the engine gives up the interpreter at each database call and must not wait long to get it back
 CROSSED_LOOK_S = 1.0
@@ -39,11 +44,15 @@ GC_THRESHOLDS = (50_000, 20, 50)  # a block makes tens of thousands of objects, 
 
 
 def node_options(data_dir: Path, settings: Settings) -> NodeOptions:
-    """Options from settings and the key files in the data directory; a validator's engine gets its settings too."""
+    """Options from settings and the key files in the data directory; a validator's engine gets its settings too.
+
+    Raises `UnavailableError` (`comet-version`) for a CometBFT that this software was not tested with.
+    """
     binary = None
     if settings.node.role == VALIDATOR:
         comet = settings.comet
         binary = find_binary(comet.binary)
+        check_binary(binary)
         write_config(data_dir / HOME, listen=comet.p2p_listen, peers=comet.p2p_peers, moniker=data_dir.absolute().name)
     keys = data_dir / datadir.KEYS
     signers = {
@@ -61,7 +70,34 @@ def node_options(data_dir: Path, settings: Settings) -> NodeOptions:
         recover_wait_s=settings.node.recover_wait_s,
         comet=binary,
         keep_blocks=settings.comet.keep_blocks,
+        links=settings.node.links,
+        pass_seams=settings.node.pass_seams,
+        snapshots_every=settings.comet.snapshots_every,
     )
+
+
+def join_chain(data_dir: Path, settings: Settings) -> None:
+    """Join the chain from a snapshot, where the data directory was made for that and it has not been done yet."""
+    if settings.node.role == VALIDATOR and (data_dir / STATE_SYNC).exists():
+        comet = settings.comet
+        binary = find_binary(comet.binary)
+        check_binary(binary)
+
+        def configure(light: LightClient) -> None:
+            moniker, table = data_dir.absolute().name, encode_table(light)
+            write_config(
+                data_dir / HOME, listen=comet.p2p_listen, peers=comet.p2p_peers, moniker=moniker, joining=table
+            )
+
+        run_state_sync(
+            data_dir,
+            binary,
+            settings.node.peers,
+            comet.p2p_peers,
+            configure,
+            derived=(INDEX,),
+            links=settings.links,
+        )
 
 
 def _optional(path: Path) -> Signer | None:
@@ -120,13 +156,24 @@ def main(arguments: list[str] | None = None) -> int:
         flags = {"http.port": given.port}
         settings = load_settings(given.data_dir / datadir.SETTINGS, os.environ, flags).settings
         configure_logs(settings.log.level)
+        join_chain(given.data_dir, settings)
         code = OPEN_AGAIN
         while code == OPEN_AGAIN:
             code = run(Node(node_options(given.data_dir, settings)), settings, given.data_dir)
     except LedgerError as error:
-        sys.stderr.write(f"ledger-node: {error}\n")
+        sys.stderr.write(f"ledger-node: {_told(error)}\n")
         return 1
     return code
+
+
+def _told(error: LedgerError) -> str:
+    """What happened, its code and what to do, on one line, in the language of the environment."""
+    from ledger.cli.problems import sentences
+    from ledger.cli.texts import Texts, choose_language
+
+    texts = Texts(choose_language(None, os.environ))
+    what, advice = sentences(texts, error)
+    return f"{what} [{error.code}]" + (f" {texts.text('advice')}: {advice}" if advice else "")
 
 
 def run(node: Node, settings: Settings, data_dir: Path) -> int:

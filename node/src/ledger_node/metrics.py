@@ -1,8 +1,8 @@
 """What a node counts, in Prometheus' text format: one object, made by whoever starts the node and passed in.
 
 Rule: nothing is registered globally and nothing at import time; values that the node knows anyway (height, certificate
-age, queue) are read when they are asked for. Labels come from closed sets (routes, outcomes), never from a stranger's text.
-Not here: alarms.
+age, queue, checks, alarms) are read when they are asked for. Labels come from closed sets (routes, outcomes, error codes),
+never from a stranger's text. Not here: when somebody is to be woken (see docs/OPERATIONS.md).
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ _METHODS: Final = frozenset({"GET", "POST"})
 Readings = Callable[[], dict[str, float]]
 """Gauges by the names of `GAUGES`, read at each scrape; what is missing is left out."""
 
+Labelled = Callable[[], dict[str, dict[str, float]]]
+"""By the names of `LABELLED` the value of each label, read at each scrape."""
+
 GAUGES: Final = {
     "ledger_height": "Height of the last block.",
     "ledger_size": "Leaves of the log.",
@@ -29,7 +32,14 @@ GAUGES: Final = {
     "ledger_uncertified_blocks": "Blocks that wait for a certificate.",
     "ledger_ready": "1 when every check of /readyz passes.",
     "ledger_index_lag_blocks": "Blocks that the search index is behind.",
+    "ledger_evidence_files": "Files that keep what other nodes signed and cannot be.",
 }
+
+LABELLED: Final = {
+    "ledger_check": ("check", "1 when this check of /readyz passes."),
+    "ledger_alarms": ("code", "Alarms by error code: what other nodes, or the start of this one, did wrong."),
+}
+"""(label, what it says) of gauges with several values."""
 
 
 class Metrics:
@@ -53,9 +63,9 @@ class Metrics:
         self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._outcomes: dict[str, Counter] = {}
 
-    def watch(self, readings: Readings) -> None:
+    def watch(self, readings: Readings, labelled: Labelled = dict) -> None:
         """Read these gauges at each scrape."""
-        self.registry.register(_Gauges(readings))
+        self.registry.register(_Gauges(readings, labelled))
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count one answered request; `route` is a template of ours, never a path."""
@@ -87,8 +97,8 @@ class Metrics:
 class _Gauges:
     """A prometheus collector over `Readings`."""
 
-    def __init__(self, readings: Readings) -> None:
-        self._readings = readings
+    def __init__(self, readings: Readings, labelled: Labelled) -> None:
+        self._readings, self._labelled = readings, labelled
 
     def collect(self) -> Iterable[Metric]:
         """See prometheus_client's collectors."""
@@ -96,6 +106,12 @@ class _Gauges:
         for name, text in GAUGES.items():
             if name in values:
                 yield GaugeMetricFamily(name, text, value=values[name])
+        several = self._labelled()
+        for name, (label, text) in LABELLED.items():
+            family = GaugeMetricFamily(name, text, labels=[label])
+            for value, number in several.get(name, {}).items():
+                family.add_metric([value], number)
+            yield family
 
     def describe(self) -> Iterable[Metric]:
         """No metric, so that registering does not read."""

@@ -39,6 +39,7 @@ def checks_of(node: Node, *, writable: bool) -> list[Check]:
         ("store", upkeep is None, str(upkeep or "")),
         ("rules", True, f"{node.options.runtime}: {', '.join(containment) or 'not contained'}"),
         ("evidence", True, _evidence(node)),
+        ("alarms", True, _alarms(node)),
     ]
     if isinstance(node.engine, CometEngine):
         connected = node.engine.connected
@@ -48,6 +49,12 @@ def checks_of(node: Node, *, writable: bool) -> list[Check]:
     if node.engine.at_seam:
         checks.append(("moved", False, str(moved(node.app.engine))))
     return checks
+
+
+def _alarms(node: Node) -> str:
+    """What else somebody should look at, as `<code> <what it is about>`, each behind a semicolon."""
+    found = [f"{error.code} {about}" for about, error in node.alarms.found()]
+    return "; ".join([*found[:NAMES_MAX], *([f"and {len(found) - NAMES_MAX} more"] if len(found) > NAMES_MAX else [])])
 
 
 def _evidence(node: Node) -> str:

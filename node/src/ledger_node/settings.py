@@ -7,18 +7,18 @@ keys and token are files of the data directory. Not here: building anything from
 
 from __future__ import annotations
 
-import ipaddress
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
+from ledger.adapters.links import Links, is_loopback, parse_node_url
 from ledger.core.address import parse_address, parse_peer
-from ledger.errors import MalformedError
+from ledger.errors import LedgerError, MalformedError
+from ledger.limits import ENGINE_MOVES_MAX
 
 ENV_PREFIX: Final = "LEDGER_"
 
@@ -42,7 +42,18 @@ class NodeSection(_Section):
 
     role: Literal["sequencer", "validator", "follower", "observer"] = "sequencer"
     peers: Texts = ()
-    """Addresses of the other nodes, `http://host:port`, the ordering node's first."""
+    """Addresses of the other nodes, the ordering node's first: `https://host:port`, or `http://` on this machine."""
+    plain_http: bool = False
+    """Allow `http://` to other machines. Nothing can be forged then, but bodies of events can be read on the way."""
+    tls_ca: str = ""
+    """File of certificates by which other nodes are recognised, instead of the system's."""
+    tls_cert: str = ""
+    """Certificate by which other nodes' proxies recognise this one (PEM, with its chain)."""
+    tls_key: str = ""
+    """Its key, where that is not in the same file."""
+    pass_seams: Annotated[int, Field(ge=0, le=ENGINE_MOVES_MAX)] = 0
+    """How many moves to another engine lie behind the one that a joining follower stops at; `ledger node join` writes it.
+    It counts for nothing once this node's key is among the cosigners."""
     recover_wait_s: Annotated[float, Field(ge=0, le=3600)] = 60.0
     """How long a starting sequencer waits to hear more than two thirds of the cosigners."""
 
@@ -50,10 +61,13 @@ class NodeSection(_Section):
     @classmethod
     def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for url in value:
-            parts = urlsplit(url)
-            if parts.scheme != "http" or not parts.hostname or parts.path not in ("", "/") or parts.query:
-                raise ValueError(f"expected http://host:port, got {url!r}")
+            _checked(lambda text: parse_node_url(str(text), plain_http=True), url)
         return value
+
+    @property
+    def links(self) -> Links:
+        """How this node talks to the others."""
+        return Links(self.plain_http, self.tls_ca, self.tls_cert, self.tls_key)
 
 
 class HttpSection(_Section):
@@ -96,7 +110,9 @@ class CometSection(_Section):
     """The `cometbft` program; LEDGER_COMETBFT goes before it, `.tools/bin` of a checkout and PATH come after it."""
     keep_blocks: Annotated[int, Field(ge=0)] = 0
     """How many of CometBFT's own blocks stay at least, never fewer than the 100,000 and 48 hours in which a double vote can
-    be reported; 0 keeps all. The ledger keeps its events either way; who joins needs a validator that keeps all."""
+    be reported; 0 keeps all. The ledger keeps its events either way; who replays needs a validator that keeps all."""
+    snapshots_every: Annotated[int, Field(ge=0)] = 0
+    """At which multiples of CometBFT's height a snapshot of the state is taken, for nodes that join by one; 0 takes none."""
 
     @field_validator("p2p_listen")
     @classmethod
@@ -123,8 +139,20 @@ def _checked(parse: Callable[[object], object], text: str) -> None:
     """Refuse what `parse` refuses, in the way that this library reports."""
     try:
         parse(text)
-    except MalformedError as error:
+    except LedgerError as error:
         raise ValueError(f"{error.message}, got {text!r}") from None
+
+
+class ReadsSection(_Section):
+    """`[reads]`: who may read events and state through this node, and the record of it (rule C4)."""
+
+    readers: Literal["anyone", "named"] = "anyone"
+    """`named`: only bearers of a token of `ledger node reader`, each what the registry and the entries entitle it to; all
+    they read is recorded as `audit.read`. `anyone` who reaches the address reads, and nothing is recorded."""
+    record_s: Annotated[int, Field(ge=60, le=86_400)] = 3_600
+    """How long one batch of reads is, in seconds: rule C4 raises an alert when a node that records falls silent."""
+    member: str = ""
+    """Whose events the batches are, where the node holds keys of several; else the node's owner."""
 
 
 class RulesSection(_Section):
@@ -145,6 +173,7 @@ class Settings(_Section):
     node: NodeSection = NodeSection()
     http: HttpSection = HttpSection()
     comet: CometSection = CometSection()
+    reads: ReadsSection = ReadsSection()
     rules: RulesSection = RulesSection()
     log: LogSection = LogSection()
 
@@ -185,16 +214,6 @@ def _fault(place: tuple[int | str, ...], kind: str, message: str, origins: Mappi
         "origin": origins.get(key, "default"),
         "reason": "no such setting" if kind == "extra_forbidden" else message,
     }
-
-
-def is_loopback(host: str) -> bool:
-    """True for addresses that only this machine reaches. Names other than localhost are refused: they may resolve anew."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _names() -> list[tuple[str, str]]:

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
 from threading import Event as Flag
 from threading import Lock, Thread
 
@@ -51,8 +49,10 @@ from ledger.errors import FatalError, ForkError, LedgerError, NotFoundError, Rej
 from ledger.limits import NOTE_BYTES_MAX
 from ledger.machine.block import Head, Sealed
 from ledger.rules.program import Program
+from ledger_node.alarms import Alarms
 from ledger_node.comet.build import build_engine
 from ledger_node.comet.engine import CometEngine
+from ledger_node.options import NodeOptions
 from ledger_node.query.index import FILE_NAME as INDEX
 from ledger_node.readiness import checks_of
 
@@ -62,27 +62,7 @@ WATCH_S = 3.0  # how often a follower looks at another follower's note
 RECENT_BLOCKS = 16  # kept for followers, which ask for the newest blocks only
 PROPOSE_S = 0.05  # an ordering node proposes a new checkpoint at once, but not more often than this
 IDLE_S = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class NodeOptions:
-    """What a node needs to start.
-
-    `signers` are event keys of members by member id; `cosign_signer` and `log_signer` the node's own keys.
-    `peers` are the other nodes' addresses, the sequencer's first. `runtime` is worker or inline. `comet` is the CometBFT
-    binary of a validator, whose home lies in the data directory, `keep_blocks` how many of its blocks stay (0: all).
-    """
-
-    data_dir: Path
-    role: str
-    peers: tuple[str, ...] = ()
-    signers: Mapping[str, Signer] = field(default_factory=dict)
-    cosign_signer: Signer | None = None
-    log_signer: Signer | None = None
-    runtime: str = "worker"
-    recover_wait_s: float = 60.0
-    comet: Path | None = None
-    keep_blocks: int = 0
+OPEN = "open"  # what an alarm at the start is about
 
 
 class Node:
@@ -100,7 +80,7 @@ class Node:
         self.observing = ""
         self.crossed = Flag()  # another history is certified: open the node again to follow it (R-Q31)
         self.evidence = options.data_dir / datadir.EVIDENCE
-        self.peers = [Peer(url) for url in options.peers]
+        self.peers = [Peer(url, options.links) for url in options.peers]
         self.layers = Layers(self.app.tree)
         self.configs = Configs(options.data_dir)
         self.configs.keep(self.config.encode())
@@ -120,8 +100,8 @@ class Node:
         self.cosigner = self._make_cosigner(registry)
         if self.cosigner is None:
             self.certificates.observe()
-        self.pollers = NotePollers(self.peers, self._make_poller)
-        self.alarms: dict[str, str] = {}
+        self.pollers = NotePollers(self.peers, self._make_poller, options.links)
+        self.alarms = Alarms()
         self._epoch = self.config.epoch
         self.published = self.app.head.height
         self._recent: OrderedDict[int, tuple[Sealed, bytes]] = OrderedDict()
@@ -183,7 +163,7 @@ class Node:
             self._learn_keys(self.registry)  # what was registered meanwhile
         except LedgerError as error:
             self.engine.failure = error
-            self.alarms["open"] = str(error)
+            self.alarms.add(OPEN, error)
             theirs = error.evidence.get("theirs")
             if isinstance(theirs, bytes):
                 keep_evidence(self.evidence, "fork-block", theirs, {"message": str(error)})
@@ -208,7 +188,9 @@ class Node:
             )
             votes = self.role == FOLLOWER  # an observer follows whatever is ordered
             keys = self.registry.log_keys()
-            follower = Follower(self.app, self.peers, keys, self.evidence, crossing, stop_at_seam=votes)
+            follower = Follower(
+                self.app, self.peers, keys, self.evidence, crossing, stop_at_seam=votes, passes=self._passed_seams
+            )
             follower.on_crossed.append(self.crossed.set)
             return follower
         if self.options.log_signer is None:
@@ -222,6 +204,12 @@ class Node:
         engine = build_engine(self.app, self.store, self.reader, self._log_signer, self._state, self.options)
         engine.on_checkpoint.append(lambda: self.certificates.propose(at_once=True))
         return engine
+
+    def _passed_seams(self) -> int:
+        """Seams that this node walks through (SPEC R-N60): none once others count on its signature."""
+        signer = self.options.cosign_signer
+        cosigns = signer is not None and any(key == signer.public.key_id for _, key in self.config.cosigners)
+        return 0 if cosigns else self.options.pass_seams
 
     def _make_cosigner(self, registry: Registry) -> Cosigner | None:
         signer = self.options.cosign_signer
@@ -255,6 +243,11 @@ class Node:
     def registry(self) -> Registry:
         """Members and keys after the last block."""
         return self.app.head.registry
+
+    @property
+    def moves(self) -> int:
+        """How often the ledger moved to another engine."""
+        return self.app.engine.moves
 
     @property
     def config(self) -> Config:
@@ -355,14 +348,16 @@ class Node:
         """What is proposed comes from the ordering node; other peers are watched for a second history."""
         pause = 0.0 if self.role in ORDERING or place == 0 else WATCH_S
         enough = self.certificates.certified_size if self.role == VALIDATOR else None
-        return NotePoller(peer, self._peer_note, self._peer_error, pause, enough)
+        return NotePoller(peer, lambda note: self._peer_note(peer, note), self._peer_error, pause, enough)
 
     def _learn_nodes(self, registry: Registry) -> None:
         """Validators ask each other for cosignatures: also those that were admitted with an address (SPEC R-N22)."""
         if self.role != VALIDATOR:
             return
         own = registry.keys.get(self._log_signer.public.key_id)
-        self.alarms.update(self.pollers.learn_members(registry, own.member if own else ""))
+        wrong = self.pollers.learn_members(registry, own.member if own else "")
+        for member in registry.members:
+            self.alarms.add(member, wrong[member]) if member in wrong else self.alarms.end(member)
 
     def _learn_keys(self, registry: Registry) -> None:
         """Keys that were registered by vote: others' for ordering, and this node's own for cosigning (SPEC R-G18)."""
@@ -448,16 +443,17 @@ class Node:
             nodes = snap.log_nodes(plan)
         return merkle.fold([nodes[node] for node in plan])
 
-    def _peer_note(self, note: bytes) -> None:
+    def _peer_note(self, source: Peer, note: bytes) -> None:
         if self.certificates.pending_end() is not None:
             for peer in self.peers:
                 self._seek_end(peer)
         self.certificates.add_note(note)
+        self.alarms.end(source.url)
         if self.engine.at_seam:
             keep_seam(self.peers, self.reader, self.certificates, self.head, self.engine.keep)
 
     def _peer_error(self, peer: Peer, error: LedgerError) -> None:
-        self.alarms[peer.url] = str(error)
+        self.alarms.add(peer.url, error)
         theirs = error.evidence.get("theirs")
         if isinstance(error, ForkError) and isinstance(theirs, bytes):
             keep_evidence(self.evidence, "fork-note", theirs, {"message": str(error), "peer": peer.url})

@@ -18,7 +18,7 @@ from ledger.adapters.epochs import EpochEnd, Epochs
 from ledger.core.checkpoint import Checkpoint, parse_checkpoint_text
 from ledger.core.hashing import Digest, sha256
 from ledger.core.keys import PublicKey
-from ledger.core.note import NoteLine, parse_note
+from ledger.core.note import NoteLine, UnverifiedNote, parse_note
 from ledger.core.quorum import (
     CertifiedCheckpoint,
     Cosigner,
@@ -31,7 +31,7 @@ from ledger.core.quorum import (
 )
 from ledger.errors import ForkError, VerificationError
 
-SERVE_AGAIN_S = 1.0  # lines beyond a quorum and fresher times are shown at most this often
+SERVE_AGAIN_S = 1.0  # lines beyond a quorum and fresher times are shown at most this often, and no later than this
 PROPOSE_AGAIN_S = 2.0  # a proposal that nobody certifies gives way to a newer one
 KNOWN_ROOTS_MAX = 4_096  # recent (size, root) pairs of our own tree, to match peers' notes without the database
 
@@ -67,6 +67,7 @@ class CertificateBook:
         self._shown_size = -1
         self._shown_certified = False
         self._shown_at = 0.0
+        self._shown_since = 0.0  # when its checkpoint was first shown
         self.on_certified: list[Callable[[Certified], None]] = []
         self._changed = threading.Condition()
         self._own: OrderedDict[int, tuple[int, Digest]] = OrderedDict()
@@ -206,13 +207,14 @@ class CertificateBook:
     def add_note(self, data: bytes) -> None:
         """Merge a peer's note. Raises `MalformedError`, `VerificationError`, and `ForkError` for another root at a size
         of ours under valid lines: evidence of two histories."""
-        checkpoint = parse_checkpoint_text(parse_note(data).text)
+        parsed = parse_note(data)
+        checkpoint = parse_checkpoint_text(parsed.text)
         with self._changed:
             proposed = self._proposed
             smaller = proposed is not None and checkpoint.size < proposed.checkpoint.size
             if data == self._note or (smaller and not self._contradicts(checkpoint)):
                 return
-        verified = self._verify(data, checkpoint)
+        verified = self._verify(data, parsed, checkpoint)
         if verified is None:
             return
         with self._changed:
@@ -238,11 +240,10 @@ class CertificateBook:
         # Checkpoints stand at block ends only (R-B03): a size between two of ours is of another history.
         return bool(self._own) and next(iter(self._own)) < checkpoint.size < next(reversed(self._own))
 
-    def _verify(self, data: bytes, checkpoint: Checkpoint) -> VerifiedNote | None:
+    def _verify(self, data: bytes, parsed: UnverifiedNote, checkpoint: Checkpoint) -> VerifiedNote | None:
         """A peer's note, verified; None where nothing of it is new. Of a note over the text that is proposed already only
         the cosignatures that were not verified before are looked at: its log line adds nothing to ours."""
         cosigners = self.cosigners_at(checkpoint.size)
-        parsed = parse_note(data)
         with self._changed:
             proposed = self._proposed
         if proposed is None or proposed.text != parsed.text:
@@ -306,7 +307,19 @@ class CertificateBook:
             or (is_certified and not self._shown_certified)
             or now - self._shown_at >= SERVE_AGAIN_S
         ):
+            if size > self._shown_size:
+                self._shown_since = now
             self._shown, self._shown_size, self._shown_certified, self._shown_at = note, size, is_certified, now
+
+    def _show_late(self) -> bytes:
+        """The note to show, with the lines that came too soon after it was shown, once it stood for long enough.
+
+        Whoever reads looks for them: nothing runs for that, and peers' long polls look several times a second anyway.
+        """
+        late = self._proposed
+        if late is not None and self._note != self._shown and late.checkpoint.size == self._shown_size:
+            self._show(late, self._note)
+        return self._shown
 
     # --- what others ask ---------------------------------------------------------------------------------------------
 
@@ -329,12 +342,23 @@ class CertificateBook:
     def note(self) -> bytes:
         """The note to show peers: the proposed checkpoint with lines that we have verified; empty before the first."""
         with self._changed:
-            return self._shown
+            return self._show_late()
 
-    def note_above(self, size: int) -> bytes | None:
-        """The note to show when its checkpoint is larger than `size`: once for each that is proposed."""
+    def settled(self) -> bool:
+        """Whether nothing larger was shown for a while: then lines that come late are worth a look."""
         with self._changed:
-            return self._shown if self._shown_size > size else None
+            return time.monotonic() - self._shown_since >= SERVE_AGAIN_S
+
+    def note_above(self, size: int, after: str | None = None) -> bytes | None:
+        """The note to show when its checkpoint is larger than `size`: once for each that is proposed. Where nothing larger
+        came for a while also another one than `after` (SHA-256, hex) over that size: a cosigner was late."""
+        with self._changed:
+            shown = self._show_late()
+            if self._shown_size > size:
+                return shown
+            if after is None or not shown or time.monotonic() - self._shown_since < SERVE_AGAIN_S:
+                return None
+            return shown if sha256(shown).hex() != after else None
 
     def certified_size(self) -> int:
         """Size of the latest certified checkpoint, 0 before the first."""
@@ -350,7 +374,7 @@ class CertificateBook:
         """The note to show, as soon as its SHA-256 (hex) is not `after`, or after `timeout_s`."""
         with self._changed:
             self._changed.wait_for(lambda: sha256(self._shown).hex() != after, timeout_s)
-            return self._shown
+            return self._show_late()
 
     def wait_certified(self, size: int, timeout_s: float) -> Certified | None:
         """The latest certificate once it covers `size`, None after `timeout_s`."""

@@ -178,18 +178,21 @@ def genesis_of(genesis: Genesis) -> bytes:
     return comet_genesis(chain_id=chain_id(origin, 0), time_ms=genesis.time, validators=validators, origin=origin)
 
 
-def encode_config(*, listen: str, peers: Sequence[str], moniker: str = MONIKER) -> str:
-    """The text of config.toml; `listen` is host:port, `peers` are `<node id>@host:port`."""
+def encode_config(*, listen: str, peers: Sequence[str], moniker: str = MONIKER, joining: str = "") -> str:
+    """The text of config.toml; `listen` is host:port, `peers` are `<node id>@host:port`, `joining` a table `[statesync]`."""
     # CometBFT refuses to start under a name that is empty or no ASCII, such as that of many a folder.
     named = moniker.isascii() and moniker.isprintable() and moniker.strip()
-    return _PROFILE.format(
-        moniker=_quote(moniker if named else MONIKER),
-        abci=ABCI_SOCKET,
-        rpc=RPC_SOCKET,
-        body=RPC_BODY_BYTES,
-        block=BLOCK_BYTES,
-        listen=_quote(f"tcp://{listen}"),
-        peers=_quote(",".join(peers)),
+    return (
+        _PROFILE.format(
+            moniker=_quote(moniker if named else MONIKER),
+            abci=ABCI_SOCKET,
+            rpc=RPC_SOCKET,
+            body=RPC_BODY_BYTES,
+            block=BLOCK_BYTES,
+            listen=_quote(f"tcp://{listen}"),
+            peers=_quote(",".join(peers)),
+        )
+        + joining
     )
 
 
@@ -240,9 +243,9 @@ def read_chain(home: Path) -> tuple[str, str]:
     return chain, origin
 
 
-def write_config(home: Path, *, listen: str, peers: Sequence[str], moniker: str = MONIKER) -> None:
+def write_config(home: Path, *, listen: str, peers: Sequence[str], moniker: str = MONIKER, joining: str = "") -> None:
     """Write config.toml, whatever stood there."""
-    _replace(home / CONFIG, encode_config(listen=listen, peers=peers, moniker=moniker).encode("utf-8"))
+    _replace(home / CONFIG, encode_config(listen=listen, peers=peers, moniker=moniker, joining=joining).encode("utf-8"))
 
 
 def write_genesis(home: Path, genesis: bytes) -> None:

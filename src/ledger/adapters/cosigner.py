@@ -113,17 +113,18 @@ class Cosigner:
         size, root = checkpoint.size, checkpoint.root
         if size and self._root_at(size) != root:
             raise FatalError("signer-rule", "our own tree has another root at this size", size=size, signed=root)
-        self._check_lock()
-        if self._state.signed.size and self._root_at(self._state.signed.size) is None:
+        if not self._check_lock():
             raise FatalError("signer-rule", "our own tree is shorter than what was signed", size=size)
 
-    def _check_lock(self) -> None:
-        """R-Q31: what this key signed is of the tree that this node follows, as far as the node has come."""
+    def _check_lock(self) -> bool:
+        """R-Q31: what this key signed is of the tree that this node follows; False where the node has not come so far."""
         signed = self._state.signed
-        if signed.size and self._root_at(signed.size) not in (None, signed.root):
+        root = self._root_at(signed.size) if signed.size else signed.root
+        if root not in (None, signed.root):
             raise FatalError(
                 "signer-locked-elsewhere",
                 "this key signed a history that the ledger does not follow; register a new cosigner key",
                 size=signed.size,
                 signed=signed.root,
             )
+        return root is not None

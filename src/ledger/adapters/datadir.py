@@ -62,7 +62,7 @@ def load_rules(runtime: str = "worker") -> LoadRules:
     def load(store: Store, head: Head) -> tuple[Program, StartableRuntime]:
         config = head.config
         bundles = {digest: store.bundle(digest) for digest in (config.rulebook, config.calendar)}
-        program = compile_program(config.rulebook, config.calendar, bundles)
+        program = compile_program(config.rulebook, config.calendar, bundles, config.steps)
         if program.source_hash != config.program or program.language_version != config.language:
             raise FatalError(
                 "rule-program",

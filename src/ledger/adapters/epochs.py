@@ -78,8 +78,10 @@ def read_epochs(snap: Snapshot, genesis: Genesis, registry: Registry) -> Epochs:
         size = parse_header(block.header_leaf).index + 1
         found = snap.certificate(size)
         held = found is not None and found[0] == size
-        # The root is the note's own: the store keeps what was log-signed, and the head was verified against it.
-        epochs.ends.append(EpochEnd(height, size, _root(block.note), block.note, epochs.cosigners, held))
+        # The root is the note's own: the store keeps what was log-signed, and the head was verified against it. A node
+        # that joined later may have no note for the block (SPEC R-N21), and takes the root of its own tree.
+        root = _root(block.note) if block.note else snap.root_at(size)
+        epochs.ends.append(EpochEnd(height, size, root, block.note, epochs.cosigners, held))
         named = [(member, parse_hex_digest(key)) for member, key in proposal.args["cosigners"]]
         epochs.cosigners = registry.cosigner_keys(tuple(named))
     return epochs

@@ -15,6 +15,7 @@ from ledger.adapters.archive import NATIVE_COMMITS, STATE_ROWS, ArchiveWriter
 from ledger.blockcodec import parse_block
 from ledger.core.checkpoint import parse_checkpoint_text
 from ledger.core.genesis import parse_genesis
+from ledger.core.hashing import sha256
 from ledger.core.header import parse_header
 from ledger.core.note import parse_note
 from ledger.errors import NotFoundError
@@ -24,7 +25,8 @@ from ledger.verify.source import LedgerSource, NativeEntry, StateEntry
 
 @dataclass(slots=True)
 class Exported:
-    """What was written: the last block, its size, and the number of segments, certificates, native commits, state rows."""
+    """What was written: the last block, its size, and the number of segments, certificates, native commits, state rows;
+    `manifest` is the SHA-256 of manifest.json in hex, which names all of it."""
 
     origin: str
     height: int = -1
@@ -34,6 +36,7 @@ class Exported:
     natives: int = 0
     state_rows: int = 0
     missing_bundles: int = 0
+    manifest: str = ""
 
 
 class _Segments:
@@ -96,7 +99,8 @@ def export(
         rows = source.state() if state else None
         if rows is not None:
             result.state_rows = _state(writer, rows)
-        writer.finish(genesis.origin, result.height, result.size)
+        made = writer.finish(genesis.origin, result.height, result.size)
+        result.manifest = sha256(form.encode_manifest(made)).hex()
     finally:
         writer.abandon()
     return result

@@ -56,7 +56,7 @@ class Follower(Engine):
     Without `crossing` a follower that computes something else stops. With it, it waits for a certificate of the other
     history, makes that replica and calls `on_crossed` last: the node has to be opened again. With `stop_at_seam` it
     executes nothing behind the block in which the ledger moves to another engine, for a node with a vote signs there only
-    what that engine ordered (SPEC R-N60).
+    what that engine ordered (SPEC R-N60); of several moves the first `passes()` are history, and passed.
     """
 
     def __init__(
@@ -68,6 +68,7 @@ class Follower(Engine):
         crossing: Cross | None = None,
         *,
         stop_at_seam: bool = False,
+        passes: Callable[[], int] = int,
     ) -> None:
         super().__init__(app, name="follower")
         self._crossing = crossing
@@ -81,7 +82,7 @@ class Follower(Engine):
         self._fetcher = threading.Thread(target=self._fetch, name="fetch blocks", daemon=True)
         self._next_height = app.head.height + 1
         self.upstream_reachable = False
-        self.stop_at_seam = stop_at_seam
+        self.stop_at_seam, self._passes = stop_at_seam, passes
 
     def know_log_keys(self, keys: Sequence[PublicKey]) -> None:
         """Blocks from here on may be signed by keys that were registered meanwhile."""
@@ -91,7 +92,7 @@ class Follower(Engine):
     def at_seam(self) -> bool:
         """Whether this replica stands at a seam (or was led behind one by a certificate) and waits for its operator."""
         engine, head = self.app.engine, self.app.head
-        return self.stop_at_seam and engine.moves > 0 and head.height >= engine.seam
+        return self.stop_at_seam and engine.moves > self._passes() and head.height >= engine.seam
 
     def start(self) -> None:
         """Start fetching and executing."""

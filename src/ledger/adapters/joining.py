@@ -3,7 +3,8 @@
 Rules: keys are made here, on the department's own machine, and never leave it; what leaves is one registration a key, with
 the proof that its holder asks for it (SPEC R-K04), for the others to vote on. A node that joins starts with block 0 and
 gets everything else from its peers, checked by its own replay; with CometBFT they let it connect once its `p2p` key is
-registered, and it has a vote once its `consensus` key is. Not here: fetching an invitation from a node, and the votes.
+registered, and it has a vote once its `consensus` key is; there it
+may take the state from a snapshot. Not here: fetching an invitation from a node, and the votes.
 """
 
 from __future__ import annotations
@@ -30,12 +31,13 @@ from ledger.adapters.nodefile import (
     encode_settings,
     event_key_file,
 )
+from ledger.adapters.statesyncfile import TrustedHeader, check_servers, write_request
 from ledger.core import canonical
 from ledger.core.address import encode_address, parse_address, parse_peer
 from ledger.core.genesis import COMETBFT, Genesis, check_member_id
 from ledger.core.hashing import Digest
 from ledger.core.keys import CONSENSUS, COSIGN, EVENT, LOG, P2P, Signer
-from ledger.errors import MalformedError, NotFoundError
+from ledger.errors import MalformedError, NotFoundError, RejectedError
 
 REGISTRATIONS: Final = "registrations"
 PEERS_BYTES_MAX: Final = 256 * 1024
@@ -45,12 +47,13 @@ _PEERS_MAX: Final = 1_000
 @dataclass(frozen=True, slots=True)
 class Invitation:
     """What a joining node needs of its network: genesis, bundles, nodes to ask (`http`, those that order first), engines
-    to connect to (`p2p`, as `<node id>@host:port`)."""
+    to connect to (`p2p`, as `<node id>@host:port`), and how often the ledger moved to another engine."""
 
     genesis: Genesis
     bundles: Mapping[Digest, bytes]
     http: tuple[str, ...]
     p2p: tuple[str, ...]
+    moves: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +93,36 @@ def parse_peers(data: bytes) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(http), tuple(p2p)
 
 
-def join_node(data_dir: Path, invitation: Invitation, member: str, *, listen: str = "", p2p: str = "") -> Joined:
+@dataclass(frozen=True, slots=True)
+class FromSnapshot:
+    """That a node joins its chain from a snapshot, and the header to start from, where people named one."""
+
+    trusted: TrustedHeader | None = None
+
+
+def join_node(
+    data_dir: Path,
+    invitation: Invitation,
+    member: str,
+    *,
+    listen: str = "",
+    p2p: str = "",
+    snapshot: FromSnapshot | None = None,
+) -> Joined:
     """Make keys, settings and block 0 of a node of `member` in the new or empty folder `data_dir`.
 
-    `listen` and `p2p` are host:port of its HTTP and its CometBFT; empty picks a free loopback port. Raises
-    `ConflictError` (`folder-not-empty`), `MalformedError` (`address`, `member-id`).
+    `listen` and `p2p` are host:port of its HTTP and its CometBFT; empty picks a free loopback port. With `snapshot` its
+    first start takes the state from the other nodes instead of deciding every block again (SPEC R-N74). Of a ledger that
+    moved it is a follower, which passes all seams but the last and is moved there (`moving`). Raises
+    `ConflictError` (`folder-not-empty`), `MalformedError` (`address`, `member-id`, `state-sync-nodes`), `RejectedError`
+    (`state-sync-engine`) for a snapshot of a ledger that did not begin with CometBFT.
     """
     check_member_id(member)
     genesis = invitation.genesis
+    if snapshot is not None:
+        if genesis.engine != COMETBFT or invitation.moves:
+            raise RejectedError("state-sync-engine", "this ledger began with another engine", got=genesis.engine)
+        check_servers(invitation.http)
     free = free_ports(2)
     host, port = parse_address(listen or f"{LOOPBACK}:{free[0]}")
     p2p_listen = encode_address(*parse_address(p2p or f"{LOOPBACK}:{free[1]}"))
@@ -109,17 +134,20 @@ def join_node(data_dir: Path, invitation: Invitation, member: str, *, listen: st
         (create_key(data_dir / COSIGN_KEY), COSIGN, ()),
     ]
     role, comet = ROLE_FOLLOWER, None
-    if genesis.engine == COMETBFT:
+    if genesis.engine == COMETBFT and not invitation.moves:
         role = ROLE_VALIDATOR
         keys = comethome.create_keys(data_dir / comethome.HOME)
         signers += [(create_key(data_dir / LOG_KEY), LOG, ()), (keys.p2p, P2P, ()), (keys.consensus, CONSENSUS, ())]
         comet = CometSettings(p2p_listen, f"{keys.node_id}@{p2p_listen}", invitation.p2p)
         write_comet(data_dir, genesis, comet, member)
-    text = encode_settings(role, invitation.http, host, port, f"Node of {member} in {genesis.origin}", comet)
+    comment, passes = f"Node of {member} in {genesis.origin}", max(0, invitation.moves - 1)
+    text = encode_settings(role, invitation.http, host, port, comment, comet, passes)
     (data_dir / SETTINGS).write_text(text, "utf-8")
     write_secret(data_dir / TOKEN, secrets.token_urlsafe(32).encode("ascii") + b"\n")
     write_pinned(data_dir, genesis, invitation.bundles)
     make_ledger(data_dir, genesis, invitation.bundles)
+    if snapshot is not None:
+        write_request(data_dir, snapshot.trusted)
     documents = {use: _document(signer, genesis.origin, member, use, roles) for signer, use, roles in signers}
     settings = NodeSettings(role, invitation.http, host, port, comet)
     return Joined(settings, documents, _write_registrations(data_dir / REGISTRATIONS, documents))

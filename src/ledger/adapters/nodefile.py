@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ledger.adapters.keyfile import read_key, read_secret
+from ledger.adapters.links import DEFAULT, Links
 from ledger.core.genesis import GENESIS_BYTES_MAX, parse_genesis
 from ledger.core.keys import COSIGN
 from ledger.errors import MalformedError, NotFoundError
@@ -61,6 +62,7 @@ class NodeSettings:
     host: str
     port: int
     comet: CometSettings | None = None
+    links: Links = DEFAULT
 
     @property
     def url(self) -> str:
@@ -74,7 +76,13 @@ def event_key_file(member: str, label: str = EVENT_KEY) -> str:
 
 
 def encode_settings(
-    role: str, peers: Sequence[str], host: str, port: int, comment: str = "", comet: CometSettings | None = None
+    role: str,
+    peers: Sequence[str],
+    host: str,
+    port: int,
+    comment: str = "",
+    comet: CometSettings | None = None,
+    pass_seams: int = 0,
 ) -> str:
     """The text of a `node.toml`."""
     lines = [f"# {line}" for line in comment.splitlines()]
@@ -82,6 +90,7 @@ def encode_settings(
         "[node]",
         f"role = {_quote(role)}",
         f"peers = [{', '.join(map(_quote, peers))}]",
+        *([f"pass_seams = {pass_seams}"] if pass_seams else []),
         "",
         "[http]",
         f"host = {_quote(host)}",
@@ -164,7 +173,7 @@ def read_settings(data_dir: Path) -> NodeSettings:
         )
     if not isinstance(role, str) or not isinstance(peers, list) or not all(isinstance(peer, str) for peer in peers):
         raise MalformedError("node-settings", "node.role or node.peers has another type", file=str(path))
-    return NodeSettings(role, tuple(peers), host, port, _comet(document, path))
+    return NodeSettings(role, tuple(peers), host, port, _comet(document, path), _links(node))
 
 
 def read_token(data_dir: Path) -> str | None:
@@ -191,6 +200,13 @@ def member_of(data_dir: Path) -> str | None:
     own = read_key(key).public.key_id
     registered = parse_genesis(genesis.read_bytes()).keys(COSIGN)
     return next((member for member, entry in registered if entry.public.key_id == own), None)
+
+
+def _links(node: dict[str, Any]) -> Links:
+    """How the node talks to others, where `[node]` says so; what has another type is the node's to refuse."""
+    files = [node.get(name, "") for name in ("tls_ca", "tls_cert", "tls_key")]
+    ca, certificate, key = (name if isinstance(name, str) else "" for name in files)
+    return Links(node.get("plain_http") is True, ca, certificate, key)
 
 
 def _comet(document: dict[str, Any], path: Path) -> CometSettings | None:

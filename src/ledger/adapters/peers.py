@@ -1,7 +1,9 @@
 """Talking to other nodes over HTTP: long polls for notes and blocks, forwarded submissions.
 
-Rule: an answer is bytes of a stranger, bounded here and checked by whoever uses it; every failure is `UnavailableError`.
-Only http on the addresses that the operator configured. Not here: what the bytes mean.
+Rules: an answer is bytes of a stranger, bounded here and checked by whoever uses it; every failure is `UnavailableError`.
+To another machine TLS only, with a certificate that names the host, unless the operator allows plain http: what is signed
+cannot be forged on the way, but bodies of events can be read. No redirect is followed, no proxy of the environment asked.
+Not here: what the bytes mean.
 """
 
 from __future__ import annotations
@@ -10,8 +12,9 @@ import http.client
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from http import HTTPStatus
 
+from ledger.adapters.links import DEFAULT, Links, parse_node_url
 from ledger.core.checkpoint import parse_checkpoint_text
 from ledger.core.hashing import sha256
 from ledger.core.note import parse_note
@@ -22,6 +25,7 @@ from ledger.limits import HTTP_WAIT_S_MAX, NOTE_BYTES_MAX, PEER_ANSWER_BYTES_MAX
 POLL_S = 20
 RETRY_S = 0.2
 TIMEOUT_S = 10
+HOST_REFUSED = "status 421: http.hosts there lacks this name, or its proxy passes it on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +40,18 @@ class Answer:
 class Peer:
     """One other node. A connection belongs to the thread that made it."""
 
-    def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        if parts.scheme != "http" or not parts.hostname or parts.path not in ("", "/") or parts.query:
-            raise UnavailableError("peer-url", "expected http://host:port", got=url)
-        self.url = f"http://{parts.netloc}"
-        self._host, self._port = parts.hostname, parts.port or 80
+    def __init__(self, url: str, links: Links = DEFAULT) -> None:
+        parts = parse_node_url(url, plain_http=links.plain_http)
+        self.url = f"{parts.scheme}://{parts.netloc}"
+        self._host = parts.hostname or ""
+        self._context = links.context() if parts.scheme == "https" else None
+        self._port = parts.port or (80 if self._context is None else 443)
         self._local = threading.local()
+
+    def _connect(self, timeout_s: float) -> http.client.HTTPConnection:
+        if self._context is None:
+            return http.client.HTTPConnection(self._host, self._port, timeout=timeout_s)
+        return http.client.HTTPSConnection(self._host, self._port, timeout=timeout_s, context=self._context)
 
     def request(
         self,
@@ -59,7 +68,7 @@ class Peer:
             connection: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
             fresh = connection is None
             if connection is None:
-                connection = http.client.HTTPConnection(self._host, self._port, timeout=timeout_s)
+                connection = self._connect(timeout_s)
                 self._local.connection = connection
             try:
                 if connection.sock is not None:
@@ -118,6 +127,7 @@ class NotePoller:
         self.peer, self._on_note, self._on_error, self._pause_s = peer, on_note, on_error, pause_s
         self._certified = certified
         self.reachable = False
+        self.problem = ""  # why the last question had no answer
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"poll {peer.url}", daemon=True)
 
@@ -136,9 +146,9 @@ class NotePoller:
             try:
                 done = self._certified is not None and 0 < size <= self._certified()
                 note = self.peer.note(after, 0 if self._pause_s else POLL_S, size if done else None)
-                self.reachable = True
-            except UnavailableError:
-                self.reachable = False
+                self.reachable, self.problem = True, ""
+            except UnavailableError as error:
+                self.reachable, self.problem = False, _reason(error)
                 self._closing.wait(RETRY_S)
                 continue
             if self._closing.is_set():
@@ -162,8 +172,13 @@ class NotePollers:
     `peers` is the list that others read, and grows with it. `make` makes the poller of the peer at a place.
     """
 
-    def __init__(self, peers: list[Peer], make: Callable[[Peer, int], NotePoller]) -> None:
-        self._peers, self._make = peers, make
+    def __init__(
+        self,
+        peers: list[Peer],
+        make: Callable[[Peer, int], NotePoller],
+        links: Links = DEFAULT,
+    ) -> None:
+        self._peers, self._make, self._links = peers, make, links
         self._pollers = [make(peer, place) for place, peer in enumerate(peers)]
         self._lock = threading.Lock()
         self._running = False
@@ -183,8 +198,8 @@ class NotePollers:
                 poller.close()
 
     def learn(self, url: str) -> None:
-        """Poll this address too. Raises `UnavailableError` (`peer-url`) for another form of address."""
-        peer = Peer(url)
+        """Poll this address too. Raises `UnavailableError` (`peer-url`, `peer-plain`) for another form of address."""
+        peer = Peer(url, self._links)
         with self._lock:
             if not self._running or any(known.url == peer.url for known in self._peers):
                 return
@@ -192,19 +207,28 @@ class NotePollers:
             self._pollers.append(self._make(peer, len(self._peers) - 1))
             self._pollers[-1].start()
 
-    def learn_members(self, registry: Registry, own: str) -> dict[str, str]:
+    def learn_members(self, registry: Registry, own: str) -> dict[str, LedgerError]:
         """Learn the nodes of all active members but `own` (R-N22); by member, what is wrong with its address."""
-        wrong: dict[str, str] = {}
+        wrong: dict[str, LedgerError] = {}
         for member in registry.members.values():
             url = member.attributes.get(NODE_ATTRIBUTE)
             if isinstance(url, str) and not member.status and member.id != own:
                 try:
                     self.learn(url)
                 except UnavailableError as error:
-                    wrong[member.id] = str(error)
+                    wrong[member.id] = error
         return wrong
 
     def unreachable(self) -> tuple[list[str], int]:
-        """Addresses that did not answer lately, and how many there are in all."""
+        """Addresses that did not answer lately, each with why not, and how many there are in all."""
         with self._lock:
-            return [poller.peer.url for poller in self._pollers if not poller.reachable], len(self._pollers)
+            silent = [f"{each.peer.url} {each.problem}".strip() for each in self._pollers if not each.reachable]
+            return silent, len(self._pollers)
+
+
+def _reason(error: UnavailableError) -> str:
+    """Why a node was not heard, in a few words: the status that it gave, or what the machine said."""
+    status = error.evidence.get("status")
+    if not status:
+        return f"({error.evidence.get('reason', '')})"
+    return f"({HOST_REFUSED if status == HTTPStatus.MISDIRECTED_REQUEST else f'status {status}'})"

@@ -22,6 +22,7 @@ from ledger.core.genesis import Genesis, parse_genesis
 from ledger.core.hashing import Digest
 from ledger.core.leaf import Record, TimerLeaf
 from ledger.errors import NotFoundError, RejectedError, VerificationError
+from ledger.limits import RULE_STEPS_MAX
 from ledger.machine.block import Decision
 from ledger.rules.program import Program
 from ledger.verify.redecide import ForeignRules, Redecided, Redecision, RunBlock, read_blocks, read_records
@@ -73,12 +74,12 @@ class OwnRules:
 
     def change(self, config: Config) -> Program:
         """The program of a later config. Raises `NotFoundError` where a bundle is missing."""
-        self.program = self._compile(config.rulebook, config.calendar)
+        self.program = self._compile(config.rulebook, config.calendar, config.steps)
         return self.program
 
-    def _compile(self, rulebook: Digest, calendar: Digest) -> Program:
+    def _compile(self, rulebook: Digest, calendar: Digest, steps: int = RULE_STEPS_MAX) -> Program:
         bundles = {each: self._attached.get(each) or self._source.bundle(each) for each in (rulebook, calendar)}
-        return compile_program(rulebook, calendar, bundles)
+        return compile_program(rulebook, calendar, bundles, steps)
 
 
 def simulate(

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from ledger.adapters.archive import ArchiveSource
+from ledger.archiveformat import parse_native
 from ledger.blockcodec import encode_block, parse_block
 from ledger.core.checkpoint import parse_checkpoint_text
 from ledger.core.genesis import GENESIS_BYTES_MAX
@@ -35,6 +36,8 @@ DATABASE: Final = "ledger.sqlite"
 PIECE_LEAVES: Final = 4_096  # leaves that one piece of a data directory holds at least
 ROWS_PAGE: Final = 4_096
 BLOCKS_PAGE: Final = 1_000
+NATIVES_PAGE: Final = 500
+NATIVES_PAGE_BYTES: Final = NATIVES_PAGE * (NATIVE_BYTES_MAX + 16)
 HTTP_TIMEOUT_S: Final = 60.0
 
 
@@ -275,16 +278,27 @@ class NodeSource:
         return None
 
     def natives(self) -> Iterator[NativeEntry]:
-        """See `LedgerSource`: the one over the newest certified checkpoint, which is where `pieces` ends."""
+        """See `LedgerSource`: those up to the newest certified checkpoint, which is where `pieces` ends. Raises
+        `MalformedError` (code `node-natives`) for what is no list of them by rising size."""
         if self._shown is None:
             self._shown = self._certificate()
-        size = self._shown[1]
-        if size is None:
-            return
-        try:
-            yield size, self._get(f"/v1/native/{size}", NATIVE_BYTES_MAX)
-        except (NotFoundError, UnavailableError, MalformedError):
-            return  # a gap of the report
+        end = self._shown[1]
+        first = 0
+        while end is not None and first <= end:
+            try:
+                page = self._get(f"/v1/native?from={first}&limit={NATIVES_PAGE}", NATIVES_PAGE_BYTES)
+            except (NotFoundError, UnavailableError):
+                return  # a gap of the report
+            entries = _natives(page)
+            for size, data in entries:
+                if size < first:
+                    raise MalformedError("node-natives", "native commits out of order", size=size)
+                if size > end:
+                    return
+                yield size, data
+                first = size + 1
+            if not entries:
+                return
 
     def inspect(self) -> Iterator[Finding | Gap]:
         """See `LedgerSource`."""
@@ -307,6 +321,22 @@ class NodeSource:
         if len(data) > bytes_max:
             raise MalformedError("node-answer", "the answer is too large", path=path, limit=bytes_max)
         return data
+
+
+def _natives(page: bytes) -> list[NativeEntry]:
+    """(size, native commit) of each item of a node's answer. Raises `MalformedError` (`node-natives`)."""
+    import msgpack
+
+    try:
+        items: Any = msgpack.unpackb(page, max_array_len=NATIVES_PAGE, max_map_len=0, max_ext_len=0)
+    except (ValueError, msgpack.UnpackException) as error:
+        raise MalformedError("node-natives", "not a list of native commits", reason=str(error)) from None
+    if not isinstance(items, list) or not all(isinstance(item, bytes) for item in items):
+        raise MalformedError("node-natives", "not a list of native commits")
+    entries = [parse_native(item) for item in items]
+    if any(len(data) > NATIVE_BYTES_MAX for _, data in entries):
+        raise MalformedError("node-natives", "a native commit is too large", limit=NATIVE_BYTES_MAX)
+    return entries
 
 
 def _until(blocks: list[bytes], size: int) -> Iterator[bytes]:

@@ -171,7 +171,7 @@ def propose(
     if bundle is not None:
         args = {**args, **_offer(client, action, Path(bundle))}
     if action in ("sys.proto.raise", "sys.runtime.set"):
-        args = {**_successor(client, action), **args}
+        args = {**_successor(client, action, args), **args}
     event = governance.propose(
         action,
         named,
@@ -205,10 +205,10 @@ def _offer(client: NodeClient, action: str, folder: Path) -> dict[str, Any]:
         raise SettingError("bundle-folder", "no files there", path=str(folder))
     config = client.get_json(("v1", "rulebooks"))["config"]
     if action == "sys.calendar.publish":
-        program = Program.compile(_in_force(client, config, "rulebook"), files)
+        program = Program.compile(_in_force(client, config, "rulebook"), files, config["runtime"]["steps"])
     else:
         files = {path: data for path, data in files.items() if path.partition("/")[0] not in RULEBOOK_SKIPPED}
-        program = Program.compile(files, _in_force(client, config, "calendar"))
+        program = Program.compile(files, _in_force(client, config, "calendar"), config["runtime"]["steps"])
     headers = {"Content-Type": "application/json"}
     answer = parse_json(client.send(Request("POST", "/v1/bundles", headers, encode_bundle(files))))
     return {
@@ -230,16 +230,19 @@ def _in_force(client: NodeClient, config: dict[str, Any], name: str) -> dict[str
     return found
 
 
-def _successor(client: NodeClient, action: str) -> dict[str, Any]:
-    """The protocol version after the one in force, or what this software makes of the rules in force."""
-    from ledger.limits import RULE_STEPS_MAX
+def _successor(client: NodeClient, action: str, args: dict[str, Any]) -> dict[str, Any]:
+    """The protocol version after the one in force, or what this software makes of the rules in force under a budget."""
+    from ledger.limits import RULE_STEPS_VOTE_MAX
     from ledger.rules.program import Program
 
     config = client.get_json(("v1", "rulebooks"))["config"]
     if action == "sys.proto.raise":
         return {"version": config["protocol_version"] + 1}
-    program = Program.compile(_in_force(client, config, "rulebook"), _in_force(client, config, "calendar"))
-    return {"language": program.language_version, "program": program.source_hash.hex(), "steps": RULE_STEPS_MAX}
+    steps = args.get("steps", config["runtime"]["steps"])
+    if type(steps) is not int or not 1 <= steps <= RULE_STEPS_VOTE_MAX:
+        raise SettingError("setting-value", f"a whole number from 1 to {RULE_STEPS_VOTE_MAX}", name="steps", got=steps)
+    program = Program.compile(_in_force(client, config, "rulebook"), _in_force(client, config, "calendar"), steps)
+    return {"language": program.language_version, "program": program.source_hash.hex(), "steps": steps}
 
 
 def _read(client: NodeClient, name: str) -> tuple[dict[str, Any], Digest]:

@@ -17,6 +17,7 @@ COMMANDS: Final[Table] = {
     "verify": "ledger.cli.verify:verify",
     "watch": "ledger.cli.watch:watch",
     "export": {"archive": "ledger.cli.export:archive", "report": "ledger.cli.report:report"},
+    "archive": {"prune": "ledger.cli.archive:prune"},
     "import": {"permits": "ledger.cli.permits:permits"},
     "node": {
         "init": "ledger.cli.node:init",
@@ -24,6 +25,7 @@ COMMANDS: Final[Table] = {
         "prepare-move": "ledger.cli.node:prepare_move",
         "move": "ledger.cli.node:move",
         "renew-cosigner": "ledger.cli.node:renew_cosigner",
+        "reader": "ledger.cli.reader:reader",
         "start": "ledger.cli.node:start",
         "status": "ledger.cli.node:status",
     },

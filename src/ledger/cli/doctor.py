@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ledger.cli.command import command, option
 from ledger.cli.exits import Exit
@@ -23,6 +23,9 @@ from ledger.cli.session import node_options, open_client, open_settings
 from ledger.cli.settings import SettingError, Settings
 from ledger.cli.tables import screen_columns, table
 from ledger.errors import LedgerError
+
+if TYPE_CHECKING:
+    from ledger.adapters.nodefile import NodeSettings
 
 OK, WARNING, FAULT = "ok", "warning", "fault"
 FSYNC_SLOW_MS: Final = 50.0
@@ -66,16 +69,24 @@ def doctor(console: Console, scrub: bool, **connection: str | None) -> None:
     ]
     head = ["", *(console.text(f"doctor.{name}") for name in ("check", "state", "found"))]
     lines = [table(rows, head, screen_columns(console.out, console.environment))]
-    for check in checks:
-        advice = console.texts.find(f"doctor.do.{check.name}")
-        if check.state != OK and advice:
-            lines.append(f"{check.name}: {advice}")
+    for name, advice in dict.fromkeys(_advice(console, check) for check in checks if check.state != OK):
+        if advice:
+            lines.append(f"{name}: {advice}")
     lines.append(console.text("doctor.sick" if worst == FAULT else "doctor.healthy"))
     document = {
         "healthy": worst != FAULT,
         "checks": [{"name": check.name, "state": check.state, "found": check.found} for check in checks],
     }
     console.result(document, "\n".join(lines), Exit.OPERATIONAL if worst == FAULT else Exit.OK)
+
+
+def _advice(console: Console, check: Check) -> tuple[str, str]:
+    """(what it is for, what to do): by the error code where a node tells one, else by the check; each is said once."""
+    code = check.found.partition(" ")[0]
+    found = console.texts.find(f"{code}.do", "errors") if check.name == "alarm" else None
+    if found is not None and "{" not in found:
+        return f"{check.name} {code}", found
+    return check.name, console.texts.find(f"doctor.do.{check.name}") or ""
 
 
 def _guarded(name: str, run: Callable[[], list[Check]]) -> list[Check]:
@@ -93,7 +104,7 @@ def _data_dir(folder: Path) -> Iterator[Check]:
     yield Check("data-dir", OK, f"{folder} ({settings.role}, {settings.url})")
     for each in (_modes, _keys, _fsync, _space, _database, _states):
         yield from _guarded(each.__name__.strip("_"), lambda each=each: list(each(folder)))  # type: ignore[misc]
-    yield from _peers(settings.peers)
+    yield from _peers(settings)
 
 
 def _modes(folder: Path) -> Iterator[Check]:
@@ -222,16 +233,18 @@ def _states(folder: Path) -> Iterator[Check]:
             yield Check("signer-state", OK if present else FAULT, f"{state} {'' if present else '-'}".strip())
 
 
-def _peers(urls: tuple[str, ...]) -> Iterator[Check]:
-    from ledger.client.http import NodeClient
+def _peers(settings: NodeSettings) -> Iterator[Check]:
+    """Each other node, asked as this node would ask it."""
+    from ledger.adapters.peers import Peer
 
-    for url in urls:
+    for url in settings.peers:
         try:
             began = time.perf_counter()
-            NodeClient(url, timeout_s=3).get_bytes(("healthz",))
-            yield Check("peer", OK, f"{url} {(time.perf_counter() - began) * 1000:.0f} ms")
+            answer = Peer(url, settings.links).request("GET", "/healthz", timeout_s=3)
+            took = f"{(time.perf_counter() - began) * 1000:.0f} ms"
+            yield Check("peer", OK if answer.status == 200 else WARNING, f"{url} {took} (status {answer.status})")
         except LedgerError as error:
-            yield Check("peer", WARNING, f"{url}: {error.message}")
+            yield Check("peer", WARNING, f"{url}: {error.message} {error.evidence.get('reason', '')}".strip())
 
 
 def _node(console: Console, settings: Settings) -> Iterator[Check]:
@@ -241,8 +254,13 @@ def _node(console: Console, settings: Settings) -> Iterator[Check]:
 
     client = open_client(console, settings)
     ready, checks = readiness(client.send(get(("readyz",))).body)
+    said = {check["check"]: check["detail"] for check in checks}
     bad = ", ".join(f"{check['check']} {check['detail']}".strip() for check in checks if not check["ok"])
     yield Check("node", OK if ready else FAULT, f"{client.url} {bad}".strip())
+    for alarm in filter(None, said.get("alarms", "").split("; ")):
+        yield Check("alarm", WARNING, alarm)
+    if said.get("evidence"):
+        yield Check("evidence", WARNING, said["evidence"])
     yield _clock(client.get_bytes(("v1", "checkpoint")))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,7 +12,7 @@ from ledger.cli.command import argument, command, option
 from ledger.cli.output import Console
 from ledger.cli.session import node_options, open_client, open_settings
 from ledger.cli.settings import SettingError
-from ledger.cli.tables import fields, safe, screen_columns, table
+from ledger.cli.tables import cut, fields, safe, screen_columns, table, width
 from ledger.cli.verdicts import Rulebook, format_time, verdict_lines
 
 if TYPE_CHECKING:
@@ -60,10 +61,22 @@ def search(
     document = client.get_json(("v1", "events"), query)
     rows = [event_row(entry) for entry in document.get("entries", [])]
     head = [console.text(f"event.{name}") for name in ("seq", "time", "kind", "event", "outcome", "about")]
-    text = table(rows, head, screen_columns(console.out, console.environment)) if rows else console.text("event.none")
+    text = _listed(rows, head, screen_columns(console.out, console.environment)) if rows else console.text("event.none")
     console.result({"node": client.url, **document}, text)
     if document.get("next") is not None:
         console.hint(console.text("event.more", cursor=document["next"]))
+
+
+def _listed(rows: Sequence[tuple[object, ...]], head: Sequence[str], columns: int | None) -> str:
+    """A table; on a screen too narrow for it two lines an event, so that the name stays whole: `event get` wants it."""
+    whole = table(rows, head)
+    if columns is None or max(map(width, whole.splitlines())) <= columns:
+        return whole
+    lines = []
+    for seq, when, kind, name, outcome, refs in rows:
+        lines.append(safe(f"{seq}  {name}  {outcome}"))
+        lines.append(cut(safe(f"    {when}  {kind}  {refs}"), columns))
+    return "\n".join(lines)
 
 
 def rulebook_of(console: Console, client: NodeClient) -> Rulebook:

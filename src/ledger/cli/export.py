@@ -27,8 +27,10 @@ def archive(console: Console, target: str, source: str | None, data: str | None,
     opened = open_source(source or settings.get("data") or settings.need("node"), timeout_s=settings.timeout_s())
     last = None
     if until == "certified" and not state:
-        last = getattr(opened, "latest_certified", lambda: None)()
-        if last is None:
+        # Only a data directory goes on behind its newest certificate; exports and nodes are read up to theirs.
+        latest = getattr(opened, "latest_certified", None)
+        last = latest() if latest is not None else None
+        if latest is not None and last is None:
             console.warn(console.texts.text("export.uncertified", catalogue_name="verify"))
     total = getattr(opened, "events_hint", lambda: None)()
     label = console.texts.text("export.progress", catalogue_name="verify")

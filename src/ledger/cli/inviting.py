@@ -10,6 +10,8 @@ from ledger.adapters.handover import check_bundle
 from ledger.adapters.joining import Invitation, parse_peers
 from ledger.client.http import NodeClient
 from ledger.core.genesis import parse_genesis
+from ledger.errors import MalformedError
+from ledger.limits import ENGINE_MOVES_MAX
 
 ORDERING = ("sequencer", "validator")
 
@@ -24,10 +26,12 @@ def fetch_invitation(url: str) -> Invitation:
             for digest in (genesis.rulebook, genesis.calendar)
         }
         http, p2p = parse_peers(client.get_bytes(("v1", "peers")))
-        orders = client.get_json(("v1", "status")).get("role") in ORDERING
+        status = client.get_json(("v1", "status"))
+        orders, moves = status.get("role") in ORDERING, status.get("moves", 0)
+        if type(moves) is not int or not 0 <= moves <= ENGINE_MOVES_MAX:
+            raise MalformedError("node-answer", "not how often a ledger moved", got=moves)
     finally:
         client.close()
     # Who follows asks the first address of the list, which has to be one that orders.
-    own = (client.url,) if client.url.startswith("http:") else ()  # nodes ask each other without TLS (a proxy's work)
-    nodes = (*own, *http) if orders else (*http, *own)
-    return Invitation(genesis, bundles, tuple(dict.fromkeys(nodes)), p2p)
+    nodes = (client.url, *http) if orders else (*http, client.url)
+    return Invitation(genesis, bundles, tuple(dict.fromkeys(nodes)), p2p, moves)

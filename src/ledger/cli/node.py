@@ -15,8 +15,10 @@ from ledger.cli.exits import Exit
 from ledger.cli.output import Console
 from ledger.cli.session import node_options, open_client, open_settings
 from ledger.cli.tables import fields, table
+from ledger.cli.verdicts import format_time
 from ledger.core.keys import CONSENSUS
 from ledger.errors import LedgerError, NotFoundError, UnavailableError
+from ledger.limits import ENGINE_MOVES_MAX
 
 NODE_PACKAGE = "ledger_node"
 
@@ -42,6 +44,9 @@ def init(console: Console, data_dir: str, source: str | None) -> None:
 @option("--listen", metavar="HOST:PORT")
 @option("--p2p", metavar="HOST:PORT")
 @option("--peer", "peers", multiple=True, metavar="ID@HOST:PORT")
+@option("--moves", type=click.IntRange(0, ENGINE_MOVES_MAX), metavar="N")
+@option("--state-sync", is_flag=True)
+@option("--trusted-header", metavar="HEIGHT:HASH")
 def join(
     console: Console,
     data_dir: str,
@@ -51,11 +56,15 @@ def join(
     listen: str | None,
     p2p: str | None,
     peers: tuple[str, ...],
+    moves: int | None,
+    state_sync: bool,
+    trusted_header: str | None,
 ) -> None:
     """Make the node of a department that joins a running network."""
     from dataclasses import replace
 
-    from ledger.adapters.joining import join_node, read_invitation
+    from ledger.adapters.joining import FromSnapshot, join_node, read_invitation
+    from ledger.adapters.statesyncfile import parse_trusted
     from ledger.cli.inviting import fetch_invitation
     from ledger.core.address import parse_peer
     from ledger.core.genesis import COMETBFT
@@ -63,15 +72,19 @@ def join(
 
     for peer in peers:
         parse_peer(peer)
+    trusted = parse_trusted(trusted_header) if trusted_header is not None else None
+    snapshot = FromSnapshot(trusted) if state_sync or trusted is not None else None
     url = source.startswith(("http://", "https://"))
     invitation = fetch_invitation(source) if url else read_invitation(Path(source))
     genesis = invitation.genesis
     if origin is not None and genesis.origin != origin:
         raise VerificationError("join-origin", "this is another network", expected=origin, got=genesis.origin)
     invitation = replace(invitation, p2p=tuple(dict.fromkeys((*peers, *invitation.p2p))))
-    if genesis.engine == COMETBFT and not invitation.p2p:
+    if moves is not None:
+        invitation = replace(invitation, moves=moves)
+    if genesis.engine == COMETBFT and not invitation.p2p and not invitation.moves:
         raise NotFoundError("join-peers", "no address of another engine is known", source=source)
-    made = join_node(Path(data_dir), invitation, member, listen=listen or "", p2p=p2p or "")
+    made = join_node(Path(data_dir), invitation, member, listen=listen or "", p2p=p2p or "", snapshot=snapshot)
     settings = made.settings
     document: dict[str, Any] = {
         "origin": genesis.origin, "data_dir": data_dir, "member": member, "role": settings.role, "url": settings.url,
@@ -84,6 +97,8 @@ def join(
     console.result({**document, "registrations": made.registrations}, text)
     admit = " ".join(f"--registration {path}" for use, path in made.files.items() if use != CONSENSUS)
     console.hint(console.text("node.join-admit", member=member, url=made.settings.url, registrations=admit))
+    if invitation.moves:
+        console.hint(console.text("node.join-seam", moves=invitation.moves, folder=data_dir))
     if settings.comet is not None:
         console.hint(console.text("node.join-vote", member=member, registration=made.files[CONSENSUS]))
     console.hint(console.text("node.join-origin", origin=genesis.origin))
@@ -188,7 +203,8 @@ def status(console: Console, node: str | None, data: str | None, timeout: str | 
     ready, checks = readiness(client.send(_get("readyz")).body)
     document = {"node": client.url, "ready": ready, "status": state, "checks": checks}
     # Names of what a node reports are part of its interface and stay as they are.
-    lines = [fields([(console.text("node.url"), client.url), *_flat(state)])]
+    shown = {**state, "time": format_time(state["time"])} if "time" in state else state
+    lines = [fields([(console.text("node.url"), client.url), *_flat(shown)])]
     if checks:
         head = [console.text(f"status.{name}") for name in ("check", "ok", "detail")]
         lines.append(table([(c["check"], console.mark(c["ok"]), c["detail"]) for c in checks], head))

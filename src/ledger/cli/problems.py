@@ -95,4 +95,8 @@ def from_os(error: OSError) -> LedgerError:
     code = {errno.ENOSPC: "disk-full", errno.EACCES: "file-access", errno.EROFS: "file-access"}.get(
         error.errno or 0, "file"
     )
-    return UnavailableError(code, error.strerror or str(error), path=str(error.filename or ""))
+    reason = error.strerror or str(error)
+    if error.filename is None:
+        # A write to a file that is already open says no name.
+        return UnavailableError("disk-full-somewhere" if code == "disk-full" else "os", reason, reason=reason)
+    return UnavailableError(code, reason, path=str(error.filename), reason=reason)

@@ -22,10 +22,12 @@ from ledger.errors import MalformedError, VerificationError
 if TYPE_CHECKING:
     from ledger.client.http import NodeClient
     from ledger.client.request import Request
+    from ledger.core.proofepochs import EpochEnd
 
 PROOF_BYTES_MAX: Final = 32 * 1024 * 1024
 TRUST_BYTES_MAX: Final = 1024 * 1024
 TIED: Final = ("receipt", "completeness", "absence")
+TLOG_EPOCHS: Final = "tlog-epochs"
 INCOMPLETE_CODES: Final = frozenset(("stale", "clock"))
 """Failures that say "not fresh", not "not true"."""
 
@@ -81,7 +83,26 @@ def _between(client: NodeClient, answer: bytes, old: int, new: int) -> bytes:
     from ledger.core.prooflog import Consistency
 
     notes = [client.get_bytes(("v1", "certificates", str(size)), {}) for size in (old, new)]
-    return Consistency(notes[0], notes[1], tuple(consistency_path(answer))).encode()
+    return Consistency(notes[0], notes[1], tuple(consistency_path(answer)), _epochs_before(client, new)).encode()
+
+
+def _epochs_before(client: NodeClient, size: int) -> tuple[EpochEnd, ...]:
+    """The ends of the epochs before the checkpoint of `size`, the last of them leading to it (SPEC R-V12)."""
+    from dataclasses import replace
+
+    from ledger.cli.watch import consistency_path
+    from ledger.core.checkpoint import parse_checkpoint_text
+    from ledger.core.note import parse_note
+    from ledger.core.proofepochs import parse_ends
+
+    ends = parse_ends(client.get_json(("v1", "proofs", "epochs"))["epochs"])
+    sizes = [parse_checkpoint_text(parse_note(end.certificate).text).size for end in ends]
+    before = [end for end, at in zip(ends, sizes, strict=True) if at < size]
+    if before:
+        asked = {"old": sizes[len(before) - 1], "new": size}
+        path = consistency_path(client.get_bytes(("v1", "proofs", "consistency"), asked))
+        before[-1] = replace(before[-1], path=tuple(path))
+    return tuple(before)
 
 
 def _tied(client: NodeClient, data: bytes, trust: bytes) -> bytes:
@@ -180,19 +201,30 @@ def _tell_failure(console: Console, file: str, origin: str, error: VerificationE
 
 
 def _verify_tlog(console: Console, file: str, data: bytes, pinned: Any, now_s: int) -> None:
-    """A C2SP tlog-proof: its `extra` carries the leaf here, and the leaf's hash is what is proven."""
+    """A C2SP tlog-proof: its `extra` carries the leaf here, and the leaf's hash is what is proven.
+
+    The format has no room for how the cosigners changed: under a later set only the log's line and the path are checked,
+    which is said (exit 7), unless the checkpoint is the one that the trust file holds as `anchor`.
+    """
     from ledger.cli.prooftext import certificate_lines
     from ledger.core.merkle import leaf_hash
-    from ledger.core.tlogproof import parse_tlog_proof, verify_tlog_proof
+    from ledger.core.tlogproof import checkpoint_of_later_set, parse_tlog_proof, verify_tlog_proof
 
     trust = pinned.trust(now_s)
     try:
         proof = parse_tlog_proof(data)
         if proof.extra is None:
             raise MalformedError("tlog-proof-leaf", "the proof does not carry the leaf that it is about")
-        certified = verify_tlog_proof(
-            proof, leaf_hash(proof.extra), trust.origin, trust.log_keys, list(trust.cosigners)
-        )
+        leaf, keys, cosigners = leaf_hash(proof.extra), trust.log_keys, list(trust.cosigners)
+        try:
+            certified = verify_tlog_proof(proof, leaf, trust.origin, keys, cosigners)
+        except VerificationError:
+            checkpoint = checkpoint_of_later_set(proof, leaf, trust.origin, keys, cosigners)
+            if checkpoint is None:
+                raise
+            held = checkpoint == trust.remembered()
+            _tell_later_set(console, file, trust.origin, proof.index, checkpoint.size, held=held)
+            return
     except (VerificationError, MalformedError) as error:
         _tell_failure(console, file, trust.origin, error)
         return
@@ -204,6 +236,20 @@ def _verify_tlog(console: Console, file: str, data: bytes, pinned: Any, now_s: i
     document = {"verdict": "holds", "kind": "tlog-proof", "file": file, "origin": trust.origin, "index": proof.index}
     document["size"] = certified.checkpoint.size
     console.result(document, "\n".join(lines))
+
+
+def _tell_later_set(console: Console, file: str, origin: str, index: int, size: int, *, held: bool) -> None:
+    """A checkpoint of a later set of cosigners; `held`: it is the anchor of the trust file."""
+    from ledger.cli.prooftext import not_checked_lines
+
+    gaps, verdict = ([], "holds") if held else ([TLOG_EPOCHS], "incomplete")
+    lines = [
+        f"{console.mark(True) if held else '!'} {console.text(f'proof.{verdict}')}",
+        console.text("proof.inclusion", index=index, size=size),
+        *([console.text("proof.is-anchor")] if held else not_checked_lines(console, gaps)),
+    ]
+    document = {"verdict": verdict, "kind": "tlog-proof", "file": file, "origin": origin, "index": index, "size": size}
+    console.result({**document, "not_checked": gaps}, "\n".join(lines), Exit.OK if held else Exit.INCOMPLETE)
 
 
 def _as_json(data: bytes) -> object:

@@ -35,7 +35,12 @@ def open_client(console: Console, settings: Settings) -> NodeClient:
     """A client of the node that the settings name."""
     from ledger.client.http import NodeClient
 
-    return NodeClient(settings.need("node"), timeout_s=settings.timeout_s(), language=console.language)
+    return NodeClient(
+        settings.need("node"),
+        timeout_s=settings.timeout_s(),
+        language=console.language,
+        reader_token=settings.get("reader-token"),
+    )
 
 
 def open_key(console: Console, settings: Settings, path: str) -> Ed25519Signer:

@@ -40,6 +40,7 @@ KNOWN: Final = (
     Setting("key"),
     Setting("passphrase", secret=True),
     Setting("token", secret=True),
+    Setting("reader-token", secret=True),
     Setting("trust"),
     Setting("spool"),
     Setting("timeout", "30"),

@@ -59,7 +59,8 @@ def verdict_lines(
         lines.append("- " + _duty(console, duty))
     for alert in _items(verdict, "alerts"):
         code = str(alert.get("code", "") if isinstance(alert, dict) else alert)
-        lines.append("- " + safe(console.text("verdict.alert", code=_titled(code, book))))
+        args = alert.get("args") if isinstance(alert, dict) else None
+        lines.append("- " + safe(console.text("verdict.alert", code=_titled(code, book, args))))
     return lines
 
 
@@ -93,14 +94,16 @@ def _reason(console: Console, reason: object, book: Rulebook) -> str:
 def _finding(console: Console, finding: object, book: Rulebook) -> str:
     if not isinstance(finding, dict):
         return safe(finding)
-    code = _titled(str(finding.get("code", "")), book)
+    code = _titled(str(finding.get("code", "")), book, finding.get("args"))
     return safe(console.text("verdict.finding", code=code, about=finding.get("about", ""), id=finding.get("id", "")))
 
 
-def _titled(code: str, book: Rulebook) -> str:
-    """A code with its title and article, where the rulebook is at hand."""
+def _titled(code: str, book: Rulebook, args: object = None) -> str:
+    """A code with its title and article, where the rulebook is at hand; `args` fill the title's placeholders."""
     title, article = book.title(code)
-    return f"{code} {title}".rstrip() + (f" <{article}>" if article else "")
+    values = args if isinstance(args, dict) else {}
+    shown = {name: ", ".join(map(str, value)) if isinstance(value, list) else value for name, value in values.items()}
+    return f"{code} {fill(title, shown)}".rstrip() + (f" <{article}>" if article else "")
 
 
 def _duty(console: Console, duty: object) -> str:

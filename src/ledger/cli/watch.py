@@ -1,9 +1,10 @@
 """`ledger watch`: follow a node's checkpoints and demand that each extends the one before, today's and last year's alike.
 
 Rules: a checkpoint counts when more than two thirds of its cosigners signed it: those of the pinned genesis, or a later
-set to which the certificates of the leaving ones lead; the last one is remembered between calls. Two histories end the
-command with exit 6 and an evidence file; a node that is behind what is remembered, or whose newest certificate is too old,
-is exit 7 under --once and a warning otherwise.
+set to which the certificates of the leaving ones lead; the last one is remembered between calls. Nodes named by --also
+are held against it each time, so that two histories are noticed whoever is shown which, certified or not. Two histories
+end the command with exit 6 and an evidence file; a node that is behind what is remembered, or whose newest certificate is
+too old, is exit 7 under --once and a warning otherwise. Validators on record for two votes are told, with the receipt.
 Not here: re-executing blocks (a follower does, and `ledger verify`).
 """
 
@@ -33,6 +34,7 @@ from ledger.errors import (
 
 if TYPE_CHECKING:
     from ledger.adapters.remembered import Remembered
+    from ledger.cli.accused import Accusations
     from ledger.client.http import NodeClient
     from ledger.client.receipt import Pinned
     from ledger.core.checkpoint import Checkpoint
@@ -52,6 +54,7 @@ class Seen:
     checkpoints: list[dict[str, Any]] = field(default_factory=list)
     count: int = 0
     problem: str = ""
+    misbehaviour: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, entry: dict[str, Any]) -> None:
         """One more verified checkpoint."""
@@ -65,6 +68,7 @@ class Seen:
 @option("--once", is_flag=True)
 @option("--count", type=click.IntRange(1), metavar="N")
 @option("--evidence", metavar="DIR", type=click.Path(), default=".")
+@option("--also", multiple=True, metavar="URL")
 @node_options
 def watch(
     console: Console,
@@ -73,11 +77,14 @@ def watch(
     once: bool,
     count: int | None,
     evidence: str,
+    also: tuple[str, ...],
     **connection: str | None,
 ) -> None:
     """Follow a ledger."""
     from ledger.adapters.remembered import Remembered
+    from ledger.cli.accused import Accusations
     from ledger.cli.trusting import keep_genesis, pinned_or_first
+    from ledger.client.http import NodeClient
 
     settings = open_settings(console, {"trust": trust, **connection})
     client = open_client(console, settings)
@@ -90,12 +97,16 @@ def watch(
     watcher = Watcher(client, pinned, memory, Path(evidence))
     keep_genesis(console.environment, origin, pinned.genesis.data)
     console.hint(console.text("watch.following", node=client.url, origin=origin))
+    others = [NodeClient(url, timeout_s=settings.timeout_s(), language=console.language) for url in also]
+    accusations = Accusations(pinned, Path(evidence))
     seen, code = Seen(), Exit.OK
     limit = 1 if once else count
     try:
         while limit is None or seen.count < limit:
             entry = _next(console, watcher, patient=not once)
+            entry["also"] = [_compared(console, watcher, other) for other in others]
             seen.add(entry)
+            seen.misbehaviour += _accused(console, watcher, accusations, (client, *others))
             console.line(_line(console, entry))
             if entry["stale"]:
                 console.warn(console.text("watch.stale", age=entry["age_s"]))
@@ -109,7 +120,8 @@ def watch(
         console.warn(console.text("watch.behind", **error.evidence))
     verdict = {Exit.OK: "consistent", Exit.INTERRUPTED: "interrupted"}.get(code, "incomplete")
     document = {"verdict": verdict, "origin": origin, "node": client.url, "seen": seen.count}
-    console.result({**document, "checkpoints": seen.checkpoints, "problem": seen.problem}, "", code)
+    document |= {"misbehaviour": seen.misbehaviour, "problem": seen.problem}
+    console.result({**document, "checkpoints": seen.checkpoints}, "", code)
 
 
 class BehindError(LedgerError):
@@ -147,6 +159,50 @@ class Watcher:
         found = self._take(note)
         return self._take_certified() if self._gathering else found
 
+    def compare(self, client: NodeClient) -> int | None:
+        """Hold what another node shows against what is known; the size that it shows certified, None where there is none.
+
+        Raises `ForkError` and `VerificationError` with the evidence written, `UnavailableError`.
+        """
+        try:
+            size = self._held_against(client, client.get_bytes(("v1", "checkpoint")))
+            return self._held_against(client, client.get_bytes(("checkpoint",))) if size is None else size
+        except NotFoundError:
+            return None
+        except UnavailableError as error:
+            if error.code != "uncertified":
+                raise
+            return None
+
+    def keep_answer(self, kind: str, client: NodeClient, error: LedgerError, proof: bytes) -> VerificationError:
+        """Keep an answer of a node that does not hold; the error to raise."""
+        return self._keep(kind, error, client, proof=proof)
+
+    def _held_against(self, client: NodeClient, note: bytes) -> int | None:
+        from ledger.core.checkpoint import parse_checkpoint_text
+        from ledger.core.note import parse_note
+
+        shown, certified = self._opened(note, client)
+        if self._known is not None:
+            known = parse_checkpoint_text(parse_note(self._known).text)
+            if shown.size == known.size and shown.root != known.root:
+                self._contradicted(note)
+            elif certified is not None and 0 < known.size < shown.size:
+                self._check_extends(self._known, note, client)
+            elif certified is not None and 0 < shown.size < known.size:
+                self._check_extends(note, self._known, self._client)
+        return None if certified is None else shown.size
+
+    def _contradicted(self, note: bytes) -> None:
+        """A second tree of the known size is a fork as soon as one key has signed both; with no such key it is noise."""
+        from ledger.core.proof import Fork
+
+        try:
+            Fork(self._known or b"", note, epochs=self._ends).verify(self._genesis_trust)
+        except VerificationError:
+            return
+        raise self._fork(note)
+
     def _follow_epochs_at_start(self) -> None:
         try:
             self._follow_epochs()
@@ -183,30 +239,36 @@ class Watcher:
             note = str(answer["checkpoint"]["note"]).encode("utf-8")
             verify_certification(note, None, replace(trust, anchor=None))
         except (VerificationError, MalformedError) as error:
-            raise self._keep("epochs", error, proof=data) from error
+            raise self._keep("epochs", error, self._client, proof=data) from error
         except (KeyError, TypeError, ValueError, RecursionError):
             raise MalformedError("node-answer", "not the ends of epochs") from None
         self._trust, self._ends = trust, ends
 
     def _take(self, note: bytes) -> dict[str, Any] | None:
         """What a note adds: a newly certified checkpoint that extends what is known, or None."""
+        checkpoint, certified = self._opened(note, self._client)
+        if certified is None:
+            self._gathering = True  # the same note with more lines will come
+            self._held_against(self._client, note)
+            return None
+        self._check(checkpoint, note)
+        newly = checkpoint.size > self._size
+        self._size = max(self._size, checkpoint.size)
+        return self._entry(certified) if newly else None
+
+    def _opened(self, note: bytes, client: NodeClient) -> tuple[Checkpoint, CertifiedCheckpoint | None]:
+        """The checkpoint of a note whose lines hold, and what it certifies, if it does."""
         from ledger.core.quorum import certify, verify_note
 
         try:
             cosigners = self._trust.cosigners_at(self._size_of(note))
             verified = verify_note(note, self._trust.origin, self._trust.log_keys, cosigners)
         except (VerificationError, MalformedError) as error:
-            raise self._keep("note", error, second=note) from error
+            raise self._keep("note", error, client, second=note) from error
         try:
-            certified = certify(verified, cosigners)
+            return verified.checkpoint, certify(verified, cosigners)
         except VerificationError:
-            self._gathering = True
-            return None  # not yet; the same note with more lines will come
-        checkpoint = certified.checkpoint
-        self._check(checkpoint, note)
-        newly = checkpoint.size > self._size
-        self._size = max(self._size, checkpoint.size)
-        return self._entry(certified) if newly else None
+            return verified.checkpoint, None
 
     def _check(self, checkpoint: Checkpoint, note: bytes) -> None:
         from ledger.core.checkpoint import parse_checkpoint_text
@@ -221,29 +283,33 @@ class Watcher:
             if checkpoint.size == known.size and checkpoint.root != known.root:
                 raise self._fork(note)
             if checkpoint.size > known.size > 0:
-                self._check_extends(known, checkpoint, note)
+                self._check_extends(self._known, note, self._client)
         if self._known is None or checkpoint.size > parse_checkpoint_text(parse_note(self._known).text).size:
             self._memory.write(self._trust.origin, note)
             self._known = note
 
-    def _check_extends(self, known: Checkpoint, shown: Checkpoint, note: bytes) -> None:
+    def _check_extends(self, first: bytes, second: bytes, client: NodeClient) -> None:
+        """The tree of `second`, which `client` shows, begins with that of `first`."""
+        from ledger.core.checkpoint import parse_checkpoint_text
         from ledger.core.merkle import verify_consistency
+        from ledger.core.note import parse_note
 
-        data = self._client.get_bytes(("v1", "proofs", "consistency"), {"old": known.size, "new": shown.size})
+        known, shown = (parse_checkpoint_text(parse_note(each).text) for each in (first, second))
+        data = client.get_bytes(("v1", "proofs", "consistency"), {"old": known.size, "new": shown.size})
         try:
             path = consistency_path(data)
             verify_consistency(known.size, known.root, shown.size, shown.root, path)
         except (VerificationError, MalformedError) as error:
-            fork = self._fork_of_sizes(known, shown, note)
+            fork = self._fork_of_sizes(first, second, client)
             if fork is not None:
                 path_kept = self._write(f"fork-{known.size}-{shown.size}", fork.encode())
                 raise ForkError(
                     "fork-seen", "two histories were signed", size=shown.size, known=known.size, evidence=str(path_kept)
                 ) from error
-            raise self._keep("inconsistent", error, first=self._known, second=note, proof=data) from error
+            raise self._keep("inconsistent", error, client, first=first, second=second, proof=data) from error
 
-    def _fork_of_sizes(self, known: Checkpoint, shown: Checkpoint, note: bytes) -> Fork | None:
-        """The proof that what is shown does not begin with what is known, from the node's own hash tiles.
+    def _fork_of_sizes(self, first: bytes, second: bytes, client: NodeClient) -> Fork | None:
+        """The proof that `second` does not begin with `first`, from the own hash tiles of the node that shows it.
 
         None where the node gives no tiles under its own root: then both notes are kept as they are.
         """
@@ -251,11 +317,12 @@ class Watcher:
         from ledger.core.merkle import range_nodes
         from ledger.core.proof import Fork
 
-        inside, rest = range_nodes(0, known.size), range_nodes(known.size, shown.size)
+        small, large = self._size_of(first), self._size_of(second)
+        inside, rest = range_nodes(0, small), range_nodes(small, large)
         try:
-            nodes = read_nodes(self._client.get_bytes, [*inside, *rest])
+            nodes = read_nodes(client.get_bytes, [*inside, *rest])
             subtrees, path = tuple(nodes[each] for each in inside), tuple(nodes[each] for each in rest)
-            fork = Fork(self._known or b"", note, subtrees, path, self._ends)
+            fork = Fork(first, second, subtrees, path, self._ends)
             fork.verify(self._genesis_trust)
         except LedgerError:
             return None
@@ -269,12 +336,12 @@ class Watcher:
         path = self._write(f"fork-{self._size_of(note)}", Fork(first, note, epochs=self._ends).encode())
         return ForkError("fork-seen", "two histories were signed", size=self._size_of(note), evidence=str(path))
 
-    def _keep(self, kind: str, error: LedgerError, **parts: bytes | None) -> VerificationError:
+    def _keep(self, kind: str, error: LedgerError, client: NodeClient, **parts: bytes | None) -> VerificationError:
         """Evidence of an answer that does not hold, as it came."""
         import json
 
         document = {name: None if data is None else data.decode("utf-8", "replace") for name, data in parts.items()}
-        document.update(kind=kind, origin=self._trust.origin, node=self._client.url, error=str(error))
+        document.update(kind=kind, origin=self._trust.origin, node=client.url, error=str(error))
         name = f"{kind}-{int(time.time())}"
         path = self._write(name, json.dumps(document, ensure_ascii=False, indent=1).encode("utf-8"))
         code = "history-inconsistent" if kind == "inconsistent" else "checkpoint-invalid"
@@ -355,6 +422,34 @@ def _next(console: Console, watcher: Watcher, *, patient: bool) -> dict[str, Any
             return entry
         if not patient and time.monotonic() > until:
             raise UnavailableError("uncertified", "no certified checkpoint within the time")
+
+
+def _compared(console: Console, watcher: Watcher, other: NodeClient) -> dict[str, Any]:
+    """What another node showed; one that does not answer is told and harms nothing."""
+    try:
+        return {"node": other.url, "size": watcher.compare(other), "problem": ""}
+    except UnavailableError as error:
+        console.warn(console.text("watch.also-silent", node=other.url, reason=str(error)))
+        return {"node": other.url, "size": None, "problem": error.code}
+
+
+def _accused(
+    console: Console, watcher: Watcher, accusations: Accusations, clients: tuple[NodeClient, ...]
+) -> list[dict[str, Any]]:
+    """Who is on record for two votes and was not told by this call before."""
+    from ledger.cli.accused import ReceiptError
+
+    found: list[dict[str, Any]] = []
+    for client in clients:
+        try:
+            new = accusations.look(client)
+        except ReceiptError as error:
+            raise watcher.keep_answer("receipt", client, error, bytes(error.evidence["data"])) from error  # type: ignore[call-overload]
+        for each in new:
+            found.append(each.document())
+            if each.fresh:
+                console.warn(console.text("watch.accused", **each.document()))
+    return found
 
 
 def _line(console: Console, entry: dict[str, Any]) -> str:

@@ -22,19 +22,25 @@ TIMEOUT_S: Final = 30.0
 
 
 class NodeClient:
-    """A client of the node at `url`. Thread-safe: each thread has a connection of its own."""
+    """A client of the node at `url`. Thread-safe: each thread has a connection of its own.
 
-    def __init__(self, url: str, *, timeout_s: float = TIMEOUT_S, language: str = "en") -> None:
+    `reader_token` shows a node that answers named readers only who asks.
+    """
+
+    def __init__(
+        self, url: str, *, timeout_s: float = TIMEOUT_S, language: str = "en", reader_token: str | None = None
+    ) -> None:
         self.url = check_url(url)
         parts = urlsplit(self.url)
         self._secure = parts.scheme == "https"
         self._host, self._port, self._prefix = parts.hostname or "", parts.port, parts.path
         self._timeout_s, self._language = timeout_s, language
+        self._reader = {"Authorization": f"Bearer {reader_token}"} if reader_token else {}
         self._local = threading.local()
 
     def send(self, request: Request) -> Response:
         """The answer to `request`, whatever its status."""
-        headers = {"Accept-Language": self._language, "User-Agent": "suyuan-client", **request.headers}
+        headers = {"Accept-Language": self._language, "User-Agent": "suyuan-client", **self._reader, **request.headers}
         for attempt in (1, 2):
             connection, fresh = self._connection(self._timeout_s + request.wait_s)
             try:

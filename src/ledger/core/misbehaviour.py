@@ -1,7 +1,9 @@
 """Evidence that a validator voted for two blocks at once, as an event carries it (SPEC R-N54).
 
 Rules: the two votes share height, round and type and differ in what they are for; they stand in a fixed order, so that one
-piece of evidence has one form. Not here: whether the signatures hold (see `machine.misbehaviour`).
+piece of evidence has one form. Of what a key does again and again one piece in `SPAN_HEIGHTS` heights counts: the first
+convicts, and a validator that votes twice at every height shall not fill the ledger.
+Not here: whether the signatures hold (see `machine.misbehaviour`).
 """
 
 from __future__ import annotations
@@ -17,13 +19,15 @@ from ledger.errors import MalformedError
 DUPLICATE_VOTE: Final = "duplicate-vote"
 VOTE_TYPES: Final = {"precommit": PRECOMMIT, "prevote": PREVOTE}
 STATE_KIND: Final = "sys-misbehaviour"
+SPAN_HEIGHTS: Final = 100_000
+"""Of so many heights of CometBFT one double vote of a key is recorded: as long as evidence lasts (R-N03)."""
 
 _VOTE_FIELDS: Final = frozenset({"block", "nanos", "parts_hash", "parts_total", "seconds", "signature"})
 
 
-def misbehaviour_key(member: str, key_id: str, height: int, kind: str) -> str:
-    """State key of what the validator key `key_id` (hex) of `member` did at a CometBFT height."""
-    return f"{STATE_KIND}/{member}/{key_id}/{height}/{kind}"
+def misbehaviour_key(member: str, key_id: str, chain_id: str, height: int, kind: str) -> str:
+    """State key of what the validator key `key_id` (hex) of `member` did in the span of a height of a CometBFT chain."""
+    return f"{STATE_KIND}/{member}/{key_id}/{chain_id}/{height // SPAN_HEIGHTS}/{kind}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,11 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from ledger.core.checkpoint import Checkpoint
 from ledger.core.hashing import DIGEST_BYTES, Digest
 from ledger.core.merkle import verify_inclusion
 from ledger.core.note import decode_base64, encode_base64, parse_note
-from ledger.core.quorum import CertifiedCheckpoint, Cosigner, LogKeys, verify_certificate
+from ledger.core.quorum import CertifiedCheckpoint, Cosigner, LogKeys, verify_certificate, verify_note
 from ledger.errors import MalformedError
 from ledger.limits import INT_MAX, NOTE_BYTES_MAX, TLOG_PROOF_EXTRA_BYTES_MAX
 
@@ -92,3 +93,18 @@ def verify_tlog_proof(
     head = certified.checkpoint
     verify_inclusion(leaf_hash, proof.index, head.size, proof.path, head.root)
     return certified
+
+
+def checkpoint_of_later_set(
+    proof: TlogProof, leaf_hash: Digest, origin: str, log_keys: LogKeys, cosigners: list[Cosigner]
+) -> Checkpoint | None:
+    """The log-signed checkpoint that binds `leaf_hash`, where strangers to the set signed it too; else None.
+
+    Nothing certifies it: whoever made the file may have been led to a later set of cosigners, or be a liar with the
+    log's key. Raises as `quorum` and `merkle` do.
+    """
+    verified = verify_note(proof.note, origin, log_keys, cosigners)
+    head = verified.checkpoint
+    verify_inclusion(leaf_hash, proof.index, head.size, proof.path, head.root)
+    known = {line.line for line in (*verified.log_lines, *verified.cosignatures)}
+    return head if any(line not in known for line in parse_note(proof.note).lines) else None

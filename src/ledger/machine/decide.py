@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from ledger.core.bundle import parse_bundle
 from ledger.core.canonical import parse
-from ledger.core.hashing import Digest
+from ledger.core.hashing import Digest, parse_hex_digest
 from ledger.core.leaf import timer_streams
 from ledger.core.stream import event_streams
 from ledger.errors import RejectedError, RuntimeFault
@@ -62,8 +62,10 @@ def begin(block: BlockInput, view: DecideView, rules: Rules) -> Draft:
 def _successor(rules: Rules, bundles: Mapping[Digest, bytes]) -> governance.Compile:
     """What a proposed bundle would make of the rules in force."""
 
-    def compile_bundle(action: str, bundle: Digest) -> tuple[Digest, int]:
-        files = parse_bundle(bundles[bundle])
+    def compile_bundle(action: str, args: Mapping[str, Any]) -> tuple[Digest, int]:
+        if action == changes.RUNTIME_SET:
+            return rules.successor(None, None, args["steps"])
+        files = parse_bundle(bundles[parse_hex_digest(args["bundle"])])
         calendar = action == changes.CALENDAR_ACTION
         return rules.successor(None if calendar else files, files if calendar else None)
 

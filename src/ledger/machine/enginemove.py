@@ -7,7 +7,8 @@ Genesis, origin, certificates and locks go on. Not here: stopping and starting e
 from __future__ import annotations
 
 from ledger.core.engine import ENGINE_KEY, Engine, chain_id, parse_engine
-from ledger.core.genesis import COMETBFT, SEQUENCER, Genesis
+from ledger.core.genesis import COMETBFT, SCENARIO, SEQUENCER, Genesis
+from ledger.core.submission import Submission
 from ledger.errors import RejectedError
 from ledger.limits import ENGINE_MOVES_MAX
 from ledger.machine import validators
@@ -39,6 +40,20 @@ def check_orders(engine: str, in_force: Engine, height: int, chain: str | None =
             expected=f"{in_force.name} {in_force.chain_id}".rstrip(),
             got=engine if chain is None else f"{engine} {chain}",
         )
+
+
+def check_clock(submission: Submission, genesis: Genesis) -> None:
+    """Raise `RejectedError` (code `scenario-engine`) for a move that is proposed where time is stepped by an operator.
+
+    CometBFT's block time is its validators' own clocks: it neither waits for a step nor goes back to an earlier year.
+    """
+    if genesis.clock != SCENARIO:
+        return
+    for index, event in enumerate(submission.events):
+        if event.fields["kind"] == "sys.propose" and event.content.get("action") == "sys.engine.move":
+            raise RejectedError(
+                "scenario-engine", "a network under a scenario clock stays with its sequencer", index=index
+            )
 
 
 def engine_move(standing: Standing, refs: Refs, args: Args) -> None:

@@ -1,8 +1,9 @@
 """`sys.misbehaviour`: two votes that no honest validator signs both, recorded once they are proven (SPEC R-N54, R-N55).
 
 Rules: both signatures are checked here against the registered consensus key, so that no false accusation is ever recorded as
-accepted; each (key, height, type) counts once. Ending the guilty stays a vote. Not here: light-client attacks, whose
-evidence is too large for an event; where one signed two blocks of a height and round, just that is proven by its votes.
+accepted; each (key, chain, span of heights, type) counts once. Ending the guilty stays a vote. Not here: light-client
+attacks, whose evidence is too large for an event; where one signed two blocks of a height and round, just that is proven by
+its votes.
 """
 
 from __future__ import annotations
@@ -37,10 +38,9 @@ def accuse(entry: Admitted, body: dict[str, Any], registry: Registry, chain_id: 
     for vote in parse_votes(votes):
         message = vote.message(chain_id, VOTE_TYPES[vote_type], height, round_)
         _check(found.public, message, vote.signature)
-    data = canonical.encode(
-        {"event": f"{entry.member}/{entry.event.fields['id']}", "round": round_, "vote_type": vote_type}
-    )
-    return misbehaviour_key(member, key_id, height, kind), data
+    event = f"{entry.member}/{entry.event.fields['id']}"
+    data = canonical.encode({"event": event, "height": height, "round": round_, "vote_type": vote_type})
+    return misbehaviour_key(member, key_id, chain_id, height, kind), data
 
 
 def _check(key: PublicKey, message: bytes, signature: bytes) -> None:

@@ -25,9 +25,9 @@ class Rules(Protocol):
         """State keys that the timer's handler may read or write."""
 
     def successor(
-        self, rulebook: Mapping[str, bytes] | None, calendar: Mapping[str, bytes] | None
+        self, rulebook: Mapping[str, bytes] | None, calendar: Mapping[str, bytes] | None, steps: int | None = None
     ) -> tuple[Digest, int]:
-        """(program hash, language version) of what these files compile to, None for the files in force.
+        """(program hash, language version) of what these files compile to under a step budget, None for what is in force.
 
         Raises `MalformedError` where they do not compile.
         """

@@ -220,6 +220,8 @@ class Collector:
             return
         if section.time and not wanted.covers(fields.get(section.time)):
             return
+        if any(not isinstance(fields.get(name), int) or fields[name] < number for name, number in section.least):
+            return
         if section.older is not None:
             last = fields.get(section.older[0])
             if isinstance(last, int) and last > self._now - section.older[1] * DAY_MS:

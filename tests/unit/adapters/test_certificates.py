@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ledger.adapters import certificates
 from ledger.adapters.certificates import CertificateBook, Certified
 from ledger.adapters.cosigner import Cosigner
 from ledger.adapters.engine import log_note
@@ -267,3 +268,49 @@ def test_restarted_book_shows_the_certificate_it_kept() -> None:
     book.propose()
     assert book.note() == note
     assert seen == []
+
+
+def test_a_late_line_is_shown_within_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line that comes right after the quorum is shown as soon as the note stood for a second, to whoever looks; peers
+    that wait for a larger checkpoint are shown it too, and none of them before, so that nothing is sent twice under load."""
+    now = 100.0
+    monkeypatch.setattr(certificates.time, "monotonic", lambda: now)
+    book = make_book()
+    commit(book, 5)
+    book.propose()
+    book.add_note(cosigned(5, "a", "b", "c"))
+    shown = book.note()
+    known = sha256(shown).hex()
+    book.add_note(cosigned(5, "d"))
+    now += certificates.SERVE_AGAIN_S - 0.01
+    assert (book.note(), book.settled()) == (shown, False)
+    assert book.note_above(5, known) is None
+    now += 0.02
+    assert book.settled() and book.note_above(5) is None
+    late = book.note_above(5, known)
+    assert late is not None and {line.name for line in parse_note(late).lines} == {ORIGIN, *NAMES}
+    assert book.note() == late
+    assert book.note_above(5, sha256(late).hex()) is None
+    assert book.note_above(4, sha256(late).hex()) == late
+    commit(book, 9, 2)
+    book.propose()
+    assert not book.settled() and book.note_above(9, known) is None
+
+
+def test_an_own_line_that_comes_after_the_certificate_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow cosigner learns the certificate first; its own line follows a second later, and no other reader hurries it."""
+    now = 100.0
+    monkeypatch.setattr(certificates.time, "monotonic", lambda: now)
+    book = CertificateBook(ORIGIN, [LOG.public], COSIGNERS, SIGNERS["d"].public.key_id)
+    commit(book, 5)
+    book.propose()
+    assert book.note() == b""
+    book.add_note(cosigned(5, "a", "b", "c"))
+    assert {line.name for line in parse_note(book.note()).lines} == {ORIGIN, "a", "b", "c"}
+    proposed = book.proposal()
+    assert proposed is not None
+    now += 0.05
+    book.add_line(proposed.checkpoint, sign_cosignature(proposed.text, "d", SIGNERS["d"], 1_000))
+    assert b" d " not in book.note()
+    now += certificates.SERVE_AGAIN_S
+    assert {line.name for line in parse_note(book.note()).lines} == {ORIGIN, *NAMES}

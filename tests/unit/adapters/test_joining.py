@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ledger.adapters.comethome import CONSENSUS_KEY, HOME, P2P_KEY, SIGNING_STATE, read_keys
 from ledger.adapters.datadir import DATABASE, LOG_STATE, SIGNER_STATE
-from ledger.adapters.joining import Invitation, join_node, parse_peers, read_invitation
+from ledger.adapters.joining import FromSnapshot, Invitation, join_node, parse_peers, read_invitation
 from ledger.adapters.network import (
     INVITATION,
     PEERS,
@@ -21,9 +22,11 @@ from ledger.adapters.network import (
     read_rulebook,
 )
 from ledger.adapters.nodefile import member_of, read_settings
+from ledger.adapters.statesyncfile import STATE_SYNC, TrustedHeader, read_request
 from ledger.core.genesis import COMETBFT, SEQUENCER
+from ledger.core.hashing import sha256
 from ledger.core.keys import CONSENSUS, COSIGN, EVENT, LOG, P2P, node_id, parse_public_key, registration_message
-from ledger.errors import ConflictError, MalformedError, NotFoundError
+from ledger.errors import ConflictError, MalformedError, NotFoundError, RejectedError
 
 ROOT = Path(__file__).resolve().parents[3]
 TITLE = {"zh": "局", "en": "Bureau"}
@@ -130,3 +133,27 @@ def test_a_folder_without_peers_is_no_invitation(made: CreatedNetwork) -> None:
     with pytest.raises(NotFoundError) as caught:
         read_invitation(made.folders["ga"])
     assert caught.value.code == "invitation"
+
+
+def test_a_node_may_ask_to_join_from_a_snapshot(invitation: Invitation, tmp_path: Path) -> None:
+    """SPEC R-N74, R-N75: the request lies beside the settings, with the header that people named, or none."""
+    trusted = TrustedHeader(1200, sha256(b"header"))
+    for name, asked in (("a", FromSnapshot()), ("b", FromSnapshot(trusted))):
+        join_node(tmp_path / name, invitation, "jy", snapshot=asked)
+        assert read_request(tmp_path / name) == asked.trusted
+    join_node(tmp_path / "c", invitation, "jy")
+    assert not (tmp_path / "c" / STATE_SYNC).exists()
+
+
+def test_a_snapshot_needs_two_nodes_and_a_ledger_that_began_with_cometbft(
+    invitation: Invitation, tmp_path: Path
+) -> None:
+    """SPEC R-N74, R-N75: anything else is refused before a key is made."""
+    network(tmp_path / "net", SEQUENCER)
+    other = read_invitation(tmp_path / "net" / INVITATION)
+    with pytest.raises(RejectedError) as engine:
+        join_node(tmp_path / "a", other, "jy", snapshot=FromSnapshot())
+    with pytest.raises(MalformedError) as few:
+        join_node(tmp_path / "b", replace(invitation, http=invitation.http[:1]), "jy", snapshot=FromSnapshot())
+    assert (engine.value.code, few.value.code) == ("state-sync-engine", "state-sync-nodes")
+    assert not (tmp_path / "a").exists() and not (tmp_path / "b").exists()

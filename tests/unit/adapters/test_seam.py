@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from threading import Event as Flag
 
 import msgpack
 import pytest
 
+from ledger.adapters import joining
 from ledger.adapters.certificates import CertificateBook
 from ledger.adapters.clock import ScenarioClock
+from ledger.adapters.comethome import HOME, read_chain
+from ledger.adapters.datadir import DATABASE
 from ledger.adapters.follower import Follower
+from ledger.adapters.joining import Invitation, join_node
+from ledger.adapters.moving import move_node, prepare_move
+from ledger.adapters.nodefile import SETTINGS
 from ledger.adapters.peers import Answer, Peer
 from ledger.adapters.recovery import recover
 from ledger.adapters.sequencer import Sequencer
 from ledger.adapters.signerstate import SignerState
+from ledger.adapters.sqlite.store import SqliteStore
 from ledger.app import Application
 from ledger.blockcodec import encode_block
+from ledger.core.engine import chain_id
 from ledger.core.keys import COSIGN, LOG
 from ledger.errors import UnavailableError
 from ledger.machine.block import BlockInput
 from tests.models.governed import Governed
 from tests.models.moved import NOTICE, MovedLedger
-from tests.models.tiny_ledger import MEMBERS, signer
+from tests.models.tiny_ledger import BUNDLES, MEMBERS, signer
 
 
 def sequencer(ledger: Governed, folder: Path) -> tuple[Sequencer, ScenarioClock]:
@@ -134,6 +143,85 @@ def test_a_replica_with_a_vote_waits_at_the_seam(longer: tuple[MovedLedger, int]
         assert follower.call(lambda: "still there").result(5) == "still there"
     finally:
         follower.close()
+
+
+@pytest.fixture(scope="module")
+def twice(tmp_path_factory: pytest.TempPathFactory) -> tuple[MovedLedger, list[int]]:
+    """A ledger that moved twice, with blocks behind each seam, and the heights of the seams."""
+    ledger = MovedLedger(tmp_path_factory.mktemp("twice"))
+    ledger.prepare()
+    seams = []
+    for moves in (1, 2):
+        seams.append(ledger.move(moves).height)
+        ledger.certify()
+        for _ in range(2):
+            ledger.block(ledger.submission("ga", [ledger.event()]))
+    return ledger, seams
+
+
+def follow(app: Application, ledger: MovedLedger, expected: int, evidence: Path, passes: int) -> Follower:
+    """A follower with a vote, which has come to a height and rests there; to be closed."""
+    keys = [signer(MEMBERS[0], LOG).public]
+    follower = Follower(app, [Blocks(ledger)], keys, evidence, stop_at_seam=True, passes=lambda: passes)
+    follower.start()
+    until = Flag()
+    for _ in range(400):
+        if app.head.height == expected:
+            break
+        until.wait(0.05)
+    until.wait(0.5)
+    return follower
+
+
+@pytest.mark.parametrize(("passes", "place"), [(0, 0), (1, 1), (2, None), (9, None)])
+def test_who_joins_passes_the_seams_that_are_history(
+    twice: tuple[MovedLedger, list[int]], tmp_path: Path, passes: int, place: int | None
+) -> None:
+    """SPEC R-N60: of several moves the first ones are walked through; it waits at the one behind them."""
+    ledger, seams = twice
+    replica = Governed()
+    expected = ledger.app.head.height if place is None else seams[place]
+    follower = follow(replica.app, ledger, expected, tmp_path / "evidence", passes)
+    try:
+        assert (replica.app.head.height, follower.failure) == (expected, None)
+        assert follower.at_seam is (place is not None)
+    finally:
+        follower.close()
+
+
+def test_a_joiner_of_a_ledger_that_moved_twice_becomes_a_validator(
+    twice: tuple[MovedLedger, list[int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SPEC R-N60 to R-N63: joined as a follower it walks to the last seam, holds its certificate, and is moved there: it
+    begins with the chain in force, though the ledger is two engines further than its genesis."""
+    ledger, seams = twice
+    folder = tmp_path / "data"
+
+    def block_0(data_dir: Path, *_: object) -> None:
+        """As `make_ledger`, which would compile the rulebook that this ledger has none of."""
+        store = SqliteStore.create(data_dir / DATABASE)
+        store.write_genesis(ledger.genesis.data, BUNDLES, ledger.sealed[0], b"")
+        store.close()
+
+    monkeypatch.setattr(joining, "make_ledger", block_0)
+    moved = join_node(folder, Invitation(ledger.genesis, BUNDLES, ("http://127.0.0.1:9",), (), moves=2), "zx")
+    assert (moved.settings.role, moved.settings.comet, set(moved.registrations)) == (
+        "follower",
+        None,
+        {"cosign", "event"},
+    )
+    passes = tomllib.loads((folder / SETTINGS).read_text("utf-8"))["node"]["pass_seams"]
+    assert passes == 1
+    store = SqliteStore.open(folder / DATABASE)
+    app = Application(store, lambda _store, _head: (ledger.app.rules, ledger.app.runtime))
+    follower = follow(app, ledger, seams[1], tmp_path / "evidence", passes)
+    follower.keep(*ledger.certificates[-1])
+    follower.call(lambda: None).result(5)
+    follower.close()
+    prepare_move(folder, "zx")
+    done = move_node(folder, [])
+    assert (done.engine.moves, done.engine.seam, done.settings.role) == (2, seams[1], "validator")
+    assert read_chain(folder / HOME)[0] == chain_id(ledger.origin, 2)
 
 
 def test_a_sequencer_that_opens_again_executes_nothing_behind_the_seam(

@@ -189,3 +189,30 @@ def test_scenario_clock_fires_timers_in_order(bench: Bench) -> None:
     assert bench.app.store.next_due() is None
     with pytest.raises(RejectedError):
         bench.sequencer.step_clock(bench.clock, START_MS).result(10)
+
+
+def test_those_who_were_just_answered_share_the_next_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A block waits while those come who were answered together, no longer than they come, and for nobody else."""
+    bench = Bench(tmp_path)
+    sequencer, waits = bench.sequencer, 0
+    coming = [bench.submission() for _ in range(2)]
+
+    def pause(_: float) -> None:
+        nonlocal waits
+        waits += 1
+        if coming:
+            sequencer.submit(coming.pop())
+
+    monkeypatch.setattr("ledger.adapters.sequencer.time.sleep", pause)
+    monkeypatch.setattr("ledger.adapters.sequencer.RETURN_S", 5.0)
+    monkeypatch.setattr("ledger.adapters.sequencer.GATHER_S", 10.0)
+    sequencer.submit(bench.submission())
+    sequencer._gather()
+    assert (waits, len(sequencer._queue)) == (0, 1)
+    sequencer._expected = 3
+    sequencer._gather()
+    assert (waits, len(sequencer._queue)) == (2, 3)
+    monkeypatch.setattr("ledger.adapters.sequencer.RETURN_S", 0.0)
+    sequencer._expected = 9
+    sequencer._gather()
+    assert (waits, len(sequencer._queue)) == (2, 3)

@@ -55,6 +55,24 @@ def test_the_log_stays_short(network):
     reader.close()
 
 
+def test_only_what_was_written_since_the_log_began_anew_counts(tmp_path):
+    """A log that was moved is short again, though its file keeps its size: else every commit would ask for another pass."""
+    network = Network(SqliteStore.create(tmp_path / "ledger.sqlite"))
+    file, log = tmp_path / "ledger.sqlite-wal", network.store._checkpointer._log
+    write(network, 10)
+    size = file.stat().st_size
+    assert size > 200_000
+    assert log.holds(100_000)
+    assert not log.holds(2 * size)
+    network.store._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+    write(network, 1)
+    assert file.stat().st_size == size
+    assert not log.holds(100_000)
+    write(network, 10)
+    assert log.holds(100_000)
+    network.store.close()
+
+
 def test_a_failure_is_kept_until_it_is_over(network, monkeypatch):
     """A pass that fails is told by `upkeep_failure`; blocks are written all the same, and the next good pass clears it."""
     passes = checkpoint.Checkpointer._passes

@@ -66,11 +66,13 @@ def test_stream_entries_round_trip(blind, records, time):
         total += gap
         seqs.append(total)
     tree = EMPTY_RANGE.extend([digest for _, digest in records])
-    value = StreamValue(blind, seqs[0], seqs[-1], tree.root(), tree.size, time).encode()
+    value = StreamValue(blind, seqs[0], seqs[-1], tree.root(), tree.size, time)
     tail = encode_deltas(seqs) if len(seqs) > 1 else b""
-    entry = Entry(StateRow(value, tree.encode()), tail, len(seqs), seqs[-1])
+    entry = Entry(StateRow(value.encode(), tree.encode()), tail, len(seqs), seqs[-1])
     packed = pack_entry(entry)
     assert unpack_entry(packed) == entry
+    sealed = Entry(StateRow(value.encode(), tree.encode(), (value, tree)), tail, len(seqs), seqs[-1])
+    assert pack_entry(sealed) == packed
     assert packed[0] == (3 if len(records) == 1 else 1)
     assert len(packed) <= 1 + 86 + len(entry.row.range) + len(entry.tail)
 

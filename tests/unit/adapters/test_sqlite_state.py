@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ledger.adapters.sqlite.store import SqliteStore
+from ledger.core.mapkeys import object_key, parse_object_value
 from tests.models.accept_all import Network
 
 KEY = "use/ga/none"
@@ -41,3 +42,34 @@ def test_an_absent_key_is_looked_for_once(tmp_path: Path) -> None:
     again.load_tree()
     assert [asked(again), asked(again)] == [1, 0]
     again.close()
+
+
+def test_a_written_object_is_read_as_it_was_written_last(tmp_path: Path) -> None:
+    """What is kept by name follows every block: written, written again in one block, deleted, and written once more."""
+    path = tmp_path / "ledger.sqlite"
+    network = Network(SqliteStore.create(path))
+    assert network.store.read_objects([KEY]) == {}
+    for value in ({"n": 1}, {"n": 2}, None, {"n": 3}):
+        first = network.event(writes={KEY: {"n": 0}})
+        last = network.event(writes={KEY: value})
+        network.block([network.submission("ga", [first, last])])
+        expected = {} if value is None else {KEY: b'{"n":%d}' % value["n"]}
+        assert network.store.read_objects([KEY]) == expected
+        rows = network.store.read_rows([object_key(KEY)])
+        assert (parse_object_value(rows[object_key(KEY)].value)[1] if value else b"") == expected.get(KEY, b"")
+    network.store.close()
+
+
+def test_before_the_next_timer_no_table_is_asked(tmp_path: Path) -> None:
+    """Whether a timer is due is asked several times a block: while none can be, no statement runs."""
+    network = Network(SqliteStore.create(tmp_path / "ledger.sqlite"))
+    due = network.time + 10_000
+    network.block([network.submission("ga", [network.event(timers={"timer/t1/use/ga/1": due})])])
+    assert network.store.due_timers(due - 1, 10) == []
+    statements: list[str] = []
+    network.store._connection.set_trace_callback(statements.append)
+    assert network.store.due_timers(due - 1, 10) == []
+    assert statements == []
+    assert network.store.due_timers(due, 10) == [(due, "timer/t1/use/ga/1")]
+    assert statements
+    network.store.close()

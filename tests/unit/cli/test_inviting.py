@@ -30,14 +30,14 @@ def invitation(tmp_path_factory: pytest.TempPathFactory) -> Invitation:
     return read_invitation(folder / INVITATION)
 
 
-def node(known: Invitation, role: str, swap: bytes = b"") -> Callable[[Asked], Answer]:
+def node(known: Invitation, role: str, swap: bytes = b"", **status: object) -> Callable[[Asked], Answer]:
     """A node that knows the second of two others by HTTP; `swap` stands in place of every bundle."""
 
     def answer(asked: Asked) -> Answer:
         if asked.path == "/v1/genesis":
             return 200, JSON, known.genesis.data
         if asked.path == "/v1/status":
-            return 200, JSON, json.dumps({"role": role}).encode()
+            return 200, JSON, json.dumps({"role": role, **status}).encode()
         if asked.path == "/v1/peers":
             return 200, JSON, json.dumps({"http": [known.http[1]], "p2p": list(known.p2p)}).encode()
         return 200, JSON, swap or known.bundles[bytes.fromhex(asked.path.rpartition("/")[2])]  # type: ignore[index]
@@ -52,6 +52,15 @@ def test_what_a_node_tells_is_an_invitation(invitation: Invitation, role: str, f
         found = fetch_invitation(url)
     assert (found.genesis, found.bundles, found.p2p) == (invitation.genesis, invitation.bundles, invitation.p2p)
     assert found.http == ((url, invitation.http[1]) if first else (invitation.http[1], url))
+
+
+def test_a_ledger_that_moved_is_known_to_have(invitation: Invitation) -> None:
+    """How often it moved to another engine comes with the invitation; anything but a count is refused."""
+    with serve(node(invitation, "validator", moves=2)) as url:
+        assert fetch_invitation(url).moves == 2
+    for moves in (-1, "2", True, 10**6):
+        with serve(node(invitation, "validator", moves=moves)) as url, pytest.raises(MalformedError):
+            fetch_invitation(url)
 
 
 def test_another_bundle_than_the_genesis_names_is_refused(invitation: Invitation) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -129,6 +130,34 @@ def test_searching_lists_and_pages(call) -> None:
     assert call("event", "search", "--kind", "no.such").out.strip() == "No events."
     missing = call("event", "get", "ga/01a20283-5539-78fb-9fe4-7e160b57ea4a")
     assert missing.code == Exit.NOT_FOUND
+
+
+def test_a_narrow_screen_keeps_the_names_of_events_whole(call) -> None:
+    """What `event get` wants is never cut: on a screen too narrow for the table each event has two lines."""
+    names = [
+        f"{entry['leaf']['member']}/{entry['leaf']['id']}"
+        for entry in call("event", "search", "--json").json["entries"]
+    ]
+    narrow = call("event", "search", env={"COLUMNS": "80"}).out
+    assert len(narrow.splitlines()) == 2 * len(names) and max(map(len, narrow.splitlines())) <= 80
+    assert [line.split("  ")[1] for line in narrow.splitlines()[::2]] == names
+    wide = call("event", "search", env={"COLUMNS": "200"}).out.splitlines()
+    assert wide[0].split() == ["seq", "time", "kind", "event", "outcome", "about"] and names[0] in wide[2]
+
+
+def test_status_shows_the_head_s_time_as_people_read_it(live: object, call) -> None:
+    """The text has a date and a zone; the JSON document keeps milliseconds."""
+    shown = call("node", "status")
+    assert re.search(r"^time +20\d\d-\d\d-\d\d \d\d:\d\d:\d\d \+08:00$", shown.out, re.MULTILINE), shown.out
+    assert call("node", "status", "--json").json["status"]["time"] == live.node.head.time  # type: ignore[attr-defined]
+
+
+def test_an_export_over_an_address_ends_at_its_certificate(call, tmp_path: Path) -> None:
+    """Nothing warns that nothing is certified where a node gives its blocks up to its newest certificate."""
+    target = tmp_path / "export.tar"
+    ran = call("export", "archive", target, "--json")
+    assert ran.code == 0 and ran.json["certificates"] == 1
+    assert "nothing is certified" not in ran.err
 
 
 def test_lineage_is_a_table_of_the_same_answer(live: object, call) -> None:

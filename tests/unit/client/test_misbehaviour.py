@@ -19,7 +19,7 @@ from tests.unit.machine.test_misbehaviour import key_id, vote
 from tests.unit.machine.test_validators import validating
 
 
-def shown(signed: SignedVote) -> dict[str, Any]:
+def shown(signed: SignedVote, height: int = 7) -> dict[str, Any]:
     """A vote as CometBFT's `block` call shows it."""
     block = signed.block
     parts = {
@@ -28,7 +28,7 @@ def shown(signed: SignedVote) -> dict[str, Any]:
     }
     return {
         "type": 2,
-        "height": "7",
+        "height": str(height),
         "round": 2,
         "block_id": {"hash": "" if block is None else block.hash.hex().upper(), "parts": parts},
         "timestamp": f"2026-09-21T14:13:20.{signed.nanos:09d}Z",
@@ -38,8 +38,14 @@ def shown(signed: SignedVote) -> dict[str, Any]:
     }
 
 
-def evidence(first: SignedVote, second: SignedVote) -> dict[str, Any]:
-    value = {"vote_a": shown(first), "vote_b": shown(second), "TotalVotingPower": "4", "ValidatorPower": "1"}
+def evidence(first: SignedVote, second: SignedVote, height: int = 7) -> dict[str, Any]:
+    """Both votes as one piece of evidence."""
+    value = {
+        "vote_a": shown(first, height),
+        "vote_b": shown(second, height),
+        "TotalVotingPower": "4",
+        "ValidatorPower": "1",
+    }
     return {"type": "tendermint/DuplicateVoteEvidence", "value": value}
 
 

@@ -201,3 +201,23 @@ def test_only_32_bytes_decompress() -> None:
     """The point arithmetic refuses other lengths and unreduced coordinates on its own."""
     for encoded in (b"", bytes(31), bytes(33), points.P.to_bytes(32, "little"), (2).to_bytes(32, "little")):
         assert points.decompress(encoded) is None
+
+
+def test_without_libsodium_or_with_one_that_differs_openssl_verifies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SPEC R-K02: libsodium may only be quicker; where it is missing or accepts what OpenSSL refuses, it is not asked."""
+
+    def missing() -> keys.Equation:
+        raise ImportError
+
+    choose = keys._equation.__wrapped__
+    monkeypatch.setattr(keys, "_sodium", missing)
+    assert choose() is keys._holds_openssl
+    monkeypatch.setattr(keys, "_sodium", lambda: lambda *_: True)
+    assert choose() is keys._holds_openssl
+    monkeypatch.setattr(keys, "_sodium", lambda: keys._holds_openssl)
+    assert choose() is keys._holds_openssl
+    one = signer(3)
+    monkeypatch.setattr(keys, "_equation", lambda: keys._holds_openssl)
+    one.public.verify(b"m", one.sign(b"m"))
+    with pytest.raises(VerificationError):
+        one.public.verify(b"n", one.sign(b"m"))

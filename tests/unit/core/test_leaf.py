@@ -13,8 +13,10 @@ from ledger.core.leaf import (
     TimerLeaf,
     check_timer_key,
     encode_record,
+    encode_record_parts,
     encode_timer,
     parse_leaf,
+    record_common,
     timer_streams,
 )
 from ledger.errors import MalformedError
@@ -46,6 +48,18 @@ def test_round_trip() -> None:
     for timer in (TIMER, TimerLeaf(8, 0, TIMER.key, TIMER.verdict, (("finding", "law/1"),))):
         assert parse_leaf(encode_timer(timer)) == timer
     assert parse_leaf(b"\x00\x01{}") == b"{}", "a header's JSON is for parse_header"
+
+
+def test_a_writer_of_many_makes_the_same_leaves() -> None:
+    """What the records of a submission share is made once; leaf and bound are those of `encode_record`."""
+    common = record_common(RECORD.key_id, RECORD.member, RECORD.submission)
+    parts = (RECORD.height, RECORD.id, RECORD.event_hash, common)
+    leaf = encode_record_parts(*parts, RECORD.verdict, RECORD.extra_streams)
+    assert leaf == encode_record(RECORD)
+    assert parse_leaf(leaf) == RECORD
+    with pytest.raises(MalformedError) as caught:
+        encode_record_parts(*parts, b"{" + bytes(LEAF_BYTES_MAX) + b"}", ())
+    assert caught.value.code == "leaf-size"
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from ledger.limits import RULE_STEPS_MAX
 from ledger.machine.block import BlockInput
 from ledger.machine.enginemove import check_orders, engine_in_force
 from tests.models.governed import HOUR_MS, NEW_CALENDAR, Governed
-from tests.models.tiny_ledger import MEMBERS
+from tests.models.tiny_ledger import MEMBERS, make_genesis
 from tests.unit.machine.test_governance import code
 from tests.unit.machine.test_validators import refused, validating
 
@@ -47,6 +47,23 @@ def test_engine_of_the_genesis_is_in_force_until_a_move() -> None:
     check_orders("sequencer", in_force(plain), 1)
     with pytest.raises(RejectedError):
         check_orders("cometbft", in_force(plain), 1)
+
+
+def test_move_is_not_proposed_under_a_scenario_clock() -> None:
+    """SPEC R-N51: stepped time and CometBFT's block time do not go together: check, prepare and process refuse it."""
+    ledger = Governed()
+    ledger.app.genesis = make_genesis(clock="scenario")
+    submission = ledger.sign("ga", ledger.propose(*move_parts(ledger)))
+    block = BlockInput(ledger.app.head.height + 1, ledger.app.head.time + 1, (submission,))
+    for refusing in (lambda: ledger.app.check(submission), lambda: ledger.app.process(block)):
+        with pytest.raises(RejectedError) as caught:
+            refusing()
+        assert caught.value.code == "scenario-engine"
+    _, left_out = ledger.app.prepare([submission], block.time)
+    assert [error.code for _, error in left_out] == ["scenario-engine"]
+    ledger.app.check(ledger.sign("ga", ledger.propose("sys.param.set", {}, {"parameters": {"skew_ms": 1}})))
+    ledger.app.genesis = ledger.genesis
+    ledger.app.check(submission)
 
 
 def test_move_seals_the_sequencer_at_its_block() -> None:
@@ -138,13 +155,15 @@ def test_node_stops_before_the_first_block_of_an_unknown_protocol() -> None:
 
 
 def test_node_stops_before_rules_in_a_runtime_that_it_lacks() -> None:
-    """SPEC R-G25: another language version or step budget is another runtime; going back is refused."""
+    """SPEC R-G25: another language version is another runtime; going back is refused, and so is another program."""
     ledger = Governed()
     program = ledger.app.head.config.program.hex()
     args = {"language": 1, "program": program, "steps": RULE_STEPS_MAX}
     assert refused(ledger, "sys.runtime.set", {}, args) == "in-force"
     for broken in ({"language": 0}, {"steps": 0}, {"steps": True}, {"program": "x"}):
         assert refused(ledger, "sys.runtime.set", {}, {**args, **broken}) == "shape"
+    other = {**args, "program": "22" * 32, "steps": RULE_STEPS_MAX + 1}
+    assert refused(ledger, "sys.runtime.set", {}, other) == "program"
     ledger.change("sys.runtime.set", {}, {**args, "language": 2}, cosign=True, wait_ms=NOTICE + 1)
     head = ledger.app.head
     assert head.config.language == 2 and head.config.steps == RULE_STEPS_MAX
@@ -163,10 +182,9 @@ def test_older_auditor_says_what_it_cannot_follow(action: str, gap: str, monkeyp
     config = ledger.app.head.config
     args: dict[str, Any] = {"version": 2}
     if action == "sys.runtime.set":
-        args = {"language": 1, "program": config.program.hex(), "steps": RULE_STEPS_MAX + 1}
+        args = {"language": 2, "program": config.program.hex(), "steps": RULE_STEPS_MAX}
     with monkeypatch.context() as newer:
         newer.setattr(supported, "PROTOCOL_VERSION", 2)
-        newer.setattr(supported, "RULE_STEPS_MAX", args.get("steps", RULE_STEPS_MAX))
         if action == "sys.runtime.set":
             # Software of that version runs what comes after the vote; what came before it replays from the log.
             newer.setattr(supported, "check_supported", lambda config: None)

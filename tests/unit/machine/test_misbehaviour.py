@@ -44,10 +44,11 @@ def test_two_votes_are_recorded_once() -> None:
     ledger = validating()
     item = ledger.record("ga", accusation(ledger, [vote(ledger, 1), vote(ledger, 2)]))
     assert item.verdict == b'{"outcome":"accepted"}'
-    name = misbehaviour_key("wj", key_id("wj"), 7, "duplicate-vote")
+    name = misbehaviour_key("wj", key_id("wj"), chain_id(ledger.origin, 0), 7, "duplicate-vote")
     event = item.event
     assert event is not None and canonical.parse(ledger.store.read_objects([name])[name]) == {
         "event": f"ga/{event.id}",
+        "height": 7,
         "round": 2,
         "vote_type": "precommit",
     }
@@ -55,9 +56,22 @@ def test_two_votes_are_recorded_once() -> None:
     assert row
     again = accusation(ledger, [vote(ledger, 0), vote(ledger, 3)])
     assert code(ledger.record("gx", again)) == "misbehaviour-known"
-    later = accusation(ledger, [vote(ledger, 1, height=8), vote(ledger, 0, height=8)], height=8)
-    assert code(ledger.record("gx", later)) == ""
     assert ledger.validators == list(MEMBERS)
+    assert ledger.verify().findings.kept == [] and ledger.verify(replay=False).findings.kept == []
+
+
+def test_a_key_that_votes_twice_at_every_height_is_recorded_once_a_span() -> None:
+    """SPEC R-N54: one proof a key in 100,000 heights of a chain; the span before and another validator count apart."""
+    ledger = validating()
+
+    def accused(height: int, by: str = "wj") -> str:
+        two = [vote(ledger, number, by=by, height=height) for number in (1, 2)]
+        return code(ledger.record("ga", accusation(ledger, two, accused=by, height=height)))
+
+    assert accused(150_000) == ""
+    assert [accused(height) for height in (100_000, 150_001, 199_999)] == ["misbehaviour-known"] * 3
+    assert [accused(99_999), accused(200_000), accused(150_000, "mz")] == ["", "", ""]
+    assert sum(b"sys-misbehaviour" in key for key in ledger.store.memory.rows) == 4
     assert ledger.verify().findings.kept == [] and ledger.verify(replay=False).findings.kept == []
 
 

@@ -45,7 +45,7 @@ def test_absent_file_and_flags_leave_defaults(tmp_path: Path) -> None:
         ("[http]\nport = 'many'\n", "http.port"),
         ("[http]\nport = 70000\n", "http.port"),
         ("[node]\nrole = 'king'\n", "node.role"),
-        ("[node]\npeers = ['https://far.example']\n", "node.peers"),
+        ("[node]\npeers = ['ftp://far.example']\n", "node.peers"),
         ("[rules]\nruntime = 'wasm'\n", "rules.runtime"),
         ("[comet]\np2p_listen = '26656'\n", "comet.p2p_listen"),
         ("[comet]\np2p_address = '127.0.0.1:1'\n", "comet.p2p_address"),

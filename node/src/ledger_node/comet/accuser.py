@@ -1,8 +1,10 @@
 """Has misbehaviour that CometBFT proved recorded as an event of this node's member (SPEC R-N54, R-N55).
 
-Rules: the evidence is taken from the block that carried it, with both signed votes; validators take turns by their place in
-the registry, and whoever finds it recorded says nothing. A report that fails is logged and left: another node's turn
-comes. Not here: whether the votes hold (the ledger decides), and what follows for the accused (a vote).
+Rules: the evidence is taken from the block that carried it, with both signed votes; what is recorded of that key and span
+of heights already is passed over at once, so that who votes twice at every height costs one look a block; for the rest
+validators take turns by their place in the registry, and whoever then finds it recorded says nothing. A report that fails
+is logged and left: another node's turn comes. At most `WAITING_MAX` heights wait, what comes then is left out.
+Not here: whether the votes hold (the ledger decides), and what follows for the accused (a vote).
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from ledger.core.submission import Submission, new_submission
 from ledger.errors import LedgerError
 
 TURN_S: Final = 3.0
+WAITING_MAX: Final = 1_000
 ANSWER_S: Final = 60.0
 SALT_BYTES: Final = 16
 FAILURES: Final = (LedgerError, TimeoutError, KeyError, TypeError)
@@ -46,6 +49,7 @@ class Accuser:
     def __init__(
         self,
         origin: str,
+        chain_id: str,
         signers: Mapping[str, Signer],
         rpc: Blocks,
         registry: Callable[[], Registry],
@@ -54,7 +58,7 @@ class Accuser:
         *,
         turn_s: float = TURN_S,
     ) -> None:
-        self._origin, self._signers, self._rpc = origin, signers, rpc
+        self._origin, self._chain_id, self._signers, self._rpc = origin, chain_id, signers, rpc
         self._registry, self._known, self._submit, self._turn_s = registry, known, submit, turn_s
         self._heights: queue.SimpleQueue[int | None] = queue.SimpleQueue()
         self._closing = threading.Event()
@@ -74,7 +78,8 @@ class Accuser:
 
     def report(self, height: int) -> None:
         """CometBFT's block of `height` carries evidence."""
-        self._heights.put(height)
+        if self._heights.qsize() < WAITING_MAX:
+            self._heights.put(height)
 
     def _run(self) -> None:
         while (height := self._heights.get()) is not None:
@@ -89,19 +94,33 @@ class Accuser:
             self._log.warning("accuser.no-key", height=height)
             return
         member, signer, place = found
-        if self._closing.wait(1 + place * self._turn_s):
+        drafts = self._drafts(height)
+        if not drafts or self._closing.wait(1 + place * self._turn_s):
             return
-        for evidence in self._rpc.block(height)["block"]["evidence"]["evidence"]:
+        for name, draft in drafts.items():
             try:
-                self._accuse(evidence, member, signer)
-            except FAILURES as error:  # the next piece may be of another validator
+                if not self._known(name):
+                    self._accuse(draft, member, signer)
+            except FAILURES as error:  # the next one is of another validator
                 self._log.warning("accuser.failed", height=height, reason=str(error))
 
-    def _accuse(self, evidence: Mapping[str, Any], member: str, signer: Signer) -> None:
-        draft = accusation(evidence, self._registry())
+    def _drafts(self, height: int) -> dict[str, dict[str, Any]]:
+        """What the block of `height` proves and the ledger does not hold yet, by its state key."""
+        found: dict[str, dict[str, Any]] = {}
+        for evidence in self._rpc.block(height)["block"]["evidence"]["evidence"]:
+            try:
+                draft = accusation(evidence, self._registry())
+            except LedgerError as error:  # the next piece may be one that can be reported
+                self._log.warning("accuser.failed", height=height, reason=str(error))
+                continue
+            refs, at = draft["refs"], draft["body"]["height"]
+            name = misbehaviour_key(refs["member"], refs["key"], self._chain_id, at, DUPLICATE_VOTE)
+            if name not in found and not self._known(name):
+                found[name] = draft
+        return found
+
+    def _accuse(self, draft: Mapping[str, Any], member: str, signer: Signer) -> None:
         refs, body = draft["refs"], draft["body"]
-        if self._known(misbehaviour_key(refs["member"], refs["key"], body["height"], DUPLICATE_VOTE)):
-            return
         now = time.time_ns() // 1_000_000
         event = new_event(
             event_id=uuid7_at(now, urandom(10)),

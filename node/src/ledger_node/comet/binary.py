@@ -59,7 +59,11 @@ def check_binary(binary: Path, accepted: Collection[str] = (VERSION,)) -> str:
     if version not in accepted:
         expected = ", ".join(sorted(accepted))
         raise UnavailableError(
-            "comet-version", "another version of CometBFT", path=str(binary), got=version, expected=expected
+            "comet-version",
+            "another version of CometBFT than was tested",
+            path=str(binary),
+            got=version,
+            expected=expected,
         )
     return version
 

@@ -25,6 +25,7 @@ from ledger_node.comet.natives import NativeKeeper
 from ledger_node.comet.process import CometProcess
 from ledger_node.comet.pruning import Pruning
 from ledger_node.comet.rpc import CometRpc
+from ledger_node.comet.snapshots import SnapshotTaker
 
 
 class Options(Protocol):
@@ -41,6 +42,10 @@ class Options(Protocol):
     @property
     def keep_blocks(self) -> int:
         """How many CometBFT blocks are kept at least; 0: all."""
+
+    @property
+    def snapshots_every(self) -> int:
+        """At which multiples of CometBFT's height a snapshot is taken; 0: none."""
 
     @property
     def comet(self) -> Path | None:
@@ -69,6 +74,7 @@ def build_engine(
 
     engine = CometEngine(app, signer, state, home, chain_id, process, CometRpc(home))
     engine.handler.pruning = Pruning(options.keep_blocks)
+    engine.handler.snapshots = SnapshotTaker(options.data_dir, reader, options.snapshots_every)
     engine.natives = NativeKeeper(
         chain_id, CometRpc(home), lambda size, data: engine.call(lambda: store.write_native(size, data))
     )
@@ -79,6 +85,6 @@ def build_engine(
         return row is not None and bool(row.value)
 
     engine.accuser = Accuser(
-        app.origin, options.signers, CometRpc(home), lambda: app.head.registry, known, engine.submit
+        app.origin, chain_id, options.signers, CometRpc(home), lambda: app.head.registry, known, engine.submit
     )
     return engine

@@ -95,6 +95,7 @@ class CometEngine(Engine):
         self.accuser: Accuser | None = None
         # Registries after the last three heights: the validators of a height are those after the one two before it.
         self._registries = deque([app.head.registry] * 3, maxlen=3)
+        self._validators = app.head.registry, app.head.registry.validators()
 
     # --- from other threads ------------------------------------------------------------------------------------------
 
@@ -154,7 +155,7 @@ class CometEngine(Engine):
         """End CometBFT first, so that it sees no broken connection, then stop as every engine does."""
         self._process.close()
         self.gateway.close()
-        for helper in (self.natives, self.accuser):
+        for helper in (self.natives, self.accuser, self.handler.snapshots):
             if helper is not None:
                 helper.close()
         super().close(timeout_s)
@@ -243,6 +244,8 @@ class CometEngine(Engine):
             self._skip_block(decided.height, decided.submissions)
         else:
             self._write_block(decided.sealed, decided)
+        if self.handler.snapshots is not None:
+            self.handler.snapshots.after(decided.height)
 
     def dropped(self, submission: Submission, error: LedgerError) -> None:
         """See `Ordering`."""
@@ -295,7 +298,9 @@ class CometEngine(Engine):
         """The state before a height stands in that height's header: what CometBFT's commit of it proves."""
         self._registries.append(self.app.head.registry)
         if self.natives is not None and before.height > 0:
-            keys = [key for _, key in self._registries[0].validators()]
+            if self._validators[0] is not self._registries[0]:
+                self._validators = self._registries[0], self._registries[0].validators()
+            keys = [key for _, key in self._validators[1]]
             digest = app_hash(before.size, before.log.root())
             self.natives.offer(before.size, digest, height, keys)
 

@@ -126,7 +126,8 @@ class Gateway:
             self._waiting[submission.identity] = entry
             self._queue.append(entry)
             self._events += len(submission.events)
-            self._changed.notify_all()
+            if self._room():  # otherwise it leaves when something that is under way is answered, which wakes the sender
+                self._changed.notify_all()
         return future
 
     def forget_flights(self) -> None:
@@ -226,8 +227,7 @@ class Gateway:
 
     def _next_batch(self) -> tuple[int, list[_Waiting]] | None:
         """What goes into the next transaction, None while nothing may leave."""
-        under_way = sum(flight.size for flight in self._flights.values())
-        if not self._queue or len(self._flights) >= IN_FLIGHT_MAX or under_way >= IN_FLIGHT_BYTES:
+        if not self._queue or not self._room():
             return None
         # Whoever was answered a moment ago is about to send again: one transaction for all of them costs everybody less.
         if len(self._queue) < self._answered and self._gathering():
@@ -249,6 +249,12 @@ class Gateway:
         identities = {entry.submission.identity for entry in batch}
         self._flights[self._numbers] = _Flight(identities, size, time.monotonic())
         return self._numbers, batch
+
+    def _room(self) -> bool:
+        """Whether another transaction may be under way."""
+        if len(self._flights) >= IN_FLIGHT_MAX:
+            return False
+        return sum(flight.size for flight in self._flights.values()) < IN_FLIGHT_BYTES
 
     def _gathering(self) -> bool:
         return time.monotonic() - self._answered_at < GATHER_S

@@ -33,6 +33,7 @@ from ledger.machine.block import BlockInput, Sealed
 from ledger_node.comet import abci_pb2 as pb
 from ledger_node.comet import transaction
 from ledger_node.comet.pruning import Pruning
+from ledger_node.comet.snapshots import SnapshotTaker
 from ledger_node.comet.transaction import Transaction
 
 ABCI_VERSION: Final = "2.0.0"
@@ -124,6 +125,7 @@ class Handler:
         self.height = app.store.engine_height()
         """CometBFT's height that is committed here."""
         self.pruning = Pruning(0)
+        self.snapshots: SnapshotTaker | None = None
         self._time = 0
         self._engine, self._later = engine, later
         self._recorded: OrderedDict[Digest, None] = OrderedDict()
@@ -310,14 +312,15 @@ class Handler:
         if request.misbehavior:
             self._engine.misbehaved(request.height)
         self.transactions.forget(request.txs)
-        sealed, before = self._decided.sealed, _powers(self.app.head.registry)
+        sealed, before = self._decided.sealed, self.app.head.registry
         if sealed is None:
             digest, after = self.app.info().app_hash, before
         else:
-            digest, after = app_hash(sealed.size, sealed.root), _powers(sealed.decision.registry)
+            digest, after = app_hash(sealed.size, sealed.root), sealed.decision.registry
         return pb.ResponseFinalizeBlock(
             tx_results=[pb.ExecTxResult(code=OK) for _ in request.txs],
-            validator_updates=_updates(before, after),
+            # Most blocks leave the very registry that they found.
+            validator_updates=[] if after is before else _updates(_powers(before), _powers(after)),
             app_hash=digest,
         )
 
@@ -358,7 +361,8 @@ class Handler:
         while len(self._recorded) > RECORDED_MAX:
             self._recorded.popitem(last=False)
         self._later(self.settle)
-        return pb.ResponseCommit(retain_height=self.pruning.retain_height(self.height, self._time))
+        oldest = self.snapshots.oldest if self.snapshots is not None else 0
+        return pb.ResponseCommit(retain_height=self.pruning.retain_height(self.height, self._time, oldest))
 
     def knows(self, identity: Digest) -> bool:
         """Whether a submission was ordered lately (any thread); it may not be written yet (see `settle`)."""
@@ -379,22 +383,21 @@ class Handler:
     # --- snapshots ---------------------------------------------------------------------------------------------------
 
     def list_snapshots(self, request: pb.RequestListSnapshots) -> pb.ResponseListSnapshots:
-        """None: who joins replays everything (R-N64)."""
+        """What this node offers to nodes that join (R-N73)."""
         del request
-        return pb.ResponseListSnapshots()
+        return self.snapshots.list() if self.snapshots is not None else pb.ResponseListSnapshots()
 
     def offer_snapshot(self, request: pb.RequestOfferSnapshot) -> pb.ResponseOfferSnapshot:
-        """Refused: see `list_snapshots`."""
+        """Refused: a node that joins by one answers with `statesync`."""
         del request
         return pb.ResponseOfferSnapshot(result=pb.ResponseOfferSnapshot.REJECT)
 
     def load_snapshot_chunk(self, request: pb.RequestLoadSnapshotChunk) -> pb.ResponseLoadSnapshotChunk:
-        """Nothing to load."""
-        del request
-        return pb.ResponseLoadSnapshotChunk()
+        """One chunk of what is offered."""
+        return self.snapshots.load(request) if self.snapshots is not None else pb.ResponseLoadSnapshotChunk()
 
     def apply_snapshot_chunk(self, request: pb.RequestApplySnapshotChunk) -> pb.ResponseApplySnapshotChunk:
-        """Refused: see `list_snapshots`."""
+        """Refused: see `offer_snapshot`."""
         del request
         return pb.ResponseApplySnapshotChunk(result=pb.ResponseApplySnapshotChunk.ABORT)
 

@@ -4,7 +4,7 @@ Rules: without a limit everything is kept. With one, never less than the evidenc
 while its block is younger than either bound of the genesis, so both have to be past. Times of earlier heights are
 remembered since the start only, so that a node which starts anew prunes nothing for that long.
 Nothing of the ledger is pruned: events, certificates and native commits are its own. Who joins replays CometBFT's blocks
-from the first, so some validators keep all.
+from the first, so some validators keep all, or from the block of a snapshot that is offered, so these stay everywhere.
 """
 
 from __future__ import annotations
@@ -33,8 +33,11 @@ class Pruning:
         self._marks: deque[tuple[int, int]] = deque()
         self._retain = 0
 
-    def retain_height(self, height: int, time_ms: int) -> int:
-        """The lowest height to keep once `height` of `time_ms` (unix ms) is committed; 0: keep all."""
+    def retain_height(self, height: int, time_ms: int, snapshot: int = 0) -> int:
+        """The lowest height to keep once `height` of `time_ms` (unix ms) is committed; 0: keep all.
+
+        Blocks from that of the oldest `snapshot` on stay (0: there is none): who joins by it needs them.
+        """
         if not self._blocks:
             return 0
         if height % self._mark_every == 0:
@@ -45,4 +48,4 @@ class Pruning:
                 break
             self._retain = marked
             self._marks.popleft()
-        return self._retain
+        return min(self._retain, snapshot) if snapshot else self._retain

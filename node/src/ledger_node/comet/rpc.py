@@ -86,6 +86,11 @@ class CometRpc:
         """Call peers, each `<node id>@host:port`, that are not connected; returns before they answer."""
         self._call("dial_peers", {"peers": list(peers)})
 
+    def ask(self, number: int, method: str, params: Mapping[str, object]) -> bytes:
+        """The whole JSON-RPC answer to a question, errors included, as CometBFT gives it. Raises `UnavailableError`."""
+        request = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
+        return self._send(method, json.dumps(request).encode("ascii"))
+
     def close(self) -> None:
         """Close the kept connection; a later call opens another."""
         if self._connection is not None:

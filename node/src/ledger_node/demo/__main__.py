@@ -8,7 +8,6 @@ story, on nodes that order together (see `bft`). Not here: how any of it works.
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import sys
 import tempfile
@@ -59,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(tell: Teller, folder: Path, permits: Path | None, once: bool) -> int:
-    tell.chapter("建立网络:四个部门,各运行一个节点", "Make a network: four departments, a node each")
+    tell.chapter("建立网络：四个部门，各运行一个节点", "Make a network: four departments, a node each")
     extra = permit_members(permits) if permits is not None else []
     stage = Stage(make_network(folder, extra))
     tell.fact(f"网络标识 {stage.origin}", f"origin {stage.origin}")
@@ -72,9 +71,9 @@ def _run(tell: Teller, folder: Path, permits: Path | None, once: bool) -> int:
         _ask(tell, stage, folder.parent)
         _flip(tell, stage)
         _kill(tell, stage, told)
-        tell.chapter("完成:以上各项均已核验", "Done: everything above was checked")
+        tell.chapter("完成：以上各项均已核验", "Done: everything above was checked")
         tell.fact(
-            "互不信任的四个部门(CometBFT,其一被杀,其一说谎): ./dev demo --engine cometbft",
+            "互不信任的四个部门（CometBFT，其一被杀，其一说谎）：./dev demo --engine cometbft",
             "four departments that trust nobody, one killed, one lying: ./dev demo --engine cometbft",
         )
         if not once:
@@ -88,7 +87,7 @@ def _play(tell: Teller, stage: Stage) -> Told:
     stage.step_clock(scenario.day(scenario.DAYS))
     stage.wait_ready()
     for step, outcome in told.surprises[:5]:
-        tell.fact(f"意外:{step.event.kind} 为 {outcome}", f"surprise: {step.event.kind} became {outcome}")
+        tell.fact(f"意外：{step.event.kind} 为 {outcome}", f"surprise: {step.event.kind} became {outcome}")
     tell.check(
         not told.surprises,
         f"{told.events} 个事件的裁决均符合预期",
@@ -110,7 +109,9 @@ def _play(tell: Teller, stage: Stage) -> Told:
     for finding in (item["finding"] for item in page["items"]):
         found[finding["code"]] = found.get(finding["code"], 0) + 1
         tell.fact(_finding(tell, finding), _finding(tell, finding))
-    tell.check(found == scenario.PLANTED, "埋设的违规全部发现,别无其他", "every planted breach was found, and no other")
+    tell.check(
+        found == scenario.PLANTED, "埋设的违规全部发现，别无其他", "every planted breach was found, and no other"
+    )
     return told
 
 
@@ -126,13 +127,21 @@ def _finding(tell: Teller, finding: dict[str, Any]) -> str:
     )
 
 
+def _where(finding: dict[str, Any]) -> str:
+    """What an audit found, and where."""
+    place = finding.get("place") or f"height {finding.get('height')}"
+    return f"{finding['message']}, {place} [{finding['code']}]\n    {finding.get('got', '')}"
+
+
 def _permits(tell: Teller, stage: Stage, file: Path) -> None:
     tell.chapter(f"导入真实日志 {file.name}", f"Record a real log, {file.name}")
     document = record_permits(stage, file)
-    shown = json.dumps(
-        {name: document[name] for name in document if name not in ("ok", "exit_code")}, ensure_ascii=False
+    rows, groups, recorded = (f"{document[name]:,}" for name in ("rows_read", "groups", "recorded"))
+    stated = ", ".join(f"{name} {count:,}" for name, count in document["statements"].items())
+    tell.good(
+        f"全部入账：{groups} 个部门的 {rows} 行，{recorded} 个事件({stated})",
+        f"all of it is on the ledger: {rows} rows of {groups} groups, {recorded} events ({stated})",
     )
-    tell.good(f"全部入账: {shown[:300]}", f"all of it is on the ledger: {shown[:300]}")
 
 
 def _verify_offline(tell: Teller, stage: Stage, export: Path) -> None:
@@ -140,14 +149,14 @@ def _verify_offline(tell: Teller, stage: Stage, export: Path) -> None:
     _await_certified(stage)
     note = stage.client.get_bytes(["v1", "checkpoint"]).decode("utf-8").splitlines()
     tell.fact(
-        f"检查点: {note[1]} 条, {len(note) - 5} 个联署",
+        f"检查点：{note[1]} 条，{len(note) - 5} 个联署",
         f"checkpoint over {note[1]} leaves, {len(note) - 5} cosignatures",
     )
     code, document = ledger("export", "archive", str(export), "--from", str(stage.sequencer.folder))
     if code:
-        tell.fail(f"导出失败: {document}", f"export failed: {document}")
+        tell.fail(f"导出失败：{document}", f"export failed: {document}")
     code, document = ledger("verify", str(export), "--origin", stage.origin, "--no-remember")
-    tell.check(code == 0, "全部层级核验通过,包括逐条重算规则", "every level holds, every verdict was computed again")
+    tell.check(code == 0, "全部层级核验通过，包括逐条重算规则", "every level holds, every verdict was computed again")
 
 
 def _ask(tell: Teller, stage: Stage, folder: Path) -> None:
@@ -161,24 +170,26 @@ def _ask(tell: Teller, stage: Stage, folder: Path) -> None:
     trust.write_bytes(stage.made.genesis.data)
     code, document = ledger("proof", "verify", str(file), "--trust", str(trust))
     if code:
-        tell.fail(f"证明不成立: {document}", f"the proof does not hold: {document}")
+        tell.fail(f"证明不成立：{document}", f"the proof does not hold: {document}")
+    counts = document["counts"]
+    records = sum(counts.values()) - counts["timers"]
     tell.good(
-        f"答案自证完整: {document.get('counts', '')}",
-        f"the answer proves itself and its completeness: {document.get('counts', '')}",
+        f"答案自证完整：{records} 条记录，{counts['timers']} 个时限",
+        f"the answer proves itself and its completeness: {records} records, {counts['timers']} timer leaves",
     )
 
 
 def _flip(tell: Teller, stage: Stage) -> None:
     node = stage.network.nodes[FOLLOWER]
     tell.chapter(
-        f"篡改:在 {node.folder.name} 的数据库中改一个字节", f"Tamper: one byte in the database of {node.folder.name}"
+        f"篡改：在 {node.folder.name} 的数据库中改一个字节", f"Tamper: one byte in the database of {node.folder.name}"
     )
     node.stop()
     flip = faults.flip_byte(node.folder)
     code, document = ledger("verify", str(node.folder), "--origin", stage.origin, "--no-remember")
     findings = document.get("findings", [])
-    named = json.dumps(findings[0], ensure_ascii=False)[:160] if findings else ""
-    tell.check(code == 6 and bool(findings), f"被发现并指名: {named}", f"caught and named: {named}")
+    named = _where(findings[0]) if findings else ""
+    tell.check(code == 6 and bool(findings), f"被发现并指名：{named}", f"caught and named: {named}")
     flip.undo()
     node.start()
     node.wait_listening()
@@ -195,7 +206,7 @@ def _kill(tell: Teller, stage: Stage, told: Told) -> None:
     _await_certified(stage)
     missing = sum(not _is_recorded(stage, access.member, event_id) for event_id in load.acknowledged)
     tell.fact(
-        f"{len(load.acknowledged)} 个已确认事件,重试 {load.retries} 次,{took:.1f} 秒后恢复",
+        f"{len(load.acknowledged)} 个已确认事件，重试 {load.retries} 次，{took:.1f} 秒后恢复",
         f"{len(load.acknowledged)} acknowledged events, {load.retries} retries, back after {took:.1f} s",
     )
     tell.check(missing == 0, "已确认的事件一个不少", "nothing acknowledged was lost")

@@ -47,21 +47,22 @@ def run(tell: Teller, folder: Path, once: bool) -> int:
     """The whole of it; the exit code is 0. Raises `DemoError`, `LedgerError` where anything differs."""
     version = _engine(tell)
     tell.chapter(
-        "建立网络:四个部门,各运行一个节点,无人独自排序", "Make a network: four departments, and nobody orders alone"
+        "建立网络：四个部门，各运行一个节点，无人独自排序", "Make a network: four departments, and nobody orders alone"
     )
     stage = Stage(make_network(folder, engine=COMETBFT))
     tell.fact(f"网络标识 {stage.origin}", f"origin {stage.origin}")
     with stage.running():
         stage.wait_ready()
         tell.good(
-            f"四个节点均已就绪,各自带有一个 CometBFT {version}", f"four nodes are ready, each with a CometBFT {version}"
+            f"四个节点均已就绪，各自带有一个 CometBFT {version}",
+            f"four nodes are ready, each with a CometBFT {version}",
         )
         story = _play(tell, stage)
         _agree(tell, stage)
         _kill(tell, stage, story)
         _lie(tell, stage, story)
         _verify_offline(tell, stage, folder.parent / "export")
-        tell.chapter("完成:以上各项均已核验", "Done: everything above was checked")
+        tell.chapter("完成：以上各项均已核验", "Done: everything above was checked")
         if not once:
             stay(tell, stage.sequencer.url, stage.origin)
     return 0
@@ -79,7 +80,7 @@ def _engine(tell: Teller) -> str:
 
 def _play(tell: Teller, stage: Stage) -> Story:
     tell.chapter(
-        "一件事的始末,每一步都经由本部门的节点", "A matter from catalogue to disposal, each step through its own node"
+        "一件事的始末，每一步都经由本部门的节点", "A matter from catalogue to disposal, each step through its own node"
     )
     story = Story(_now())
     clients = {member: stage.client_of(member) for member in MEMBERS}
@@ -96,7 +97,7 @@ def _play(tell: Teller, stage: Stage) -> Story:
             tell.fact(f"{step.note[0]} [{step.event.kind}: {why}]", f"{step.note[1]} [{step.event.kind}: {why}]")
     took = time.monotonic() - began
     for surprise in surprises:
-        tell.fact(f"意外: {surprise}", f"surprise: {surprise}")
+        tell.fact(f"意外：{surprise}", f"surprise: {surprise}")
     through = ", ".join(f"{member} {count}" for member, count in bft_story.members_of(story.steps))
     tell.check(
         not surprises,
@@ -126,7 +127,7 @@ def _agree(tell: Teller, stage: Stage) -> None:
     heights = ", ".join(sorted({str(native.height) for native in natives.values()}))
     tell.check(
         len({native.block_id for native in natives.values()}) == 1,
-        f"CometBFT 自身在高度 {heights} 的提交(第二份证明)与之相符;各节点所存票数: {votes}",
+        f"CometBFT 自身在高度 {heights} 的提交(第二份证明)与之相符；各节点所存票数：{votes}",
         f"CometBFT's own commit of its height {heights}, a second proof, says the same; votes kept: {votes}",
     )
     _findings(tell, stage, MEMBERS, bft_story.PLANTED)
@@ -138,7 +139,7 @@ def _same(tell: Teller, stage: Stage, members: Sequence[str]) -> int:
     for each in stood:
         size, root, names = each.checkpoint.size, each.checkpoint.root.hex()[:16], ", ".join(each.signers)
         tell.fact(
-            f"{each.member}: 区块 {each.height}, {size} 条, 根 {root}…, 联署 {names}",
+            f"{each.member}: 区块 {each.height}, {size} 条，根 {root}…, 联署 {names}",
             f"{each.member}: block {each.height}, {size} leaves, root {root}…, certified by {names}",
         )
     tell.check(
@@ -158,12 +159,12 @@ def _findings(tell: Teller, stage: Stage, members: Sequence[str], expected: dict
         if found != expected:
             tell.fail(f"{member} 的线索为 {found}", f"{member} has the findings {found}")
     shown = ", ".join(f"{code} ({count})" for code, count in sorted(expected.items()))
-    tell.good(f"各节点的线索相同: {shown}", f"every node has the same findings: {shown}")
+    tell.good(f"各节点的线索相同：{shown}", f"every node has the same findings: {shown}")
 
 
 def _kill(tell: Teller, stage: Stage, story: Story) -> None:
     tell.chapter(
-        f"在写入负载下断掉一个部门: 对 {name_of(tell, KILLED)} 的节点及其 CometBFT 执行 kill -9",
+        f"在写入负载下断掉一个部门：对 {name_of(tell, KILLED)} 的节点及其 CometBFT 执行 kill -9",
         f"Kill a department under load: kill -9 of the node of {name_of(tell, KILLED)} and of its CometBFT",
     )
     now = _now()
@@ -177,7 +178,7 @@ def _kill(tell: Teller, stage: Stage, story: Story) -> None:
     after = len(load.acknowledged) - at_kill
     tell.check(
         after > 0,
-        f"其余三个部门继续: 此后又确认 {after} 个事件,最慢一个 {load.slowest_s:.1f} 秒",
+        f"其余三个部门继续：此后又确认 {after} 个事件，最慢一个 {load.slowest_s:.1f} 秒",
         f"the other three go on: {after} more events acknowledged, the slowest in {load.slowest_s:.1f} s",
     )
     _same(tell, stage, [member for member in MEMBERS if member != KILLED])
@@ -187,20 +188,20 @@ def _kill(tell: Teller, stage: Stage, story: Story) -> None:
     node.wait_listening(START_S)
     await_agreement(stage, MEMBERS)
     tell.good(
-        f"{KILLED} 重新启动,{time.monotonic() - began:.1f} 秒后已追上",
+        f"{KILLED} 重新启动，{time.monotonic() - began:.1f} 秒后已追上",
         f"{KILLED} is started again and has caught up after {time.monotonic() - began:.1f} s",
     )
     _same(tell, stage, MEMBERS)
     counts = stage.recorded("grant", story.register.id, stage.client_of(KILLED))
     once = all(counts[f"{step.member}/{step.event.id}"] == 1 for step in steps)
     tell.check(
-        once, "已确认的事件在其账本中不多不少,各一次", "in its ledger every acknowledged event stands exactly once"
+        once, "已确认的事件在其账本中不多不少，各一次", "in its ledger every acknowledged event stands exactly once"
     )
 
 
 def _lie(tell: Teller, stage: Stage, story: Story) -> None:
     tell.chapter(
-        f"一个部门说谎: {name_of(tell, LIAR)} 换上篡改程序 (demo/liar.py)",
+        f"一个部门说谎：{name_of(tell, LIAR)} 换上篡改程序 (demo/liar.py)",
         f"A department lies: {name_of(tell, LIAR)} runs an altered build (demo/liar.py)",
     )
     stage.node_of(LIAR).stop()
@@ -211,7 +212,7 @@ def _lie(tell: Teller, stage: Stage, story: Story) -> None:
     step = story.access(story.register, _now(), bft_story.OTHER_PURPOSE, LIE_COUNT)
     became = stage.record(step.member, step.key, [step.event], stage.client_of(AUDITED)).events[0]
     tell.fact(
-        f"它为其他用途调用了 {LIE_COUNT} 条: 裁决 {became.outcome};全体作出裁决后,它在自己的账本里记为 "
+        f"它为其他用途调用了 {LIE_COUNT} 条：裁决 {became.outcome}；全体作出裁决后，它在自己的账本里记为 "
         f"{LIE_COUNT // liar.LARGE} 条",
         f"it reads {LIE_COUNT} records for another purpose: {became.outcome}; when all have decided, it writes down "
         f"{LIE_COUNT // liar.LARGE} of them",
@@ -242,7 +243,7 @@ def _falls_out(tell: Teller, stage: Stage, story: Story) -> None:
     status = stage.client_of(LIAR).get_json(["v1", "status"])
     tell.check(
         LIAR not in signers and status["size"] < size and status["certified_size"] < status["size"],
-        f"{LIAR} 停在 {status['size']} 条,无人为它联署;其余三家已到 {size} 条,没有分叉",
+        f"{LIAR} 停在 {status['size']} 条，无人为它联署；其余三家已到 {size} 条，没有分叉",
         f"{LIAR} stands still at {status['size']} leaves that nobody certifies; the other three are at {size}: no fork",
     )
 
@@ -253,7 +254,7 @@ def _convict(tell: Teller, stage: Stage, event_id: str) -> None:
     named = any(finding.get("event") == f"{LIAR}/{event_id}" for finding in document.get("findings", []))
     tell.check(
         code == BROKEN and named,
-        f"核验它自己的数据目录,被改的记录即被指名: {_first(document)}",
+        f"核验它自己的数据目录，被改的记录即被指名：{_first(document)}",
         f"verifying its own data directory names the altered record: {_first(document)}",
     )
 
@@ -268,13 +269,13 @@ def _verify_offline(tell: Teller, stage: Stage, export: Path) -> None:
     tell.chapter("审计人员离线核验导出的账本", "An auditor verifies an export offline")
     code, document = ledger("export", "archive", str(export), "--from", str(stage.made.folders[AUDITED]))
     if code:
-        tell.fail(f"导出失败: {document}", f"export failed: {document}")
+        tell.fail(f"导出失败：{document}", f"export failed: {document}")
     code, document = ledger("verify", str(export), "--origin", stage.origin, "--no-remember")
     natives = document.get("counts", {}).get("natives", 0)
     if code or not natives:
-        tell.fail(f"核验未通过: {document}", f"it does not hold: {document}")
+        tell.fail(f"核验未通过：{document}", f"it does not hold: {document}")
     tell.good(
-        f"全部层级核验通过: 逐条重算规则,法定联署,{natives} 份 CometBFT 原生提交",
+        f"全部层级核验通过：逐条重算规则，法定联署，{natives} 份 CometBFT 原生提交",
         f"every level holds: every verdict computed again, the certificates, {natives} native commits of CometBFT",
     )
     target = export / "segments" / "000000.gz"
@@ -284,7 +285,7 @@ def _verify_offline(tell: Teller, stage: Stage, export: Path) -> None:
     code, document = ledger("verify", str(export), "--origin", stage.origin, "--no-remember")
     tell.check(
         code == BROKEN,
-        f"改动其中一个字节,即被发现并指名: {_first(document)}",
+        f"改动其中一个字节，即被发现并指名：{_first(document)}",
         f"one byte of it changed is caught and named: {_first(document)}",
     )
 

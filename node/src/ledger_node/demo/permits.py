@@ -18,7 +18,8 @@ from ledger_node.demo.tell import DemoError
 
 def ledger(*arguments: str) -> tuple[int, dict[str, Any]]:
     """Run the command line as a user would; exit code and its JSON document."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("LEDGER_")}
+    kept = (name for name in os.environ if name == "LEDGER_LANG" or not name.startswith("LEDGER_"))
+    environment = {name: os.environ[name] for name in kept}
     done = subprocess.run(
         [sys.executable, "-m", "ledger.cli.main", *arguments, "--json"],
         capture_output=True,

@@ -64,7 +64,7 @@ class Teller:
 
 def stay(tell: Teller, url: str, origin: str) -> None:
     """Say what can be asked of the node at `url`, and wait until somebody stops the demo."""
-    tell.chapter(f"接口仍在运行: {url}  (Ctrl-C 停止)", f"The API keeps running: {url}  (Ctrl-C stops it)")
+    tell.chapter(f"接口仍在运行：{url}  (Ctrl-C 停止)", f"The API keeps running: {url}  (Ctrl-C stops it)")
     for command in (
         f"curl {url}/v1/datasets/ga/hukou/timeline",
         f"./dev run ledger lineage show ga/hukou --node {url}",

@@ -13,15 +13,16 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
 
-from ledger.errors import LedgerError
+from ledger.errors import LedgerError, MalformedError
 from ledger_node.http import (
     polling,
+    routes_comet,
     routes_governance,
     routes_health,
     routes_intake,
@@ -35,15 +36,19 @@ from ledger_node.http.body import BodyReader, Receive, Scope
 from ledger_node.http.context import Context
 from ledger_node.http.docs import docs_page
 from ledger_node.http.edge import Answer, Edge, language_of
+from ledger_node.http.gate import Gate
 from ledger_node.http.openapi import describe
 from ledger_node.http.problems import PROBLEM_JSON, HttpError, problem_of
 from ledger_node.http.watch import Commits, Watcher
 from ledger_node.intake.checker import Checker
 from ledger_node.metrics import Metrics
 from ledger_node.query.blocktimes import BlockTimes
-from ledger_node.query.health import gauges
+from ledger_node.query.health import gauges, labelled
 from ledger_node.query.indexer import open_indexer
 from ledger_node.query.ports import Node
+from ledger_node.reads.journal import Journal
+from ledger_node.reads.readers import Readers, owner_of
+from ledger_node.reads.recorder import KIND, ReadRecorder
 from ledger_node.settings import Settings
 
 APPEND_PATH: Final = "/v1/submissions"
@@ -66,7 +71,7 @@ def create_app(
     indexer = open_indexer(node) if search else None
     pool = ThreadPoolExecutor(POOL_THREADS, thread_name_prefix="intake")
     metrics = Metrics() if metrics is None else metrics
-    metrics.watch(lambda: gauges(node, indexer))
+    metrics.watch(lambda: gauges(node, indexer), lambda: labelled(node, indexer))
     context = Context(
         node=node,
         settings=settings,
@@ -78,15 +83,25 @@ def create_app(
         pool=pool,
         checker=Checker(node, pool, worker=settings.http.check_worker),
     )
+    reads = _gate(context, token_file) if settings.reads.readers == "named" else None
     app = FastAPI(
         title="suyuan ledger node 溯源账本节点",
         docs_url=None,  # FastAPI's own pages load scripts from a CDN
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,  # a redirected POST may become a GET
-        lifespan=_lifespan(context),
+        lifespan=_lifespan(context, reads),
     )
-    for module in (routes_log, routes_provenance, routes_rules, routes_governance, routes_intake, routes_health):
+    modules = (
+        routes_log,
+        routes_provenance,
+        routes_rules,
+        routes_governance,
+        routes_intake,
+        routes_health,
+        routes_comet,
+    )
+    for module in modules:
         app.include_router(module.routes(context))
     _own_pages(app)
     _own_errors(app, settings.http.language)
@@ -99,6 +114,23 @@ def create_app(
     )
     edge.on_stopping.append(context.stop_waiting)
     return edge
+
+
+def _gate(context: Context, token_file: Path | None) -> ReadRecorder:
+    """Answer named readers only, and record what they read. Raises `MalformedError` where the rules cannot take it."""
+    node, settings = context.node, context.settings.reads
+    if KIND not in node.rules.kinds():
+        raise MalformedError("reads-kind", "the rulebook in force has no kind for the record of reads", kind=KIND)
+    data_dir = node.options.data_dir
+    member = settings.member or owner_of(data_dir)
+    node.signers(member)
+
+    def own() -> str:
+        return member
+
+    journal = Journal(data_dir)
+    context.gated.append(Depends(Gate(context, Readers(data_dir, token_file, own), journal)))
+    return ReadRecorder(node, journal, own, settings.record_s)
 
 
 class _HotAppend:
@@ -116,7 +148,7 @@ class _HotAppend:
         return await self._append(scope, receive)
 
 
-def _lifespan(context: Context):  # type: ignore[no-untyped-def]  # noqa: ANN202 - FastAPI's own protocol
+def _lifespan(context: Context, reads: ReadRecorder | None):  # type: ignore[no-untyped-def]  # noqa: ANN202 - FastAPI's own protocol
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         loop = asyncio.get_running_loop()
@@ -133,10 +165,14 @@ def _lifespan(context: Context):  # type: ignore[no-untyped-def]  # noqa: ANN202
         await context.checker.start()
         if context.indexer is not None:
             context.indexer.start()
+        if reads is not None:
+            reads.start()
         try:
             yield
         finally:
             watcher.close()
+            if reads is not None:
+                await loop.run_in_executor(None, reads.close)
             await context.checker.close()
             if context.indexer is not None:
                 await loop.run_in_executor(None, context.indexer.close)

@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from ledger.limits import HTTP_PAGE_DEFAULT, HTTP_PAGE_MAX, HTTP_WAIT_S_MAX, IDENTIFIER_CHARS_MAX, INT_MAX
 from ledger_node.query.lineage import NODES_DEFAULT, NODES_MAX
-from ledger_node.query.log import BLOCKS_PAGE_MAX
+from ledger_node.query.log import BLOCKS_PAGE_MAX, NATIVES_PAGE_MAX
 
 _DECIMAL: Final = re.compile(r"0|[1-9][0-9]{0,15}", re.ASCII).fullmatch
 IDENTIFIER_PATTERN: Final = rf"^[a-z0-9][a-z0-9._:~/-]{{0,{IDENTIFIER_CHARS_MAX - 1}}}$"
@@ -129,7 +129,9 @@ class AskCheckpoint(Asked):
 
     wait: Annotated[Wait, Field(description="Seconds to wait for a note other than `after`.")] = 0
     after: Annotated[DigestHex | None, Field(description="SHA-256 of the note the caller has.")] = None
-    above: Annotated[Count | None, Field(description="Wait for a larger checkpoint than this size instead.")] = None
+    above: Annotated[Count | None, Field(description="Wait for a larger checkpoint, or in quiet for late lines.")] = (
+        None
+    )
 
 
 class AskBlocks(Asked):
@@ -138,6 +140,13 @@ class AskBlocks(Asked):
     first: Annotated[Count, Field(alias="from", description="First height wanted.")]
     wait: Annotated[Wait, Field(description="Seconds to wait for that block.")] = 0
     limit: Annotated[int, BeforeValidator(_plain_decimal), Field(ge=1, le=BLOCKS_PAGE_MAX)] = 100
+
+
+class AskNatives(Asked):
+    """Native commits from a size on."""
+
+    first: Annotated[Count, Field(alias="from", description="Smallest size wanted.")] = 0
+    limit: Annotated[int, BeforeValidator(_plain_decimal), Field(ge=1, le=NATIVES_PAGE_MAX)] = 100
 
 
 class AskInclusion(Asked):

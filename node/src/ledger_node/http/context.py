@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
+from fastapi.params import Depends
 from starlette.responses import Response
 
 from ledger.errors import UnavailableError
@@ -34,7 +35,8 @@ BINARY: Final = "application/octet-stream"
 
 @dataclass(slots=True)
 class Context:
-    """One node behind one application. `recorder` and `watcher` exist once the event loop runs."""
+    """One node behind one application. `recorder` and `watcher` exist once the event loop runs; `gated` is what routes that
+    show events or state depend on."""
 
     node: Node
     settings: Settings
@@ -45,6 +47,7 @@ class Context:
     times: BlockTimes
     pool: Executor
     checker: Checker
+    gated: list[Depends] = field(default_factory=list)
     recorder: Recorder | None = None
     watcher: Watcher | None = None
 

@@ -1,12 +1,14 @@
-"""A page of the interface for people: every route with its texts, without script, style sheet or network.
+"""A page of the interface for people: every route with its texts and examples, without script, style sheet or network.
 
 Rule: made from /openapi.json, every text escaped, and nothing but this page may load (CSP). Not here: trying requests.
 """
 
 from __future__ import annotations
 
+import json
 from html import escape
 from typing import Any, Final
+from urllib.parse import quote, urlencode
 
 import msgspec
 from starlette.responses import Response
@@ -24,9 +26,11 @@ def docs_page(openapi: bytes) -> Response:
         *(f"<p>{escape(text)}</p>" for text in document["info"]["description"].split("\n\n")),
         '<p><a href="/openapi.json">/openapi.json</a></p>',
     ]
+    shared = document["components"].get("examples", {})
     for path, methods in document["paths"].items():
         for method, route in methods.items():
             parts.extend(_route(method, path, route))
+            parts.extend(_examples(method, path, route, shared))
     parts.append("</html>")
     return Response("\n".join(parts), media_type="text/html", headers={"content-security-policy": CSP})
 
@@ -48,3 +52,27 @@ def _route(method: str, path: str, route: dict[str, Any]) -> list[str]:
     )
     parts.append(f"<table>{answers}</table>")
     return parts
+
+
+def _examples(method: str, path: str, route: dict[str, Any], shared: dict[str, Any]) -> list[str]:
+    """A request with all its parameters, what goes in, and what comes back, each to be unfolded."""
+    values = {each["name"]: str(each["example"]) for each in route.get("parameters", ()) if "example" in each}
+    queries = [each["name"] for each in route.get("parameters", ()) if each["in"] == "query"]
+    query = urlencode([(name, values[name]) for name in queries if name in values])
+    for name, value in values.items():
+        path = path.replace("{" + name + "}", quote(value, safe="/:~"))
+    parts = [f"<p><code>{method.upper()} {escape(f'{path}?{query}' if query else path)}</code></p>"]
+    bodies = [("body", content) for content in route.get("requestBody", {}).get("content", {}).items()]
+    answers = [(status, each) for status in sorted(route["responses"]) for each in _contents(route, status)]
+    for where, (media_type, content) in [*bodies, *answers]:
+        value = content.get("example")
+        for reference in content.get("examples", {}).values():
+            value = shared[reference["$ref"].rpartition("/")[2]]["value"]
+        if value is not None:
+            shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1)
+            parts.append(f"<details><summary>{where} {media_type}</summary><pre>{escape(shown)}</pre></details>")
+    return parts
+
+
+def _contents(route: dict[str, Any], status: str) -> list[tuple[str, dict[str, Any]]]:
+    return list(route["responses"][status].get("content", {}).items())

@@ -320,7 +320,9 @@ class StatusBody(Answer):
     certified_size: int | None
     clock: Literal["wall", "scenario"]
     height: int
+    moves: int
     origin: str
+    restored: int
     role: str
     signs_for: list[str]
     size: int

@@ -38,12 +38,13 @@ class PollCheckpoint:
 
 async def poll_note(context: Context, wait_s: int, after: str | None, above: int | None) -> bytes:
     """The note to show: within `wait_s` one of a checkpoint larger than `above`, where that is given, or another one than
-    `after` (SHA-256 hex); then whatever there is, empty where there is none yet."""
+    `after` (SHA-256 hex); with both, another one of the same checkpoint once nothing larger came for a second. Then
+    whatever there is, empty where there is none yet."""
     book = context.node.certificates
 
     def changed() -> bytes | None:
         if above is not None:
-            return book.note_above(above)
+            return book.note_above(above, after)
         note = book.note()
         return note if note and sha256(note).hex() != after else None
 

@@ -35,6 +35,8 @@ class HttpError(LedgerError):
 HTTP_STATUS: Final = {
     "bad-request": 400,
     "token": 401,
+    "reader": 401,
+    "read-refused": 403,
     "path": 404,
     "method": 405,
     "body-slow": 408,

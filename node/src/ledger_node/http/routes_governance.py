@@ -40,7 +40,11 @@ def routes(context: Context) -> APIRouter:
         with context.standing() as standing:
             return answer_with(standing.encode(), show_proposal(standing, name))
 
-    @router.get("/v1/certificates/{size}", responses=raw("text/plain", "A quorum certificate, a C2SP note.", 404))
+    @router.get(
+        "/v1/certificates/{size}",
+        response_class=Response,
+        responses=raw("text/plain", "A quorum certificate, a C2SP note.", 404),
+    )
     def certificate(size: str, asked: Annotated[Asked, Query()]) -> Response:
         """The kept certificate of exactly this size, such as that of an epoch's last block."""
         del asked
@@ -53,7 +57,7 @@ def routes(context: Context) -> APIRouter:
         openapi_extra=body({JSON: {"schema": {"type": "object", "additionalProperties": {"type": "string"}}}}),
     )
     async def offer_bundle(request: Request, asked: Annotated[Asked, Query()]) -> Response:
-        """Hand over a rulebook or calendar (`{path: text}`) right before the proposal that names it is sent."""
+        """Hand over a rulebook or calendar, `{path: text}` as canonical JSON, right before the proposal that names it."""
         del asked
         require_media_type(request.scope, JSON)
         data = await context.bodies.read(request.scope, request.receive, DOCUMENT_BYTES_MAX)

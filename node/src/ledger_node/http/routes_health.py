@@ -23,7 +23,11 @@ def routes(context: Context) -> APIRouter:
     router = APIRouter(tags=["operations"])
     node = context.node
 
-    @router.get("/healthz", responses=raw("text/plain", "The process answers.", schema={"type": "string"}))
+    @router.get(
+        "/healthz",
+        response_class=Response,
+        responses=raw("text/plain", "The process answers.", schema={"type": "string"}),
+    )
     async def healthz(asked: Annotated[Asked, Query()]) -> Response:
         """Nothing but this process is asked."""
         del asked
@@ -39,7 +43,11 @@ def routes(context: Context) -> APIRouter:
         found = readiness(node, context.indexer)
         return Response(msgspec.json.encode(found), 200 if found["ready"] else 503, media_type=JSON)
 
-    @router.get("/metrics", responses=raw("text/plain", "Prometheus text format.", schema={"type": "string"}))
+    @router.get(
+        "/metrics",
+        response_class=Response,
+        responses=raw("text/plain", "Prometheus text format.", schema={"type": "string"}),
+    )
     def metrics(asked: Annotated[Asked, Query()]) -> Response:
         """Counters, histograms and gauges of this node."""
         del asked

@@ -18,6 +18,7 @@ from ledger_node.http.asking import (
     AskConsistency,
     Asked,
     AskInclusion,
+    AskNatives,
 )
 from ledger_node.http.context import BINARY, Context, answer, answer_with
 from ledger_node.http.documented import ok, raw
@@ -45,7 +46,9 @@ def _notes_and_blocks(router: APIRouter, context: Context) -> None:
     node = context.node
 
     @router.get(
-        "/v1/checkpoint", responses=raw("text/plain", "The C2SP checkpoint note with every verified line.", 404)
+        "/v1/checkpoint",
+        response_class=Response,
+        responses=raw("text/plain", "The C2SP checkpoint note with every verified line.", 404),
     )
     async def checkpoint(asked: Annotated[AskCheckpoint, Query()]) -> Response:
         """The proposed checkpoint with the cosignatures gathered so far; `wait` polls for another one than `after`, or for a
@@ -55,7 +58,11 @@ def _notes_and_blocks(router: APIRouter, context: Context) -> None:
             raise NotFoundError("checkpoint", "this node has no checkpoint yet")
         return answer(note, TEXT)
 
-    @router.get("/checkpoint", responses=raw("text/plain", "The latest certified checkpoint (C2SP tlog-tiles)."))
+    @router.get(
+        "/checkpoint",
+        response_class=Response,
+        responses=raw("text/plain", "The latest certified checkpoint (C2SP tlog-tiles)."),
+    )
     def certified_checkpoint(asked: Annotated[Asked, Query()]) -> Response:
         """The latest certified checkpoint, under the path that tlog-tiles clients expect."""
         del asked
@@ -65,7 +72,9 @@ def _notes_and_blocks(router: APIRouter, context: Context) -> None:
         return answer(found.note, TEXT)
 
     @router.get(
-        "/v1/blocks", responses=raw(MSGPACK, "A msgpack list of encoded blocks, empty when none came in time.", 404)
+        "/v1/blocks",
+        response_class=Response,
+        responses=raw(MSGPACK, "A msgpack list of encoded blocks, empty when none came in time.", 404),
     )
     async def blocks(asked: Annotated[AskBlocks, Query()]) -> Response:
         """Inputs, leaves and log-signed notes of blocks, for followers and auditors; waits for the first one."""
@@ -98,13 +107,15 @@ def _proofs(router: APIRouter, context: Context) -> None:
         with context.standing() as standing:
             return answer_with(standing.encode(), {"epochs": [end.encode() for end in prove_epochs(standing)]})
 
-    @router.get("/v1/proofs/completeness", responses=ok(ProofFile, proof=True))
+    gated = context.gated
+
+    @router.get("/v1/proofs/completeness", dependencies=gated, responses=ok(ProofFile, 401, 403, proof=True))
     def completeness(asked: Annotated[AskCompleteness, Query()]) -> Response:
         """These are all records [begin, end) of the stream; an empty stream is proved empty."""
         with context.standing() as standing:
             return answer(prove_range_of(standing, asked.kind, asked.id, asked.refused, asked.begin, asked.end))
 
-    @router.get("/v1/proofs/absence", responses=ok(ProofFile, 404, proof=True))
+    @router.get("/v1/proofs/absence", dependencies=gated, responses=ok(ProofFile, 401, 403, 404, proof=True))
     def absence(asked: Annotated[AskAbsence, Query()]) -> Response:
         """No accepted record ever joined a stream of this name; 404 where one did."""
         with context.standing() as standing:
@@ -114,7 +125,11 @@ def _proofs(router: APIRouter, context: Context) -> None:
 def _files(router: APIRouter, context: Context) -> None:
     node = context.node
 
-    @router.get("/tile/{path:path}", responses=raw(BINARY, "SHA-256 hashes, one behind the other.", 404))
+    @router.get(
+        "/tile/{path:path}",
+        response_class=Response,
+        responses=raw(BINARY, "SHA-256 hashes, one behind the other.", 404),
+    )
     def tile(path: str, asked: Annotated[Asked, Query()]) -> Response:
         """A hash tile of C2SP tlog-tiles: `<L>/<N>` or `<L>/<N>.p/<W>`, of the certified tree."""
         del asked
@@ -128,13 +143,24 @@ def _files(router: APIRouter, context: Context) -> None:
         del asked
         return answer(log.read_native(node, size))
 
+    @router.get(
+        "/v1/native",
+        response_class=Response,
+        responses=raw(MSGPACK, "A msgpack list of u64 size and native commit, by rising size; empty behind the last."),
+    )
+    def natives(asked: Annotated[AskNatives, Query()]) -> Response:
+        """CometBFT's own commits over checkpoints, as an export holds them: a second proof beside the certificates."""
+        return answer(log.read_natives(node, asked.first, asked.limit), MSGPACK)
+
     @router.get("/v1/genesis", responses=ok(ProofFile, text="The genesis document, byte for byte."))
     def genesis(asked: Annotated[Asked, Query()]) -> Response:
         """The document that the origin pins."""
         del asked
         return answer(node.genesis.data)
 
-    @router.get("/v1/bundles/{digest}", responses=raw(BINARY, "A rulebook or calendar bundle.", 404))
+    @router.get(
+        "/v1/bundles/{digest}", response_class=Response, responses=raw(BINARY, "A rulebook or calendar bundle.", 404)
+    )
     def bundle(digest: str, asked: Annotated[Asked, Query()]) -> Response:
         """A bundle by its hash."""
         del asked

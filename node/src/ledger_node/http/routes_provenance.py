@@ -25,7 +25,7 @@ from ledger_node.http.asking import (
     AskTimers,
 )
 from ledger_node.http.context import Context, answer
-from ledger_node.http.documented import ok
+from ledger_node.http.documented import ok, refusals
 from ledger_node.query import events, members, objects, oversight
 from ledger_node.query.lineage import lineage
 from ledger_node.query.receipts import make_receipts
@@ -35,7 +35,7 @@ from ledger_node.query.streams import timeline
 
 def routes(context: Context) -> APIRouter:
     """The router."""
-    router = APIRouter(tags=["provenance"])
+    router = APIRouter(tags=["provenance"], dependencies=context.gated, responses=refusals(401, 403))
     _events(router, context)
     _objects(router, context)
     _streams(router, context)

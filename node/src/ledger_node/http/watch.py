@@ -98,7 +98,7 @@ class Watcher:
         seen: tuple[object, ...] = ()
         while not self._closing.is_set():
             book.wait_change(LOOK_S)
-            now = (self._node.head.height, book.note(), book.certified())
+            now = (self._node.head.height, book.note(), book.certified(), book.settled())
             if now != seen:
                 seen = now
                 try:

@@ -1,6 +1,7 @@
 """How a node stands: readiness checks, status, and the gauges that are read at each scrape.
 
-Rule: everything is read from memory; nothing here waits or touches the disk. Not here: alarms.
+Rule: everything is read from memory, but for the names in the evidence folder; nothing here waits.
+Not here: what is an alarm (see `ledger_node.alarms`).
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from ledger.adapters.datadir import EVIDENCE
 from ledger_node.query.indexer import Indexer
 from ledger_node.query.ports import Node
 
@@ -37,7 +39,9 @@ def status(node: Node) -> dict[str, Any]:
         "certified_size": None if certified is None else certified.result.checkpoint.size,
         "clock": node.genesis.clock,
         "height": head.height,
+        "moves": node.moves,
         "origin": node.origin,
+        "restored": node.reader.restored_height,
         "role": node.role,
         "size": head.size,
         "time": head.time,
@@ -54,6 +58,7 @@ def gauges(node: Node, indexer: Indexer | None) -> dict[str, float]:
         "ledger_certified_height": certified_height,
         "ledger_uncertified_blocks": head.height - certified_height,
         "ledger_ready": 1.0 if readiness(node, indexer)["ready"] else 0.0,
+        "ledger_evidence_files": _evidence_files(node),
     }
     if node.genesis.clock == "wall":
         found["ledger_head_age_seconds"] = max(0.0, time.time() - head.time / 1000)
@@ -62,3 +67,17 @@ def gauges(node: Node, indexer: Indexer | None) -> dict[str, float]:
     if indexer is not None:
         found["ledger_index_lag_blocks"] = head.height - indexer.index.height
     return found
+
+
+def _evidence_files(node: Node) -> int:
+    folder = node.options.data_dir / EVIDENCE
+    return sum(1 for _ in folder.iterdir()) if folder.is_dir() else 0
+
+
+def labelled(node: Node, indexer: Indexer | None) -> dict[str, dict[str, float]]:
+    """Values by the names of `metrics.LABELLED`: each check by its name, and alarms by code."""
+    checks = readiness(node, indexer)["checks"]
+    return {
+        "ledger_check": {check["name"]: float(check["ok"]) for check in checks},
+        "ledger_alarms": {code: float(count) for code, count in node.alarms.codes().items()},
+    }

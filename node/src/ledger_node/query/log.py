@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgpack
 
 from ledger.adapters.stored import read_block
+from ledger.archiveformat import encode_native
 from ledger.blockcodec import encode_block
 from ledger.core.hashing import Digest
 from ledger.core.merkle import consistency_nodes, inclusion_nodes, prove_consistency, prove_inclusion
@@ -22,7 +23,8 @@ from ledger_node.query.standing import Standing
 
 BLOCKS_PAGE_MAX: Final = 1_000
 BLOCKS_BYTES_MAX: Final = 16 * 1024 * 1024  # a page ends with the block that passes this
-
+NATIVES_PAGE_MAX: Final = 1_000
+NATIVES_BYTES_MAX: Final = 4 * 1024 * 1024  # likewise
 SIZE_DIGITS_MAX: Final = 16
 TILE_WIDTH: Final = 256
 TILE_LEVEL_MAX: Final = 7  # 256**8 leaves are more than a seq can count
@@ -139,6 +141,19 @@ def read_native(node: Node, size: str) -> bytes:
     if found is None:
         raise NotFoundError("native", "no native commit of this size is kept", size=size)
     return found
+
+
+def read_natives(node: Node, first: int, limit: int) -> bytes:
+    """The msgpack list of native commits over sizes from `first` on, each as an export holds it; empty behind the last."""
+    items: list[bytes] = []
+    total = 0
+    with node.reader.snapshot() as snap:
+        found = snap.native_from(first)
+        while found is not None and len(items) < limit and total < NATIVES_BYTES_MAX:
+            items.append(encode_native(*found))
+            total += len(items[-1])
+            found = snap.native_from(found[0] + 1)
+    return bytes(msgpack.packb(items))
 
 
 def read_bundle(node: Node, digest: Digest) -> bytes:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ledger.adapters.certificates import CertificateBook
+from ledger.adapters.clock import ScenarioClock, WallClock
 from ledger.adapters.configs import Configs
 from ledger.adapters.layers import StateAt
 from ledger.adapters.sequencer import Committed
@@ -25,6 +26,7 @@ from ledger.core.registry import Registry
 from ledger.core.submission import Submission
 from ledger.machine.block import Head, Sealed
 from ledger.rules.program import Program
+from ledger_node.alarms import Alarms
 
 
 class Options(Protocol):
@@ -57,8 +59,12 @@ class Node(Protocol):
     role: str
     reader: SqliteReader
     certificates: CertificateBook
+    clock: WallClock | ScenarioClock
+    """What blocks are timed by; on a scenario network ahead of the head after a step that made no block."""
     configs: Configs
     """Every config that was in force in a block of this node."""
+    alarms: Alarms
+    """What a person should look at."""
     published: int
     """Height of the newest block that may be shown: its signature is in the fsynced signer state."""
 
@@ -68,6 +74,10 @@ class Node(Protocol):
     @property
     def head(self) -> Head:
         """The last sealed block."""
+
+    @property
+    def moves(self) -> int:
+        """How often the ledger moved to another engine."""
 
     @property
     def registry(self) -> Registry:

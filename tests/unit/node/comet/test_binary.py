@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ledger.errors import MalformedError, NotFoundError, UnavailableError
+from ledger_node import __main__ as entry
 from ledger_node.comet import binary
 from ledger_node.comet.binary import VARIABLE, VERSION, check_binary, find_binary, module_version, version_of
 
@@ -101,3 +102,35 @@ def test_cut_build_info_is_no_crash(tmp_path: Path) -> None:
 def test_the_real_binary(cometbft: Path) -> None:
     """The installed CometBFT tells its version without being run."""
     assert module_version(binary.module_text(cometbft)) == VERSION
+
+
+@pytest.mark.parametrize("place", ["variable", "setting", "path"])
+@pytest.mark.parametrize(
+    ("lang", "words"), [("en", ("is not the version of CometBFT", "Install")), ("zh", ("不是本软件测试过的", "请安装"))]
+)
+def test_a_node_does_not_start_with_another_version(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    place: str,
+    lang: str,
+    words: tuple[str, str],
+) -> None:
+    """Wherever it was found: exit code 1, both versions, the code and what to do on one line, and nothing is written."""
+    other = go_binary(tmp_path / "bin" / "cometbft", mod("v1.0.1"))
+    monkeypatch.setattr(binary, "_source_tree", lambda: None)
+    monkeypatch.setenv("LEDGER_LANG", lang)
+    monkeypatch.setenv("PATH", str(other.parent) if place == "path" else "/nowhere")
+    monkeypatch.delenv(VARIABLE, raising=False)
+    if place == "variable":
+        monkeypatch.setenv(VARIABLE, str(other))
+    folder = tmp_path / "node"
+    folder.mkdir()
+    named = f'\n[comet]\nbinary = "{other}"\n' if place == "setting" else ""
+    (folder / "node.toml").write_text(f'[node]\nrole = "validator"\n{named}', "utf-8")
+    monkeypatch.setattr(entry, "configure_logs", lambda _: None)  # it would outlive this test
+    assert entry.main([str(folder)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    for part in (str(other), "v1.0.1", VERSION, "[comet-version]", *words):
+        assert part in line
+    assert [path.name for path in folder.iterdir()] == ["node.toml"]

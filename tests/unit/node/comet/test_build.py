@@ -33,6 +33,7 @@ class Options:
     data_dir: Path
     signers: Mapping[str, Signer] = field(default_factory=dict)
     keep_blocks: int = 0
+    snapshots_every: int = 0
     comet: Path | None = Path("/nonexistent/cometbft")
 
 
