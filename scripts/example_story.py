@@ -26,11 +26,11 @@ import msgpack
 import structlog
 import uvicorn
 
-from ledger.adapters import network
-from ledger.adapters.keyfile import read_key, write_key
-from ledger.adapters.network import KeyPlan, MemberPlan, NetworkPlan, create_network, read_rulebook
-from ledger.adapters.nodefile import TOKEN, event_key_file
-from ledger.adapters.snapshots import StateSnapshots
+from ledger.adapters.home import network
+from ledger.adapters.home.keyfile import read_key, write_key
+from ledger.adapters.home.network import KeyPlan, MemberPlan, NetworkPlan, create_network, read_rulebook
+from ledger.adapters.home.nodefile import TOKEN, event_key_file
+from ledger.adapters.ordering.snapshots import StateSnapshots
 from ledger.adapters.sqlite.frames import Compressor
 from ledger.core.event import Event, new_event
 from ledger.core.ident import format_time, parse_time, uuid7_at

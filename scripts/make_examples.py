@@ -23,7 +23,7 @@ from typing import Any, Final
 
 import httpx
 
-from ledger.adapters.network import read_rulebook
+from ledger.adapters.home.network import read_rulebook
 from ledger.core.bundle import encode_bundle
 from ledger.errors import UnavailableError
 from ledger_node.http.context import JSON

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from ledger.adapters.network import read_rulebook
+from ledger.adapters.home.network import read_rulebook
 from ledger.rules.diagram import draw, edges_of
 from ledger.rules.program import Program
 from ledger.rules.rulebook import Rulebook

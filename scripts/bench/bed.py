@@ -12,9 +12,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ledger import framing
-from ledger.adapters.keyfile import read_key
-from ledger.adapters.network import CreatedNetwork, KeyPlan, MemberPlan, NetworkPlan, create_network, read_rulebook
-from ledger.adapters.nodefile import event_key_file
+from ledger.adapters.home.keyfile import read_key
+from ledger.adapters.home.network import CreatedNetwork, KeyPlan, MemberPlan, NetworkPlan, create_network, read_rulebook
+from ledger.adapters.home.nodefile import event_key_file
 from ledger.client.http import NodeClient
 from ledger.client.request import parse_appended, submit
 from ledger.core.submission import Submission

@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from ledger import framing
-from ledger.adapters import datadir
-from ledger.adapters.engine import log_note
-from ledger.adapters.keyfile import read_key
-from ledger.adapters.nodefile import LOG_KEY
+from ledger.adapters.home import datadir
+from ledger.adapters.home.keyfile import read_key
+from ledger.adapters.home.nodefile import LOG_KEY
+from ledger.adapters.ordering.engine import log_note
+from ledger.adapters.runtime.worker import Worker
 from ledger.adapters.sqlite.store import SqliteStore
-from ledger.adapters.worker import Worker
 from ledger.app import Application
 from ledger.core.maptree import MapTree
 from ledger.machine import admit, seal

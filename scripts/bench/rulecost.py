@@ -23,8 +23,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from ledger.adapters import datadir
-from ledger.adapters.worker import Worker
+from ledger.adapters.home import datadir
+from ledger.adapters.runtime.worker import Worker
 from ledger.app import Application, StartableRuntime
 from ledger.core import canonical
 from ledger.core.submission import Submission

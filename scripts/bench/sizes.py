@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ledger.adapters import datadir
-from ledger.adapters.engine import log_note
-from ledger.adapters.keyfile import read_key
-from ledger.adapters.network import CreatedNetwork
-from ledger.adapters.nodefile import LOG_KEY, event_key_file
+from ledger.adapters.home import datadir
+from ledger.adapters.home.keyfile import read_key
+from ledger.adapters.home.network import CreatedNetwork
+from ledger.adapters.home.nodefile import LOG_KEY, event_key_file
+from ledger.adapters.ordering.engine import log_note
 from ledger.adapters.sqlite.store import SqliteStore
 from ledger.app import Application
 from ledger.client.http import NodeClient

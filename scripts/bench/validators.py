@@ -15,12 +15,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ledger import framing
-from ledger.adapters.comethome import CONFIG, create_keys, create_signing_state, write_config, write_genesis
-from ledger.adapters.comethome import comet_genesis as genesis_document
-from ledger.adapters.keyfile import read_key
-from ledger.adapters.network import create_network, free_ports, read_rulebook
-from ledger.adapters.networkplan import KeyPlan, MemberPlan, NetworkPlan
-from ledger.adapters.nodefile import event_key_file
+from ledger.adapters.home.comethome import CONFIG, create_keys, create_signing_state, write_config, write_genesis
+from ledger.adapters.home.comethome import comet_genesis as genesis_document
+from ledger.adapters.home.keyfile import read_key
+from ledger.adapters.home.network import create_network, free_ports, read_rulebook
+from ledger.adapters.home.networkplan import KeyPlan, MemberPlan, NetworkPlan
+from ledger.adapters.home.nodefile import event_key_file
 from ledger.client.http import NodeClient
 from ledger.client.request import parse_appended, submit
 from ledger.errors import UnavailableError

@@ -44,6 +44,7 @@ def test_import_contracts_hold() -> None:
         ("core/planted.py", "import ledger.machine", "imports run one way"),
         ("machine/planted.py", "from ledger import ports", "imports run one way"),
         ("client/planted.py", "import ledger.adapters", "client uses verify and core only"),
+        ("adapters/home/planted.py", "import ledger.adapters.ordering", "adapters: ordering"),
         ("planted.py", "", "ledger.planted"),
         ("../ledger_node/http/planted.py", "import ledger.adapters", "routes open no adapter"),
         ("../ledger_node/query/planted.py", "import ledger_node.http", "the node: start"),
@@ -54,7 +55,18 @@ def test_planted_import_breaks_a_contract(tmp_path: Path, path: str, source: str
     """An import that is planted against each contract makes the check fail and name that contract."""
     for name in ("errors.py", "limits.py", "app.py", "ports.py"):
         _write(tmp_path / "src/ledger" / name, "")
-    for area in ("core", "rules", "machine", "verify", "report", "adapters", "client", "cli"):
+    for area in (
+        "core",
+        "rules",
+        "machine",
+        "verify",
+        "report",
+        "adapters",
+        "adapters/home",
+        "adapters/ordering",
+        "client",
+        "cli",
+    ):
         _write(tmp_path / "src/ledger" / area / "__init__.py", "")
     _write(tmp_path / "src/ledger/__init__.py", "")
     for area in ("", "http", "query"):

@@ -16,12 +16,12 @@ from pathlib import Path
 import pytest
 
 from ledger import framing
-from ledger.adapters.clock import ScenarioClock
-from ledger.adapters.compiling import genesis_config
+from ledger.adapters.home.signerstate import SignerState
 from ledger.adapters.memory import MemoryStore
-from ledger.adapters.sequencer import Committed, Placement, Sequencer, placements
-from ledger.adapters.signerstate import SignerState
-from ledger.adapters.worker import Inline
+from ledger.adapters.ordering.clock import ScenarioClock
+from ledger.adapters.ordering.sequencer import Committed, Placement, Sequencer, placements
+from ledger.adapters.runtime.compiling import genesis_config
+from ledger.adapters.runtime.worker import Inline
 from ledger.app import Application
 from ledger.core.event import new_event, parse_event
 from ledger.core.genesis import COMETBFT, Genesis, parse_genesis

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ledger.adapters.monty import Monty
-from ledger.adapters.worker import Worker
+from ledger.adapters.runtime.monty import Monty
+from ledger.adapters.runtime.worker import Worker
 from ledger.errors import UnavailableError
 from ledger.rules.cases import TYPES, run_cases
 from ledger.rules.plain import Plain

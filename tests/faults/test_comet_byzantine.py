@@ -17,11 +17,11 @@ from pathlib import Path
 
 import pytest
 
-from ledger.adapters.comethome import SIGNING_STATE
-from ledger.adapters.datadir import create_ledger
-from ledger.adapters.handover import read_pinned
-from ledger.adapters.keyfile import read_key
-from ledger.adapters.nodefile import COSIGN_KEY, GENESIS, LOG_KEY
+from ledger.adapters.home.comethome import SIGNING_STATE
+from ledger.adapters.home.datadir import create_ledger
+from ledger.adapters.home.handover import read_pinned
+from ledger.adapters.home.keyfile import read_key
+from ledger.adapters.home.nodefile import COSIGN_KEY, GENESIS, LOG_KEY
 from ledger.core.quorum import verify_note
 from tests.models.comet_network import CometNetwork, Load, Validator, comet_network, root_at, until
 

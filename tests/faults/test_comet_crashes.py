@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 
 from ledger import framing
-from ledger.adapters.keyfile import read_key
-from ledger.adapters.nodefile import event_key_file
+from ledger.adapters.home.keyfile import read_key
+from ledger.adapters.home.nodefile import event_key_file
 from ledger.client.http import NodeClient
 from ledger.client.recorder import Recorder
 from ledger.client.request import get

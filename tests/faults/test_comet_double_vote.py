@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from ledger.adapters.comethome import HOME, P2P_KEY, create_keys, read_keys
-from ledger.adapters.handover import init_node
-from ledger.adapters.keyfile import read_key
-from ledger.adapters.networkplan import free_ports
-from ledger.adapters.nodefile import SETTINGS, CometSettings, edit_settings, event_key_file, read_settings
+from ledger.adapters.home.comethome import HOME, P2P_KEY, create_keys, read_keys
+from ledger.adapters.home.handover import init_node
+from ledger.adapters.home.keyfile import read_key
+from ledger.adapters.home.networkplan import free_ports
+from ledger.adapters.home.nodefile import SETTINGS, CometSettings, edit_settings, event_key_file, read_settings
 from ledger.client.governance import key_fields, propose, vote
 from ledger.core import canonical
 from ledger.core.engine import chain_id

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from ledger.adapters.joining import join_node, read_invitation
-from ledger.adapters.keyfile import read_key
-from ledger.adapters.network import create_network, read_rulebook
-from ledger.adapters.networkplan import KeyPlan, MemberPlan, NetworkPlan
-from ledger.adapters.nodefile import COSIGN_KEY
+from ledger.adapters.home.joining import join_node, read_invitation
+from ledger.adapters.home.keyfile import read_key
+from ledger.adapters.home.network import create_network, read_rulebook
+from ledger.adapters.home.networkplan import KeyPlan, MemberPlan, NetworkPlan
+from ledger.adapters.home.nodefile import COSIGN_KEY
 from ledger.core.keys import ED25519, PublicKey
 from ledger_node.comet.rpc import CometRpc
 from ledger_node.contracts_folder import rulebook_folder

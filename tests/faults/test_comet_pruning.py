@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ledger.adapters.keyfile import read_key
-from ledger.adapters.network import MemberPlan, NetworkPlan, create_network, read_rulebook
-from ledger.adapters.nodefile import event_key_file
+from ledger.adapters.home.keyfile import read_key
+from ledger.adapters.home.network import MemberPlan, NetworkPlan, create_network, read_rulebook
+from ledger.adapters.home.nodefile import event_key_file
 from ledger.core.event import new_event
 from ledger.core.ident import uuid7_at
 from ledger.core.submission import Submission, new_submission

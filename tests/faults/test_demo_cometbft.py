@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ledger.adapters.datadir import EVIDENCE
+from ledger.adapters.home.datadir import EVIDENCE
 from ledger.core.event import new_event
 from ledger.core.ident import uuid7_at
 from ledger_node.demo import liar

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from ledger.adapters.keyfile import read_key
-from ledger.adapters.network import CreatedNetwork, MemberPlan, NetworkPlan, create_network, read_rulebook
+from ledger.adapters.home.keyfile import read_key
+from ledger.adapters.home.network import CreatedNetwork, MemberPlan, NetworkPlan, create_network, read_rulebook
 from ledger.client.http import NodeClient
 from tests.unit.cli.runner import Ran, ledger
 

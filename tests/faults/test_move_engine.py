@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from ledger.adapters.datadir import DATABASE
-from ledger.adapters.network import CreatedNetwork
-from ledger.adapters.nodefile import read_settings
-from ledger.adapters.signerstate import SLOT_BYTES
+from ledger.adapters.home.datadir import DATABASE
+from ledger.adapters.home.network import CreatedNetwork
+from ledger.adapters.home.nodefile import read_settings
+from ledger.adapters.home.signerstate import SLOT_BYTES
 from ledger.adapters.sqlite.reader import SqliteReader
 from ledger.client.http import NodeClient
 from ledger.core.engine import chain_id

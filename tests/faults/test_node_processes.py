@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from ledger.adapters.datadir import DATABASE
+from ledger.adapters.home.datadir import DATABASE
 from ledger.client.http import NodeClient
 from ledger.client.request import get
 from ledger.errors import LedgerError, NotFoundError, UnavailableError

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from ledger.adapters.datadir import LOG_STATE
-from ledger.adapters.keyfile import read_key
-from ledger.adapters.network import CreatedNetwork
-from ledger.adapters.signerstate import SignerState
+from ledger.adapters.home.datadir import LOG_STATE
+from ledger.adapters.home.keyfile import read_key
+from ledger.adapters.home.network import CreatedNetwork
+from ledger.adapters.home.signerstate import SignerState
 from ledger.client.http import NodeClient
 from tests.faults.test_epoch_network import (
     NAMES,

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 from ledger import framing
-from ledger.adapters.joining import FromSnapshot, join_node, read_invitation
-from ledger.adapters.keyfile import read_key
-from ledger.adapters.network import create_network, read_rulebook
-from ledger.adapters.networkplan import KeyPlan, MemberPlan, NetworkPlan
-from ledger.adapters.nodefile import SETTINGS, event_key_file
-from ledger.adapters.snapshots import FOLDER, StateSnapshots
-from ledger.adapters.statesyncfile import STATE_SYNC
+from ledger.adapters.home.joining import FromSnapshot, join_node, read_invitation
+from ledger.adapters.home.keyfile import read_key
+from ledger.adapters.home.network import create_network, read_rulebook
+from ledger.adapters.home.networkplan import KeyPlan, MemberPlan, NetworkPlan
+from ledger.adapters.home.nodefile import SETTINGS, event_key_file
+from ledger.adapters.home.statesyncfile import STATE_SYNC
+from ledger.adapters.ordering.snapshots import FOLDER, StateSnapshots
 from ledger.client.request import submit
 from ledger.core.event import new_event
 from ledger.core.ident import uuid7_at

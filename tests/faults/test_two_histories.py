@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from ledger.adapters.datadir import DATABASE, EVIDENCE, SIGNER_STATE, load_rules
-from ledger.adapters.engine import log_note
-from ledger.adapters.keyfile import read_key
-from ledger.adapters.nodefile import COSIGN_KEY, LOG_KEY
-from ledger.adapters.signerstate import SignerState
+from ledger.adapters.home.datadir import DATABASE, EVIDENCE, SIGNER_STATE, load_rules
+from ledger.adapters.home.keyfile import read_key
+from ledger.adapters.home.nodefile import COSIGN_KEY, LOG_KEY
+from ledger.adapters.home.signerstate import SignerState
+from ledger.adapters.ordering.engine import log_note
 from ledger.adapters.sqlite.store import SqliteStore
 from ledger.app import Application
 from ledger.cli.node import readiness

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ledger.adapters.scratch import ScratchState
+from ledger.adapters.audit.scratch import ScratchState
 from ledger.blockcodec import BlockData, SubmissionData, encode_block, from_submission
 from ledger.core.event import new_event
 from ledger.core.hashing import Digest, sha256

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from ledger.adapters.archive import ArchiveSource, ArchiveWriter
-from ledger.adapters.exporting import export
-from ledger.adapters.replayrules import rules_loader
-from ledger.adapters.scratch import ScratchState
-from ledger.adapters.sources import open_source
+from ledger.adapters.audit.archive import ArchiveSource, ArchiveWriter
+from ledger.adapters.audit.exporting import export
+from ledger.adapters.audit.replayrules import rules_loader
+from ledger.adapters.audit.scratch import ScratchState
+from ledger.adapters.audit.sources import open_source
 from ledger.archiveformat import TAR_BLOCK
 from ledger.errors import ConflictError, LedgerError, MalformedError, NotFoundError, UnavailableError
 from ledger.verify.ledger import Options, verify_ledger

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ledger.adapters.scratch import ScratchState
+from ledger.adapters.audit.scratch import ScratchState
 from ledger.blockcodec import encode_block
 from ledger.verify.ledger import Options, verify_ledger
 from ledger.verify.report import BROKEN, INTACT, Report

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from ledger.adapters import progressfile, sources
+from ledger.adapters.audit import progressfile, sources
 from ledger.cli.exits import Exit
 from ledger.cli.main import run
 from ledger.cli.output import Console
@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 # One block a piece and a save at every piece, as a ledger of many hours has; `SLOW_S` is what each block costs more.
 SLOW = """
 import sys, time
-from ledger.adapters import progressfile, sources
+from ledger.adapters.audit import progressfile, sources
 from ledger.cli import main, progress
 progressfile.INTERVAL_S, progressfile.SHARE, sources.PIECE_LEAVES = 0.0, 0, 1
 at = progress.Progress.at

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ledger.adapters.keyfile import write_key
+from ledger.adapters.home.keyfile import write_key
 from ledger.cli.commands import COMMANDS
 from ledger.cli.output import Console
 from ledger.cli.verdicts import Rulebook, verdict_lines

@@ -15,8 +15,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from ledger.adapters.datadir import create_ledger, load_rules, read_bundle_folder
-from ledger.adapters.engine import log_note
+from ledger.adapters.home.datadir import create_ledger, load_rules, read_bundle_folder
+from ledger.adapters.ordering.engine import log_note
 from ledger.adapters.sqlite.store import SqliteStore
 from ledger.app import Application
 from ledger.core.bundle import bundle_hash, encode_bundle

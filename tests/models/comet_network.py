@@ -24,12 +24,12 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from ledger import framing
-from ledger.adapters.comethome import HOME
-from ledger.adapters.datadir import DATABASE, EVIDENCE
-from ledger.adapters.handover import init_node
-from ledger.adapters.keyfile import read_key
-from ledger.adapters.network import CreatedNetwork, KeyPlan, MemberPlan, NetworkPlan, create_network, read_rulebook
-from ledger.adapters.nodefile import SETTINGS, event_key_file
+from ledger.adapters.home.comethome import HOME
+from ledger.adapters.home.datadir import DATABASE, EVIDENCE
+from ledger.adapters.home.handover import init_node
+from ledger.adapters.home.keyfile import read_key
+from ledger.adapters.home.network import CreatedNetwork, KeyPlan, MemberPlan, NetworkPlan, create_network, read_rulebook
+from ledger.adapters.home.nodefile import SETTINGS, event_key_file
 from ledger.adapters.sqlite.reader import SqliteReader
 from ledger.adapters.sqlite.snapshot import Snapshot
 from ledger.client.http import NodeClient

@@ -195,9 +195,9 @@ def lie_in_app_hash(data_dir: Path) -> None:
 
 def show_fork(data_dir: Path) -> None:
     """Peers are shown a second history of the certified size, signed with this node's own two keys."""
-    from ledger.adapters import certificates
-    from ledger.adapters.keyfile import read_key
-    from ledger.adapters.nodefile import COSIGN_KEY, LOG_KEY
+    from ledger.adapters.home.keyfile import read_key
+    from ledger.adapters.home.nodefile import COSIGN_KEY, LOG_KEY
+    from ledger.adapters.ordering import certificates
 
     tells, book = _tells(data_dir), certificates.CertificateBook
     log_key, cosign_key = read_key(data_dir / LOG_KEY), read_key(data_dir / COSIGN_KEY)
@@ -222,7 +222,7 @@ def show_fork(data_dir: Path) -> None:
 
 def second_checkpoint(origin: str, size: int, member: str, log_key: Any, cosign_key: Any) -> bytes:
     """A note over `size` with a root that nobody computed, with the lines of one node."""
-    from ledger.adapters.engine import log_note
+    from ledger.adapters.ordering.engine import log_note
     from ledger.core.cosignature import sign_cosignature
     from ledger.core.hashing import sha256
     from ledger.core.note import encode_note, parse_note
@@ -234,7 +234,7 @@ def second_checkpoint(origin: str, size: int, member: str, log_key: Any, cosign_
 
 def fail_rules(data_dir: Path) -> None:
     """The rules' runtime of this node fails at every call."""
-    from ledger.adapters.worker import Worker
+    from ledger.adapters.runtime.worker import Worker
     from ledger.errors import RuntimeFault
 
     tells, honest = _tells(data_dir), Worker.result

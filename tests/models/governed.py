@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ledger.adapters.scratch import ScratchState
+from ledger.adapters.audit.scratch import ScratchState
 from ledger.core.bundle import bundle_hash, encode_bundle
 from ledger.core.checkpoint import Checkpoint, encode_checkpoint
 from ledger.core.cosignature import sign_cosignature

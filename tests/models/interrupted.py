@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ledger.adapters.progressfile import ProgressFile
-from ledger.adapters.scratch import ScratchState
+from ledger.adapters.audit.progressfile import ProgressFile
+from ledger.adapters.audit.scratch import ScratchState
 from ledger.blockcodec import parse_block
 from ledger.core.checkpoint import parse_checkpoint_text
 from ledger.core.header import parse_header

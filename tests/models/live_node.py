@@ -20,9 +20,9 @@ import httpx
 import uvicorn
 
 from ledger import framing
-from ledger.adapters.keyfile import read_key
-from ledger.adapters.network import KeyPlan, MemberPlan, NetworkPlan, create_network, read_rulebook
-from ledger.adapters.nodefile import TOKEN, event_key_file
+from ledger.adapters.home.keyfile import read_key
+from ledger.adapters.home.network import KeyPlan, MemberPlan, NetworkPlan, create_network, read_rulebook
+from ledger.adapters.home.nodefile import TOKEN, event_key_file
 from ledger.core.event import Event, new_event
 from ledger.core.ident import parse_time, uuid7_at
 from ledger.core.proof import Trust, trust_genesis

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ledger.adapters import datadir
-from ledger.adapters.moving import Prepared, prepare_move
-from ledger.adapters.nodefile import GENESIS, SETTINGS
+from ledger.adapters.home import datadir
+from ledger.adapters.home.nodefile import GENESIS, SETTINGS
+from ledger.adapters.ordering.moving import Prepared, prepare_move
 from ledger.adapters.sqlite.store import SqliteStore
 from ledger.core.engine import chain_id
 from ledger.core.keys import key_id_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from ledger.adapters.datadir import create_ledger, load_rules, read_bundle_folder
+from ledger.adapters.home.datadir import create_ledger, load_rules, read_bundle_folder
 from ledger.adapters.sqlite.store import SqliteStore
 from ledger.app import Application
 from ledger.core.bundle import bundle_hash, encode_bundle

@@ -9,10 +9,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgpack
 
-from ledger.adapters.datadir import DATABASE
-from ledger.adapters.peers import Answer
+from ledger.adapters.home.datadir import DATABASE
+from ledger.adapters.ordering.peers import Answer
 from ledger.adapters.sqlite.reader import SqliteReader
-from ledger.adapters.stored import read_block
+from ledger.adapters.sqlite.stored import read_block
 from ledger.blockcodec import BlockData, encode_block
 from ledger.core.merkle import consistency_nodes, prove_consistency
 from ledger.errors import UnavailableError

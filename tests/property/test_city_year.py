@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from ledger.adapters.replayrules import rules_loader
-from ledger.adapters.scratch import ScratchState
-from ledger.adapters.sources import open_source
+from ledger.adapters.audit.replayrules import rules_loader
+from ledger.adapters.audit.scratch import ScratchState
+from ledger.adapters.audit.sources import open_source
 from ledger.verify.ledger import Options, verify_ledger
 from ledger.verify.report import BROKEN
 from ledger.verify.trust import Trust

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.adapters.memory import MemoryStore
-from ledger.adapters.worker import Inline
+from ledger.adapters.runtime.worker import Inline
 from ledger.app import Application
 from ledger.core import canonical
 from ledger.core.config import Config

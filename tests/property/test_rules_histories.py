@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from ledger.adapters.monty import Monty
+from ledger.adapters.runtime.monty import Monty
 from ledger.core import canonical
 from ledger.errors import UnavailableError
 from ledger.limits import EVENT_KEYS_MAX, STATE_OBJECT_BYTES_MAX

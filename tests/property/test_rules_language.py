@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from ledger.adapters.monty import Monty
+from ledger.adapters.runtime.monty import Monty
 from ledger.core import canonical
 from ledger.errors import MalformedError, UnavailableError
 from ledger.limits import INT_MAX

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ledger.adapters.monty import Monty
+from ledger.adapters.runtime.monty import Monty
 from ledger.errors import MalformedError, UnavailableError
 from ledger.limits import RULE_STEPS_MAX
 from ledger.rules.check import check_rule

@@ -15,12 +15,12 @@ import msgpack
 import zstandard
 
 from ledger import archiveformat, blockcodec, framing
-from ledger.adapters.datadir import DATABASE
-from ledger.adapters.follower import read_page
-from ledger.adapters.keyfile import read_key, write_key
-from ledger.adapters.nodefile import read_settings
+from ledger.adapters.home.datadir import DATABASE
+from ledger.adapters.home.keyfile import read_key, write_key
+from ledger.adapters.home.nodefile import read_settings
+from ledger.adapters.ordering.follower import read_page
 from ledger.adapters.sqlite.reader import SqliteReader
-from ledger.adapters.stored import read_block
+from ledger.adapters.sqlite.stored import read_block
 from ledger.cli.eventinput import parse_events, parse_value
 from ledger.cli.permit_log import parse_log
 from ledger.client.request import Response, parse_appended

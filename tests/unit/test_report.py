@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from ledger.adapters.exporting import export
-from ledger.adapters.reporting import parse_period, report
-from ledger.adapters.sources import open_source
+from ledger.adapters.audit.exporting import export
+from ledger.adapters.audit.reporting import parse_period, report
+from ledger.adapters.audit.sources import open_source
 from ledger.cli.reportview import html_page
 from ledger.cli.texts import Texts
 from ledger.core import canonical

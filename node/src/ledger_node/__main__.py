@@ -20,10 +20,10 @@ from pathlib import Path
 import uvicorn
 import uvloop
 
-from ledger.adapters import datadir
-from ledger.adapters.comethome import HOME, write_config
-from ledger.adapters.keyfile import read_key
-from ledger.adapters.statesyncfile import STATE_SYNC, LightClient, encode_table
+from ledger.adapters.home import datadir
+from ledger.adapters.home.comethome import HOME, write_config
+from ledger.adapters.home.keyfile import read_key
+from ledger.adapters.home.statesyncfile import STATE_SYNC, LightClient, encode_table
 from ledger.core.keys import Signer
 from ledger.errors import LedgerError
 from ledger_node.comet.binary import check_binary, find_binary
@@ -96,7 +96,7 @@ def join_chain(data_dir: Path, settings: Settings) -> None:
             comet.p2p_peers,
             configure,
             derived=(INDEX,),
-            links=settings.links,
+            links=settings.node.links,
         )
 
 

@@ -2,7 +2,7 @@
 
 Rules: an alarm ends when the same source is right again; that somebody signed two histories stays until the node starts
 anew, and its evidence stays for ever. Nothing here makes a node unready. Thread-safe.
-Not here: evidence files (see `ledger.adapters.evidence`) and what a node cannot do itself (see `readiness`).
+Not here: evidence files (see `ledger.adapters.ordering.evidence`) and what a node cannot do itself (see `readiness`).
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-from ledger.adapters.nodefile import read_settings
+from ledger.adapters.home.nodefile import read_settings
 from ledger.client.http import NodeClient
 from ledger.client.request import get
 from ledger.errors import UnavailableError

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ledger.adapters.links import DEFAULT, Links
+from ledger.adapters.home.links import DEFAULT, Links
 from ledger.core.keys import Signer
 
 

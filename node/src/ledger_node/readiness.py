@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from ledger.adapters.comethome import HOME
-from ledger.adapters.engine import moved
-from ledger.adapters.follower import Follower
+from ledger.adapters.home.comethome import HOME
+from ledger.adapters.ordering.engine import moved
+from ledger.adapters.ordering.follower import Follower
 from ledger_node.comet.engine import CometEngine
 from ledger_node.comet.process import last_error
 

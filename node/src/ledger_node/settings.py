@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
-from ledger.adapters.links import Links, is_loopback, parse_node_url
+from ledger.adapters.home.links import Links, is_loopback, parse_node_url
 from ledger.core.address import parse_address, parse_peer
 from ledger.errors import LedgerError, MalformedError
 from ledger.limits import ENGINE_MOVES_MAX

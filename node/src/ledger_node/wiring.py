@@ -15,23 +15,23 @@ from contextlib import contextmanager
 from threading import Event as Flag
 from threading import Lock, Thread
 
-from ledger.adapters import datadir
-from ledger.adapters.certificates import PROPOSE_AGAIN_S, CertificateBook, Certified
-from ledger.adapters.clock import ScenarioClock, WallClock
-from ledger.adapters.configs import Configs
-from ledger.adapters.cosigner import Cosigner
-from ledger.adapters.crossing import Crossing, finish_crossing
-from ledger.adapters.engine import Engine, log_note, moved
-from ledger.adapters.epochs import EpochEnd, read_epochs
-from ledger.adapters.evidence import keep_evidence
-from ledger.adapters.follower import Follower
-from ledger.adapters.forward import Forwarder
-from ledger.adapters.layers import Layers, StateAt
-from ledger.adapters.moving import keep_seam
-from ledger.adapters.peers import NotePoller, NotePollers, Peer
-from ledger.adapters.recovery import recover
-from ledger.adapters.sequencer import Committed, Sequencer
-from ledger.adapters.signerstate import SignerState
+from ledger.adapters.home import datadir
+from ledger.adapters.home.signerstate import SignerState
+from ledger.adapters.ordering.certificates import PROPOSE_AGAIN_S, CertificateBook, Certified
+from ledger.adapters.ordering.clock import ScenarioClock, WallClock
+from ledger.adapters.ordering.configs import Configs
+from ledger.adapters.ordering.cosigner import Cosigner
+from ledger.adapters.ordering.crossing import Crossing, finish_crossing
+from ledger.adapters.ordering.engine import Engine, log_note, moved
+from ledger.adapters.ordering.epochs import EpochEnd, read_epochs
+from ledger.adapters.ordering.evidence import keep_evidence
+from ledger.adapters.ordering.follower import Follower
+from ledger.adapters.ordering.forward import Forwarder
+from ledger.adapters.ordering.layers import Layers, StateAt
+from ledger.adapters.ordering.moving import keep_seam
+from ledger.adapters.ordering.peers import NotePoller, NotePollers, Peer
+from ledger.adapters.ordering.recovery import recover
+from ledger.adapters.ordering.sequencer import Committed, Sequencer
 from ledger.adapters.sqlite.reader import SqliteReader
 from ledger.adapters.sqlite.store import SqliteStore
 from ledger.app import Application

@@ -195,7 +195,7 @@ def _with_key(
 
 def _offer(client: NodeClient, action: str, folder: Path) -> dict[str, Any]:
     """Compile the rulebook or calendar in `folder`, hand it to the node, and give the arguments that name it."""
-    from ledger.adapters.datadir import read_bundle_folder
+    from ledger.adapters.home.datadir import read_bundle_folder
     from ledger.client.request import Request, parse_json
     from ledger.core.bundle import encode_bundle
     from ledger.rules.program import Program

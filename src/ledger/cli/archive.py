@@ -23,7 +23,7 @@ from ledger.cli.tables import fields
 @option("--erase", is_flag=True)
 def prune(console: Console, record: str, data: str | None, export: str | None, erase: bool) -> None:
     """Erase bodies past their retention."""
-    from ledger.adapters import pruning
+    from ledger.adapters.audit import pruning
     from ledger.cli.progress import Progress
 
     folder = Path(Settings(console.environment, {"data": data}).need("data"))

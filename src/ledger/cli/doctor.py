@@ -25,7 +25,7 @@ from ledger.cli.tables import screen_columns, table
 from ledger.errors import LedgerError
 
 if TYPE_CHECKING:
-    from ledger.adapters.nodefile import NodeSettings
+    from ledger.adapters.home.nodefile import NodeSettings
 
 OK, WARNING, FAULT = "ok", "warning", "fault"
 FSYNC_SLOW_MS: Final = 50.0
@@ -98,7 +98,7 @@ def _guarded(name: str, run: Callable[[], list[Check]]) -> list[Check]:
 
 
 def _data_dir(folder: Path) -> Iterator[Check]:
-    from ledger.adapters.nodefile import read_settings
+    from ledger.adapters.home.nodefile import read_settings
 
     settings = read_settings(folder)
     yield Check("data-dir", OK, f"{folder} ({settings.role}, {settings.url})")
@@ -109,7 +109,7 @@ def _data_dir(folder: Path) -> Iterator[Check]:
 
 def _modes(folder: Path) -> Iterator[Check]:
     """Secrets that others may read."""
-    from ledger.adapters.comethome import HOME, SECRETS
+    from ledger.adapters.home.comethome import HOME, SECRETS
 
     single = [folder / "token", *(folder / HOME / name for name in SECRETS)]
     secrets = [*sorted((folder / "keys").glob("*.key")), *(path for path in single if path.exists())]
@@ -123,7 +123,7 @@ def _modes(folder: Path) -> Iterator[Check]:
 
 def _keys(folder: Path) -> Iterator[Check]:
     """Keys that can be read and used."""
-    from ledger.adapters.keyfile import read_key
+    from ledger.adapters.home.keyfile import read_key
 
     names = []
     for path in sorted((folder / "keys").glob("*.key")):
@@ -235,7 +235,7 @@ def _states(folder: Path) -> Iterator[Check]:
 
 def _peers(settings: NodeSettings) -> Iterator[Check]:
     """Each other node, asked as this node would ask it."""
-    from ledger.adapters.peers import Peer
+    from ledger.adapters.ordering.peers import Peer
 
     for url in settings.peers:
         try:

@@ -18,8 +18,8 @@ def archive(console: Console, target: str, source: str | None, data: str | None,
     """Export a ledger."""
     from pathlib import Path
 
-    from ledger.adapters.exporting import export
-    from ledger.adapters.sources import open_source
+    from ledger.adapters.audit.exporting import export
+    from ledger.adapters.audit.sources import open_source
     from ledger.cli.progress import Progress
     from ledger.cli.settings import Settings
 

@@ -6,8 +6,8 @@ the right network only the origin tells that the department was given. Not here:
 
 from __future__ import annotations
 
-from ledger.adapters.handover import check_bundle
-from ledger.adapters.joining import Invitation, parse_peers
+from ledger.adapters.home.handover import check_bundle
+from ledger.adapters.home.joining import Invitation, parse_peers
 from ledger.client.http import NodeClient
 from ledger.core.genesis import parse_genesis
 from ledger.errors import MalformedError

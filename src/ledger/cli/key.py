@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @option("--encrypt", is_flag=True)
 def new(console: Console, file: str, encrypt: bool) -> None:
     """Make a key file."""
-    from ledger.adapters.keyfile import create_key
+    from ledger.adapters.home.keyfile import create_key
 
     settings = open_settings(console, {})
     passphrase: bytes | None = None

@@ -16,7 +16,7 @@ from ledger.limits import VALIDATORS_FLOOR
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ledger.adapters.network import CreatedNetwork, MemberPlan
+    from ledger.adapters.home.network import CreatedNetwork, MemberPlan
     from ledger.core.genesis import Predecessor
 
 PLAN_BYTES_MAX: Final = 1024 * 1024
@@ -103,7 +103,7 @@ def demo(
 
 def demo_members() -> list[MemberPlan]:
     """Four departments, each with the keys that the rulebook tells apart."""
-    from ledger.adapters.network import KeyPlan, MemberPlan
+    from ledger.adapters.home.network import KeyPlan, MemberPlan
 
     entries: list[MemberPlan] = []
     for member, zh, en, roles in DEMO:
@@ -149,7 +149,7 @@ def _create(
     import time
     from dataclasses import replace
 
-    from ledger.adapters.network import NetworkPlan, create_network, read_rulebook
+    from ledger.adapters.home.network import NetworkPlan, create_network, read_rulebook
 
     members = list(entries)
     if permits is not None:
@@ -190,8 +190,8 @@ def _create(
 
 def _predecessor(console: Console, name: str) -> Predecessor:
     """Where the ledger `name` ended, after an audit of everything but the rules (SPEC R-G06)."""
-    from ledger.adapters.predecessor import find_predecessor
-    from ledger.adapters.sources import open_source
+    from ledger.adapters.audit.predecessor import find_predecessor
+    from ledger.adapters.audit.sources import open_source
     from ledger.cli.verify import audit
     from ledger.verify.trust import Trust
 
@@ -260,7 +260,7 @@ def _read_plan(path: str) -> dict[str, Any]:
 
 
 def _member(entry: dict[str, Any], path: str) -> MemberPlan:
-    from ledger.adapters.network import KeyPlan, MemberPlan
+    from ledger.adapters.home.network import KeyPlan, MemberPlan
 
     _known(entry, _MEMBER_NAMES, path)
     keys = entry.get("key", [])
@@ -299,7 +299,7 @@ def _flag_of(entry: dict[str, Any], name: str, path: str) -> bool:
 
 def _short_member(text: str) -> MemberPlan:
     """`ga=公安局/Public Security Bureau`, or just `ga`."""
-    from ledger.adapters.network import MemberPlan
+    from ledger.adapters.home.network import MemberPlan
 
     member, _, titles = text.partition("=")
     zh, _, en = titles.partition("/")

@@ -28,7 +28,7 @@ NODE_PACKAGE = "ledger_node"
 @option("--from", "source", metavar="FOLDER", type=click.Path())
 def init(console: Console, data_dir: str, source: str | None) -> None:
     """Make a data directory from a hand-over folder."""
-    from ledger.adapters.network import init_node
+    from ledger.adapters.home.network import init_node
 
     genesis, settings = init_node(Path(source or data_dir), Path(data_dir))
     document = {"origin": genesis.origin, "data_dir": data_dir, "role": settings.role, "url": settings.url}
@@ -63,8 +63,8 @@ def join(
     """Make the node of a department that joins a running network."""
     from dataclasses import replace
 
-    from ledger.adapters.joining import FromSnapshot, join_node, read_invitation
-    from ledger.adapters.statesyncfile import parse_trusted
+    from ledger.adapters.home.joining import FromSnapshot, join_node, read_invitation
+    from ledger.adapters.home.statesyncfile import parse_trusted
     from ledger.cli.inviting import fetch_invitation
     from ledger.core.address import parse_peer
     from ledger.core.genesis import COMETBFT
@@ -111,7 +111,7 @@ def join(
 @option("--p2p", metavar="HOST:PORT")
 def prepare_move(console: Console, data_dir: str, member: str | None, p2p: str | None) -> None:
     """Make the keys that a node needs before its ledger moves to CometBFT."""
-    from ledger.adapters.moving import prepare_move as prepare
+    from ledger.adapters.ordering.moving import prepare_move as prepare
 
     made = prepare(Path(data_dir), _owner(data_dir, member), p2p or "")
     document = {"origin": made.genesis.origin, "data_dir": data_dir, "p2p": made.p2p}
@@ -127,7 +127,7 @@ def prepare_move(console: Console, data_dir: str, member: str | None, p2p: str |
 @option("--peer", "peers", multiple=True, metavar="ID@HOST:PORT")
 def move(console: Console, data_dir: str, peers: tuple[str, ...]) -> None:
     """Turn a node that stands at the seam into a validator of the engine in force."""
-    from ledger.adapters.moving import move_node
+    from ledger.adapters.ordering.moving import move_node
 
     made = move_node(Path(data_dir), peers)
     comet = made.settings.comet
@@ -144,7 +144,7 @@ def move(console: Console, data_dir: str, peers: tuple[str, ...]) -> None:
 
 def _owner(data_dir: str, member: str | None) -> str:
     """Whose node it is. Raises `SettingError` where neither the option nor its keys say so."""
-    from ledger.adapters.nodefile import member_of
+    from ledger.adapters.home.nodefile import member_of
     from ledger.cli.settings import SettingError
 
     owner = member or member_of(Path(data_dir))
@@ -158,7 +158,7 @@ def _owner(data_dir: str, member: str | None) -> str:
 @option("--member", metavar="ID")
 def renew_cosigner(console: Console, data_dir: str, member: str | None) -> None:
     """Make a new cosigner key for a node whose old one signs no more."""
-    from ledger.adapters.network import renew_cosigner as renew
+    from ledger.adapters.home.network import renew_cosigner as renew
     from ledger.core.keys import key_id_of
 
     owner = _owner(data_dir, member)
@@ -178,7 +178,7 @@ def start(console: Console, data_dir: str, port: int | None) -> None:
     """Run a node until it is stopped."""
     import importlib.util
 
-    from ledger.adapters.nodefile import read_settings
+    from ledger.adapters.home.nodefile import read_settings
 
     settings = read_settings(Path(data_dir))
     if importlib.util.find_spec(NODE_PACKAGE) is None:

@@ -27,7 +27,7 @@ from ledger.core.ident import format_time
 from ledger.errors import LedgerError, MalformedError, NotFoundError
 
 if TYPE_CHECKING:
-    from ledger.adapters.network import MemberPlan
+    from ledger.adapters.home.network import MemberPlan
 
 COLUMNS: Final = (
     "case:channel", "case:concept:name", "case:deadline", "case:department", "case:enddate", "case:enddate_planned",
@@ -159,7 +159,7 @@ def datasets(log: PermitLog) -> list[str]:
 
 def member_plans(log: PermitLog, host: str) -> list[MemberPlan]:
     """The groups as members of a new network, whose keys the node of `host` keeps."""
-    from ledger.adapters.network import MemberPlan
+    from ledger.adapters.home.network import MemberPlan
 
     return [MemberPlan(slug(group), {"zh": group, "en": group}, ("department",), host=host) for group in log.groups]
 

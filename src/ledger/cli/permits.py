@@ -171,8 +171,8 @@ class _Sender:
 
 
 def _sender(client: NodeClient, settings: Settings, members: list[str], keys: str | None, ack: str) -> _Sender:
-    from ledger.adapters.keyfile import read_key
-    from ledger.adapters.nodefile import EVENT_KEY, KEYS
+    from ledger.adapters.home.keyfile import read_key
+    from ledger.adapters.home.nodefile import EVENT_KEY, KEYS
     from ledger.core.genesis import parse_genesis
 
     data = settings.get("data")
@@ -220,7 +220,7 @@ def _event(statement: Statement, now_ms: int, actor: str | None) -> Event:
 
 def _tag_secret(path: str | None, settings: Settings, environment: Mapping[str, str]) -> bytes:
     """The secret of person tags: made once, kept 0600, so that a second import gives the same tags."""
-    from ledger.adapters.keyfile import read_secret, write_secret
+    from ledger.adapters.home.keyfile import read_secret, write_secret
 
     data = settings.get("data")
     base = Path(data) / "keys" if data is not None else state_folder(environment)

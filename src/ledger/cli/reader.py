@@ -21,8 +21,8 @@ from ledger.cli.tables import fields, safe
 @option("--remove", is_flag=True)
 def reader(console: Console, data_dir: str, reader: str, remove: bool) -> None:
     """Make or remove a reader's token."""
-    from ledger.adapters.nodefile import read_settings
-    from ledger.adapters.readertokens import Reader, make_reader, remove_reader
+    from ledger.adapters.home.nodefile import read_settings
+    from ledger.adapters.home.readertokens import Reader, make_reader, remove_reader
     from ledger.errors import NotFoundError
 
     read_settings(Path(data_dir))  # it is a node's

@@ -32,9 +32,9 @@ def report(
     """Report on a ledger."""
     from pathlib import Path
 
-    from ledger.adapters.reporting import parse_period
-    from ledger.adapters.reporting import report as make_report
-    from ledger.adapters.sources import open_source
+    from ledger.adapters.audit.reporting import parse_period
+    from ledger.adapters.audit.reporting import report as make_report
+    from ledger.adapters.audit.sources import open_source
     from ledger.cli.progress import Progress
     from ledger.cli.reportview import html_page, text_tables
     from ledger.cli.settings import Settings

@@ -28,7 +28,7 @@ COMPILED, MONTY = "compiled", "monty"
 @option("--runtime", type=click.Choice([COMPILED, MONTY, "both"]), default="both")
 def test(console: Console, folder: str, runtime: str) -> None:
     """Run the cases of a rulebook."""
-    from ledger.adapters.network import read_rulebook
+    from ledger.adapters.home.network import read_rulebook
     from ledger.rules.cases import run_cases
     from ledger.rules.program import Program
     from ledger.rules.scratch import RunBlock
@@ -39,7 +39,7 @@ def test(console: Console, folder: str, runtime: str) -> None:
         runtimes[COMPILED] = program.run_block
     has_monty = importlib.util.find_spec("pydantic_monty") is not None
     if runtime == MONTY or (runtime == "both" and has_monty):
-        from ledger.adapters.monty import Monty
+        from ledger.adapters.runtime.monty import Monty
 
         with Monty(program) as monty:
             rows = run_cases(program, {**runtimes, MONTY: monty.run_block})

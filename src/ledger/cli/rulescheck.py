@@ -29,7 +29,7 @@ QUOTED = ("message", "advice")
 @option("--strict", is_flag=True)
 def check(console: Console, folder: str, strict: bool) -> None:
     """Examine a rulebook."""
-    from ledger.adapters.network import read_rulebook
+    from ledger.adapters.home.network import read_rulebook
     from ledger.rules.lint import examine
 
     found = examine(*read_rulebook(Path(folder)))

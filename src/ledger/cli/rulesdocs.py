@@ -20,7 +20,7 @@ from ledger.cli.texts import Texts
 @option("--out", metavar="FILE", type=click.Path())
 def docs(console: Console, folder: str, out: str | None) -> None:
     """Write a rulebook as one page."""
-    from ledger.adapters.network import read_rulebook
+    from ledger.adapters.home.network import read_rulebook
     from ledger.rules.document import both, write_document
     from ledger.rules.page import Both, HtmlPage, MarkdownPage
     from ledger.rules.program import Program

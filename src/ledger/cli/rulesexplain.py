@@ -29,8 +29,8 @@ KEY_CHARS = 16
 @option("--steps/--no-steps", default=True)
 def explain(console: Console, event: str, source: str, steps: bool) -> None:
     """Say why an event or a timer was decided as it was."""
-    from ledger.adapters.ruletrace import explain_event, explain_fired
-    from ledger.adapters.sources import open_source
+    from ledger.adapters.audit.ruletrace import explain_event, explain_fired
+    from ledger.adapters.audit.sources import open_source
     from ledger.cli.progress import Progress
     from ledger.cli.settings import Settings
 

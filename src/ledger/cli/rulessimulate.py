@@ -34,9 +34,9 @@ _DUE = re.compile(r'"due": (\d{12,14})')
 @option("--runtime", type=click.Choice(RUNTIMES), default="compiled")
 def simulate(console: Console, folder: str, source: str, limit: int, runtime: str) -> None:
     """Decide a ledger's history by another rulebook."""
-    from ledger.adapters import simulation
-    from ledger.adapters.network import read_rulebook
-    from ledger.adapters.sources import open_source
+    from ledger.adapters.audit import simulation
+    from ledger.adapters.audit.sources import open_source
+    from ledger.adapters.home.network import read_rulebook
     from ledger.cli.progress import Progress
     from ledger.cli.settings import Settings
     from ledger.rules.program import Program

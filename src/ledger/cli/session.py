@@ -45,7 +45,7 @@ def open_client(console: Console, settings: Settings) -> NodeClient:
 
 def open_key(console: Console, settings: Settings, path: str) -> Ed25519Signer:
     """The signer of a key file; asks for the passphrase where one is needed and a person is there."""
-    from ledger.adapters.keyfile import read_key
+    from ledger.adapters.home.keyfile import read_key
     from ledger.errors import RejectedError
 
     passphrase = settings.passphrase()

@@ -4,7 +4,7 @@ Rules: an unknown key in the TOML file is an error, and so is a LEDGER_* variabl
 belong to other programs); `config show` names the origin of each value; secrets are never shown. The secrets directory is
 $LEDGER_SECRETS_DIR or systemd's $CREDENTIALS_DIRECTORY, one file a setting. With `--data DIR` node, member and token come
 from that node's own settings unless something above the TOML file says otherwise.
-Not here: a node's settings (see `ledger.adapters.nodefile`).
+Not here: a node's settings (see `ledger.adapters.home.nodefile`).
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ def cache_folder(environment: Mapping[str, str]) -> Path:
 
 
 def _node_values(folder: Path) -> dict[str, Value]:
-    from ledger.adapters.nodefile import SETTINGS, TOKEN, member_of, read_settings, read_token
+    from ledger.adapters.home.nodefile import SETTINGS, TOKEN, member_of, read_settings, read_token
 
     values = {"node": Value(read_settings(folder).url, str(folder / SETTINGS))}
     member, token = member_of(folder), read_token(folder)

@@ -20,8 +20,8 @@ from ledger.cli.output import Console
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ledger.adapters.progressfile import ProgressFile
-    from ledger.adapters.scratch import ScratchState
+    from ledger.adapters.audit.progressfile import ProgressFile
+    from ledger.adapters.audit.scratch import ScratchState
     from ledger.cli.progress import Progress
     from ledger.cli.verifyreport import Shown
     from ledger.core.genesis import Predecessor
@@ -61,8 +61,8 @@ def verify(
     fresh: bool,
 ) -> None:
     """Verify a ledger."""
-    from ledger.adapters.remembered import Remembered
-    from ledger.adapters.sources import open_source
+    from ledger.adapters.audit.remembered import Remembered
+    from ledger.adapters.audit.sources import open_source
     from ledger.cli.settings import Settings, state_folder
     from ledger.cli.verifyreport import Shown, document, render
     from ledger.verify.report import INCOMPLETE, INTACT
@@ -221,9 +221,9 @@ def audit(
 
     With `keeping` the audit goes on where an interrupted one stood; where that cannot be, it says so and begins anew.
     """
-    from ledger.adapters.pool import ProcessPool, cores, relax_collector
-    from ledger.adapters.replayrules import NONE, rules_loader
-    from ledger.adapters.scratch import ScratchState
+    from ledger.adapters.audit.pool import ProcessPool, cores, relax_collector
+    from ledger.adapters.audit.replayrules import NONE, rules_loader
+    from ledger.adapters.audit.scratch import ScratchState
     from ledger.cli.progress import Progress
     from ledger.verify.ledger import Options, Serial, verify_ledger
     from ledger.verify.restoring import ResumeError
@@ -274,7 +274,7 @@ def _showing(bar: Progress) -> Callable[[int, int], None]:
 
 
 def _keeper(console: Console, keeping: Keeping, scratch: ScratchState) -> ProgressFile:
-    from ledger.adapters.progressfile import ProgressFile
+    from ledger.adapters.audit.progressfile import ProgressFile
 
     return ProgressFile(
         keeping.path, scratch, fresh=keeping.fresh, tell=lambda code, reason: _tell(console, keeping.path, code, reason)

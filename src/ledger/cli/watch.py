@@ -33,7 +33,7 @@ from ledger.errors import (
 )
 
 if TYPE_CHECKING:
-    from ledger.adapters.remembered import Remembered
+    from ledger.adapters.audit.remembered import Remembered
     from ledger.cli.accused import Accusations
     from ledger.client.http import NodeClient
     from ledger.client.receipt import Pinned
@@ -81,7 +81,7 @@ def watch(
     **connection: str | None,
 ) -> None:
     """Follow a ledger."""
-    from ledger.adapters.remembered import Remembered
+    from ledger.adapters.audit.remembered import Remembered
     from ledger.cli.accused import Accusations
     from ledger.cli.trusting import keep_genesis, pinned_or_first
     from ledger.client.http import NodeClient

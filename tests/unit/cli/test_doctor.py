@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ledger.adapters.datadir import DATABASE
+from ledger.adapters.home.datadir import DATABASE
 from ledger.cli.exits import Exit
 from tests.models.real_ledger import RealLedger, real_ledger
 from tests.unit.cli.runner import ledger

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ledger.adapters.joining import Invitation, read_invitation
-from ledger.adapters.network import INVITATION, MemberPlan, NetworkPlan, create_network, read_rulebook
+from ledger.adapters.home.joining import Invitation, read_invitation
+from ledger.adapters.home.network import INVITATION, MemberPlan, NetworkPlan, create_network, read_rulebook
 from ledger.cli.inviting import fetch_invitation
 from ledger.core.genesis import COMETBFT
 from ledger.errors import LedgerError, MalformedError

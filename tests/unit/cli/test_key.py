@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
-from ledger.adapters.keyfile import read_key, write_key
+from ledger.adapters.home.keyfile import read_key, write_key
 from ledger.cli.exits import Exit
 from ledger.core.note import parse_vkey
 from tests.unit.cli.runner import ledger

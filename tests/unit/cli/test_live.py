@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ledger.adapters.keyfile import read_key
-from ledger.adapters.nodefile import read_settings
+from ledger.adapters.home.keyfile import read_key
+from ledger.adapters.home.nodefile import read_settings
 from ledger.adapters.sqlite.reader import SqliteReader
 from ledger.cli.exits import Exit
 from ledger.client import Recorder

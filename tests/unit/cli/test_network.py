@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from ledger.adapters.datadir import DATABASE, SIGNER_STATE, load_rules
-from ledger.adapters.keyfile import read_key
-from ledger.adapters.network import read_rulebook
-from ledger.adapters.nodefile import COSIGN_KEY, read_settings
-from ledger.adapters.signerstate import SignerState
-from ledger.adapters.sources import DataDirectorySource
+from ledger.adapters.audit.sources import DataDirectorySource
+from ledger.adapters.home.datadir import DATABASE, SIGNER_STATE, load_rules
+from ledger.adapters.home.keyfile import read_key
+from ledger.adapters.home.network import read_rulebook
+from ledger.adapters.home.nodefile import COSIGN_KEY, read_settings
+from ledger.adapters.home.signerstate import SignerState
 from ledger.adapters.sqlite.lock import DataDirLock
 from ledger.adapters.sqlite.store import SqliteStore
 from ledger.app import Application

@@ -12,8 +12,8 @@ from random import Random
 
 import pytest
 
-from ledger.adapters.exporting import export
-from ledger.adapters.sources import open_source
+from ledger.adapters.audit.exporting import export
+from ledger.adapters.audit.sources import open_source
 from ledger.cli.exits import Exit
 from ledger.core.event import new_event
 from ledger.core.ident import format_time, parse_time, uuid7_at
@@ -118,7 +118,7 @@ def test_another_shape_is_refused(made: RealLedger, book: Path) -> None:
 
 def test_bodies_that_are_gone_make_it_incomplete(made: RealLedger, monkeypatch: pytest.MonkeyPatch) -> None:
     """An event without its body is left out and counted, and the answer is 7."""
-    from ledger.adapters import simulation
+    from ledger.adapters.audit import simulation
     from ledger.blockcodec import SubmissionData
 
     def without(pieces: object) -> Iterator[object]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ledger.adapters.keyfile import write_key
+from ledger.adapters.home.keyfile import write_key
 from ledger.cli.exits import Exit
 from ledger.client.recorder import mint
 from ledger.client.spool import Entry, SpoolWriter

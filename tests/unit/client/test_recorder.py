@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ledger.adapters.keyfile import write_key
+from ledger.adapters.home.keyfile import write_key
 from ledger.client import Recorder, acting, audited, use_recorder
 from ledger.client.recorder import mint
 from ledger.client.request import Recorded
@@ -226,7 +226,7 @@ def test_the_context_ends_with_its_block() -> None:
 APPLICATION = """
 import sys, time
 from pathlib import Path
-from ledger.adapters.keyfile import read_key
+from ledger.adapters.home.keyfile import read_key
 from ledger.client import Recorder
 recorder = Recorder(sys.argv[1], sys.argv[2], member="ga", signer=read_key(Path(sys.argv[3])), batch_events=7)
 for number in range(10**9):

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from ledger.adapters.compiling import compile_program, genesis_config
-from ledger.adapters.datadir import load_rules
+from ledger.adapters.audit.replayrules import COMPILED, INLINE, MONTY, rules_loader
+from ledger.adapters.home.datadir import load_rules
 from ledger.adapters.memory import MemoryStore
-from ledger.adapters.monty import MONTY_VERSION
-from ledger.adapters.replayrules import COMPILED, INLINE, MONTY, rules_loader
+from ledger.adapters.runtime.compiling import compile_program, genesis_config
+from ledger.adapters.runtime.monty import MONTY_VERSION
 from ledger.app import Application
 from ledger.core import canonical
 from ledger.core.bundle import bundle_hash, encode_bundle

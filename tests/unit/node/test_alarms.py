@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from ledger.adapters.evidence import keep_evidence
-from ledger.adapters.peers import Peer
+from ledger.adapters.ordering.evidence import keep_evidence
+from ledger.adapters.ordering.peers import Peer
 from ledger.cli.exits import Exit
 from ledger.errors import ForkError, MalformedError, UnavailableError
 from ledger_node.alarms import ALARMS_MAX, Alarms

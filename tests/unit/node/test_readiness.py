@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ledger.adapters.evidence import keep_evidence
+from ledger.adapters.ordering.evidence import keep_evidence
 from ledger_node.comet.process import LOG, last_error
 from ledger_node.readiness import NAMES_MAX, checks_of
 from tests.models.live_node import LiveNode

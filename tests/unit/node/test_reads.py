@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ledger.adapters.readertokens import Reader, make_reader, read_readers, remove_reader
+from ledger.adapters.home.readertokens import Reader, make_reader, read_readers, remove_reader
 from ledger.core import canonical, merkle
 from ledger.errors import MalformedError
 from ledger_node.reads.journal import Journal

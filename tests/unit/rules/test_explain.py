@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.adapters.ruletrace import RuleTrace
+from ledger.adapters.audit.ruletrace import RuleTrace
 from ledger.rules.cases import run_cases
 from ledger.rules.explain import Explanation, describe, explain, show
 from ledger.rules.program import Program

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ledger.adapters.monty import Monty
+from ledger.adapters.runtime.monty import Monty
 from ledger.core import canonical
 from ledger.errors import UnavailableError
 from ledger.rules.cases import run_cases
@@ -142,7 +142,7 @@ def test_coverage_measures_rule_files() -> None:
         "from pathlib import Path\n"
         "folder = Path(sys.argv[1])\n"
         "measure = coverage.Coverage(config_file=False, include=[str(folder / 'rules' / '*')], data_file=None)\n"
-        "from ledger.adapters.network import read_rulebook\n"
+        "from ledger.adapters.home.network import read_rulebook\n"
         "from ledger.rules.cases import run_cases\n"
         "from ledger.rules.plain import Plain\n"
         "from ledger.rules.program import Program\n"

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from ledger.adapters.jail import seccomp_filter
-from ledger.adapters.worker import Inline, Worker, find_faults
+from ledger.adapters.runtime.jail import seccomp_filter
+from ledger.adapters.runtime.worker import Inline, Worker, find_faults
 from ledger.errors import RuntimeFault
 from ledger.rules.program import Program
 from tests.unit.rules.books import NOW, Ledger, rule, tiny

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ledger.adapters.scratch import ScratchState
+from ledger.adapters.audit.scratch import ScratchState
 from ledger.verify.ledger import Options, verify_ledger
 from ledger.verify.report import Report
 from ledger.verify.trust import Trust

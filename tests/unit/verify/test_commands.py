@@ -91,8 +91,8 @@ def test_unpinned_origin_is_incomplete_until_it_is_remembered(made: RealLedger, 
 def test_shorter_ledger_than_remembered(made: RealLedger, exported: Path, tmp_path: Path) -> None:
     """Who has seen more is not told that less is everything."""
     part = tmp_path / "part"
-    from ledger.adapters.exporting import export
-    from ledger.adapters.sources import open_source
+    from ledger.adapters.audit.exporting import export
+    from ledger.adapters.audit.sources import open_source
 
     first = next(iter(open_source(str(made.folder)).pieces())).load().certificates[0]
     export(open_source(str(made.folder)), part, last_size=int(first.split(b"\n")[1]))

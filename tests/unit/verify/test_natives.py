@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from ledger import archiveformat as form
-from ledger.adapters.archive import NATIVE_COMMITS, ArchiveSource
-from ledger.adapters.comethome import HOME, read_keys
-from ledger.adapters.exporting import export
-from ledger.adapters.replayrules import rules_loader
-from ledger.adapters.scratch import ScratchState
-from ledger.adapters.sources import open_source
+from ledger.adapters.audit.archive import NATIVE_COMMITS, ArchiveSource
+from ledger.adapters.audit.exporting import export
+from ledger.adapters.audit.replayrules import rules_loader
+from ledger.adapters.audit.scratch import ScratchState
+from ledger.adapters.audit.sources import open_source
+from ledger.adapters.home.comethome import HOME, read_keys
 from ledger.adapters.sqlite.frames import Compressor
 from ledger.cli.exits import Exit
 from ledger.core import merkle
@@ -356,7 +356,7 @@ def test_an_export_ends_with_its_last_block(made: RealLedger, tmp_path: Path) ->
 def test_many_commits_make_many_files(comet: TinyLedger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Commits are split into files of a fixed number; their order stays."""
     assert NATIVE_COMMITS > 1_000
-    monkeypatch.setattr("ledger.adapters.exporting.NATIVE_COMMITS", 3)
+    monkeypatch.setattr("ledger.adapters.audit.exporting.NATIVE_COMMITS", 3)
     given = entries(comet)
     assert export(comet.source(native_entries=given), tmp_path / "export").natives == 8
     source = ArchiveSource(tmp_path / "export")

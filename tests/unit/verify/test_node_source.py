@@ -13,10 +13,10 @@ from urllib.parse import parse_qs, urlsplit
 import msgpack
 import pytest
 
-from ledger.adapters.archive import ArchiveSource
-from ledger.adapters.exporting import export
-from ledger.adapters.scratch import ScratchState
-from ledger.adapters.sources import NodeSource, open_source
+from ledger.adapters.audit.archive import ArchiveSource
+from ledger.adapters.audit.exporting import export
+from ledger.adapters.audit.scratch import ScratchState
+from ledger.adapters.audit.sources import NodeSource, open_source
 from ledger.archiveformat import encode_native
 from ledger.blockcodec import encode_block
 from ledger.core.checkpoint import app_hash
@@ -238,7 +238,7 @@ def test_node_that_refuses_is_unavailable(status: int) -> None:
 
 def test_oversized_answer_is_cut_off(ledger: TinyLedger, monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer beyond its bound is refused without being read to its end."""
-    from ledger.adapters import sources
+    from ledger.adapters.audit import sources
 
     monkeypatch.setattr(sources, "GENESIS_BYTES_MAX", 10)
     with serving(node(ledger)) as address, pytest.raises(MalformedError):

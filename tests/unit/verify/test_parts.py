@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from ledger.adapters.pool import ProcessPool
-from ledger.adapters.scratch import ScratchState
+from ledger.adapters.audit.pool import ProcessPool
+from ledger.adapters.audit.scratch import ScratchState
 from ledger.core.hashing import Digest, sha256
 from ledger.core.header import Header
 from ledger.core.mapkeys import NS_STREAM, key_hash, object_key, value_hash

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from ledger.adapters.pool import ProcessPool
-from ledger.adapters.scratch import ScratchState
+from ledger.adapters.audit.pool import ProcessPool
+from ledger.adapters.audit.scratch import ScratchState
 from ledger.blockcodec import encode_block
 from ledger.errors import RuntimeFault
 from ledger.verify.check import CheckContext, CheckedPiece

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ledger.adapters.progressfile import DIGEST_BYTES, MAGIC, ProgressFile
-from ledger.adapters.scratch import ScratchState
+from ledger.adapters.audit.progressfile import DIGEST_BYTES, MAGIC, ProgressFile
+from ledger.adapters.audit.scratch import ScratchState
 from ledger.blockcodec import encode_block
 from ledger.errors import ConflictError
 from ledger.verify.report import BROKEN, INCOMPLETE, INTACT
@@ -278,7 +278,7 @@ def test_saving_takes_a_small_share_of_the_time(ledger: TinyLedger, tmp_path: Pa
         keeper._write = lambda *arguments: (slow(*arguments), now.__setitem__(0, now[0] + 2.0))[0]  # type: ignore[method-assign]
         audit = Interrupted(tmp_path / "q", Trust(ledger.origin, "origin"), ledger.now_ms)
         assert audit.cut(settled(ledger), 3)
-        from ledger.adapters.progressfile import _Reader
+        from ledger.adapters.audit.progressfile import _Reader
         from ledger.verify.resume import parse_point
 
         with audit.path.open("rb") as file:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from ledger.adapters.network import read_rulebook
-from ledger.adapters.ruletrace import explain_event
-from ledger.adapters.simulation import simulate
-from ledger.adapters.sources import open_source
+from ledger.adapters.audit.ruletrace import explain_event
+from ledger.adapters.audit.simulation import simulate
+from ledger.adapters.audit.sources import open_source
+from ledger.adapters.home.network import read_rulebook
 from ledger.core.bundle import encode_bundle
 from ledger.core.event import Event, new_event
 from ledger.core.hashing import sha256

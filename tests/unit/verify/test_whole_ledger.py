@@ -383,7 +383,7 @@ def test_what_only_the_source_can_check_is_reported(ledger: TinyLedger) -> None:
 
 
 def _run(ledger: TinyLedger, kind: type[TinySource]) -> Any:
-    from ledger.adapters.scratch import ScratchState
+    from ledger.adapters.audit.scratch import ScratchState
     from ledger.verify.ledger import Options, verify_ledger
 
     plain = ledger.source()
@@ -404,7 +404,7 @@ def test_report_document_is_plain_and_complete(ledger: TinyLedger, verify: Verif
 
 def test_progress_is_told_after_each_block(ledger: TinyLedger) -> None:
     """Whoever asked is told height and leaves after each block."""
-    from ledger.adapters.scratch import ScratchState
+    from ledger.adapters.audit.scratch import ScratchState
     from ledger.verify.ledger import Options, verify_ledger
 
     seen: list[tuple[int, int]] = []

@@ -1,6 +1,6 @@
 """Puts the CometBFT engine of a validator together: its process, its RPC, and the keeper of native commits.
 
-Not here: the node around it (see `ledger_node.wiring`) and CometBFT's home folder (see `ledger.adapters.comethome`).
+Not here: the node around it (see `ledger_node.wiring`) and CometBFT's home folder (see `ledger.adapters.home.comethome`).
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
-from ledger.adapters.comethome import HOME
-from ledger.adapters.moving import check_chain, check_seam
-from ledger.adapters.signerstate import SignerState
+from ledger.adapters.home.comethome import HOME
+from ledger.adapters.home.signerstate import SignerState
+from ledger.adapters.ordering.moving import check_chain, check_seam
 from ledger.adapters.sqlite.reader import SqliteReader
 from ledger.adapters.sqlite.store import SqliteStore
 from ledger.app import Application

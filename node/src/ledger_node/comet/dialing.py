@@ -14,7 +14,7 @@ import tomllib
 from pathlib import Path
 from typing import Final
 
-from ledger.adapters.comethome import CONFIG
+from ledger.adapters.home.comethome import CONFIG
 from ledger.errors import LedgerError
 from ledger_node.comet.rpc import CometRpc
 

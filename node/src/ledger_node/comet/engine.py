@@ -18,10 +18,10 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Final, Protocol
 
-from ledger.adapters.comethome import ABCI_SOCKET
-from ledger.adapters.engine import Engine, log_note, moved
-from ledger.adapters.sequencer import Committed
-from ledger.adapters.signerstate import SignerState
+from ledger.adapters.home.comethome import ABCI_SOCKET
+from ledger.adapters.home.signerstate import SignerState
+from ledger.adapters.ordering.engine import Engine, log_note, moved
+from ledger.adapters.ordering.sequencer import Committed
 from ledger.app import Application
 from ledger.core.checkpoint import app_hash
 from ledger.core.hashing import Digest

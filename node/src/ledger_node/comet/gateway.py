@@ -21,7 +21,7 @@ from typing import Final, Protocol
 import structlog
 
 from ledger import framing
-from ledger.adapters.sequencer import Committed, Placement, placements
+from ledger.adapters.ordering.sequencer import Committed, Placement, placements
 from ledger.core.hashing import Digest
 from ledger.core.submission import Submission
 from ledger.errors import LedgerError, MalformedError, UnavailableError

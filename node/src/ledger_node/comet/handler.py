@@ -20,7 +20,7 @@ from typing import Final, Protocol
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from ledger.adapters.engine import moved
+from ledger.adapters.ordering.engine import moved
 from ledger.app import Application
 from ledger.core.checkpoint import app_hash
 from ledger.core.hashing import Digest

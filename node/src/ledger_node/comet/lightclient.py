@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from ledger.adapters.comethome import HOME
-from ledger.adapters.peers import Peer
-from ledger.adapters.snapshots import StateSnapshots
-from ledger.adapters.statesyncfile import LIGHT_PATH, SERVERS_MIN, TrustedHeader
+from ledger.adapters.home.comethome import HOME
+from ledger.adapters.home.statesyncfile import LIGHT_PATH, SERVERS_MIN, TrustedHeader
+from ledger.adapters.ordering.peers import Peer
+from ledger.adapters.ordering.snapshots import StateSnapshots
 from ledger.core.hashing import parse_hex_digest
 from ledger.errors import LedgerError, MalformedError, UnavailableError, VerificationError
 from ledger.limits import LIGHT_REQUEST_BYTES_MAX, SNAPSHOTS_LISTED_MAX

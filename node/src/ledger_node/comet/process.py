@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Final
 
-from ledger.adapters.comethome import RPC_SOCKET
+from ledger.adapters.home.comethome import RPC_SOCKET
 from ledger.errors import UnavailableError
 from ledger_node.comet.dialing import Dialer
 

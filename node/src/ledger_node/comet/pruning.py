@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-from ledger.adapters.comethome import EVIDENCE_BLOCKS, EVIDENCE_MS
+from ledger.adapters.home.comethome import EVIDENCE_BLOCKS, EVIDENCE_MS
 
 MARK_EVERY: Final = 100  # heights; at ten a second these are some 17,000 marks in 48 hours
 

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from ledger.adapters.comethome import RPC_SOCKET
+from ledger.adapters.home.comethome import RPC_SOCKET
 from ledger.errors import RejectedError, UnavailableError
 from ledger_node.comet.socketpath import socket_path
 

@@ -3,7 +3,7 @@
 Rules: the heights are the same on every node, multiples of `snapshots_every`; the read transaction begins on the engine's
 thread right after the height was written, so that it shows just that state, and the rest happens on a thread of its own.
 A snapshot that cannot be taken, for want of disk or because the one before is not finished, is left out and logged.
-Not here: the files (see `ledger.adapters.snapshots`), and joining by them (see `statesync`).
+Not here: the files (see `ledger.adapters.ordering.snapshots`), and joining by them (see `statesync`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import structlog
 
-from ledger.adapters.snapshots import StateSnapshots
+from ledger.adapters.ordering.snapshots import StateSnapshots
 from ledger.adapters.sqlite.reader import Snapshot, SqliteReader
 from ledger.errors import LedgerError
 from ledger.limits import SNAPSHOT_CHUNKS_MAX

@@ -5,7 +5,7 @@ snapshots and chunks at its peers and checks the app hash with its light client;
 under a certificate of the ledger's own. When CometBFT asks the first question of consensus, its state is written: the voters
 it names must be validators of the restored registry, then it is stopped and the node starts as always.
 Killed at any moment it begins again and keeps the blocks that it has. Not here: making the ledger (see
-`ledger.adapters.restoring`).
+`ledger.adapters.ordering.restoring`).
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from typing import Final, NoReturn
 
 import structlog
 
-from ledger.adapters.comethome import ABCI_SOCKET, HOME
-from ledger.adapters.links import DEFAULT, Links
-from ledger.adapters.peers import Peer
-from ledger.adapters.restoring import Covered, Restoring, Standing, standing
-from ledger.adapters.snapshots import ChunkFiles
-from ledger.adapters.statesyncfile import STATE_SYNC, LightClient, TrustedHeader, check_servers, read_request
+from ledger.adapters.home.comethome import ABCI_SOCKET, HOME
+from ledger.adapters.home.links import DEFAULT, Links
+from ledger.adapters.home.statesyncfile import STATE_SYNC, LightClient, TrustedHeader, check_servers, read_request
+from ledger.adapters.ordering.peers import Peer
+from ledger.adapters.ordering.restoring import Covered, Restoring, Standing, standing
+from ledger.adapters.ordering.snapshots import ChunkFiles
 from ledger.core.checkpoint import app_hash
 from ledger.core.keys import CONSENSUS
 from ledger.errors import FatalError, LedgerError, MalformedError, UnavailableError, VerificationError
@@ -248,8 +248,9 @@ def run_state_sync(
     """Join the chain of `data_dir` from a snapshot; returns when an ordinary start goes on from there.
 
     `nodes` are other nodes' addresses, `p2p_peers` their engines', `configure` writes CometBFT's settings, `derived` are
-    names of databases that go with the old ledger, `links` how this node asks others. Ends with the process at SIGTERM. Raises `FatalError` for another
-    chain, `MalformedError` (`state-sync-nodes`) where too few nodes are known, `UnavailableError` (`state-sync-disk`).
+    names of databases that go with the old ledger, `links` how this node asks others. Ends with the process at SIGTERM.
+    Raises `FatalError` for another chain, `MalformedError` (`state-sync-nodes`) where too few nodes are known,
+    `UnavailableError` (`state-sync-disk`).
     """
     nodes = check_servers(nodes)
     before = signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)

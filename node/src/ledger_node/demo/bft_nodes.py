@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from ledger.adapters.comethome import HOME
-from ledger.adapters.datadir import EVIDENCE
+from ledger.adapters.home.comethome import HOME
+from ledger.adapters.home.datadir import EVIDENCE
 from ledger.client.http import NodeClient
 from ledger.core import nativecommit
 from ledger.core.checkpoint import Checkpoint, app_hash

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ledger.adapters.datadir import DATABASE
+from ledger.adapters.home.datadir import DATABASE
 from ledger.client.http import NodeClient
 from ledger.core.event import Event, new_event
 from ledger.core.ident import uuid7_at

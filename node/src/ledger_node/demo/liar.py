@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, cast
 
-from ledger.adapters.datadir import SETTINGS
+from ledger.adapters.home.datadir import SETTINGS
 from ledger.app import Application
 from ledger.core import canonical
 from ledger.core.event import Event, parse_event

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ledger.adapters.network import MemberPlan
+from ledger.adapters.home.network import MemberPlan
 from ledger.cli.permit_log import member_plans, read_log
 from ledger_node.demo import city
 from ledger_node.demo.stage import Stage

@@ -15,10 +15,10 @@ from time import time_ns
 from typing import Any, Final
 
 from ledger import framing
-from ledger.adapters.datadir import TOKEN
-from ledger.adapters.keyfile import read_key
-from ledger.adapters.network import CreatedNetwork, KeyPlan, MemberPlan, NetworkPlan, create_network, read_rulebook
-from ledger.adapters.nodefile import event_key_file
+from ledger.adapters.home.datadir import TOKEN
+from ledger.adapters.home.keyfile import read_key
+from ledger.adapters.home.network import CreatedNetwork, KeyPlan, MemberPlan, NetworkPlan, create_network, read_rulebook
+from ledger.adapters.home.nodefile import event_key_file
 from ledger.client.http import NodeClient
 from ledger.client.request import Appended, Recorded, Request, parse_appended, parse_json, submit
 from ledger.core.event import Event

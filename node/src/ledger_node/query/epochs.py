@@ -1,11 +1,11 @@
 """The ends of epochs that lead from the genesis to the cosigners of a checkpoint, in proofs and for who follows checkpoints.
 
-Not here: how an end is made (see `ledger.adapters.epochproofs`) and what it proves (see `ledger.core.proofepochs`).
+Not here: how an end is made (see `ledger.adapters.ordering.epochproofs`) and what it proves (see `ledger.core.proofepochs`).
 """
 
 from __future__ import annotations
 
-from ledger.adapters.epochproofs import prove_ends
+from ledger.adapters.ordering.epochproofs import prove_ends
 from ledger.core.proof import EpochEnd
 from ledger_node.query.standing import Standing
 

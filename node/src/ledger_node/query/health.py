@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from ledger.adapters.datadir import EVIDENCE
+from ledger.adapters.home.datadir import EVIDENCE
 from ledger_node.query.indexer import Indexer
 from ledger_node.query.ports import Node
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgpack
 
-from ledger.adapters.stored import read_block
+from ledger.adapters.sqlite.stored import read_block
 from ledger.archiveformat import encode_native
 from ledger.blockcodec import encode_block
 from ledger.core.hashing import Digest

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
-from ledger.adapters.certificates import CertificateBook
-from ledger.adapters.sequencer import Committed, Placement
+from ledger.adapters.ordering.certificates import CertificateBook
+from ledger.adapters.ordering.sequencer import Committed, Placement
 from ledger.adapters.sqlite.reader import Snapshot
 from ledger.core import canonical
 from ledger.core.canonical import quote

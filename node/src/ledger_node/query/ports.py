@@ -11,11 +11,11 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
-from ledger.adapters.certificates import CertificateBook
-from ledger.adapters.clock import ScenarioClock, WallClock
-from ledger.adapters.configs import Configs
-from ledger.adapters.layers import StateAt
-from ledger.adapters.sequencer import Committed
+from ledger.adapters.ordering.certificates import CertificateBook
+from ledger.adapters.ordering.clock import ScenarioClock, WallClock
+from ledger.adapters.ordering.configs import Configs
+from ledger.adapters.ordering.layers import StateAt
+from ledger.adapters.ordering.sequencer import Committed
 from ledger.adapters.sqlite.reader import SqliteReader
 from ledger.blockcodec import BlockData
 from ledger.core.config import Config

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 
-from ledger.adapters.layers import StateAt
+from ledger.adapters.ordering.layers import StateAt
 from ledger.adapters.sqlite.reader import Snapshot
 from ledger.core.canonical import quote
 from ledger.core.mapkeys import parse_object_value

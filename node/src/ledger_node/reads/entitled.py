@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ledger.adapters.readertokens import Reader
+from ledger.adapters.home.readertokens import Reader
 from ledger.core import canonical
 from ledger.core.event import parse_head
 from ledger.core.registry import Registry

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ledger.adapters.nodefile import member_of
-from ledger.adapters.readertokens import FOLDER, Reader, read_readers
+from ledger.adapters.home.nodefile import member_of
+from ledger.adapters.home.readertokens import FOLDER, Reader, read_readers
 from ledger.core.hashing import Digest, sha256
 
 __all__ = ["FOLDER", "Reader", "Readers", "owner_of"]

@@ -3,7 +3,7 @@
 Rules: blocks are written by the writers that write decided ones, so that the file is like any other; the state is written
 once, at the end, in one transaction, and the places of records in streams are read out of the log. A store that was filled
 half way goes on where it stood. Checked here is only that rows are the state of the last header and streams those of the
-log: whoever fills a store has it audited as a whole before it is opened (see `ledger.adapters.restoring`).
+log: whoever fills a store has it audited as a whole before it is opened (see `ledger.adapters.ordering.restoring`).
 Not here: where blocks and rows come from.
 """
 

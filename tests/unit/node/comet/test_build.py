@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from ledger.adapters.comethome import HOME, comet_genesis, write_genesis
-from ledger.adapters.datadir import DATABASE, LOG_STATE
-from ledger.adapters.keyfile import read_key
-from ledger.adapters.moving import move_node
-from ledger.adapters.nodefile import LOG_KEY
-from ledger.adapters.signerstate import SignerState
+from ledger.adapters.home.comethome import HOME, comet_genesis, write_genesis
+from ledger.adapters.home.datadir import DATABASE, LOG_STATE
+from ledger.adapters.home.keyfile import read_key
+from ledger.adapters.home.nodefile import LOG_KEY
+from ledger.adapters.home.signerstate import SignerState
+from ledger.adapters.ordering.moving import move_node
 from ledger.adapters.sqlite.reader import SqliteReader
 from ledger.adapters.sqlite.store import SqliteStore
 from ledger.app import Application

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ledger.adapters.comethome import HomeKeys, create_keys, create_signing_state, write_config, write_home
-from ledger.adapters.network import free_ports
+from ledger.adapters.home.comethome import HomeKeys, create_keys, create_signing_state, write_config, write_home
+from ledger.adapters.home.network import free_ports
 from ledger.core.keys import Ed25519Signer
 from ledger.errors import UnavailableError
 from ledger_node.comet.dialing import Dialer, call_missing, configured_peers

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from ledger import framing
+from ledger.adapters.home.signerstate import SignerState
 from ledger.adapters.memory import Memory
-from ledger.adapters.signerstate import SignerState
 from ledger.core.event import new_event
 from ledger.core.hashing import sha256
 from ledger.core.ident import uuid7_at

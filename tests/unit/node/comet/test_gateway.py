@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from ledger.adapters.memory import MemoryStore
-from ledger.adapters.sequencer import Committed
+from ledger.adapters.ordering.sequencer import Committed
 from ledger.core.hashing import Digest
 from ledger.core.submission import Submission
 from ledger.errors import LedgerError, MalformedError, RejectedError, UnavailableError

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ledger.adapters.comethome import RPC_SOCKET, write_home
+from ledger.adapters.home.comethome import RPC_SOCKET, write_home
 from ledger.core.keys import Ed25519Signer
 from ledger.errors import LedgerError, UnavailableError
 from ledger_node.comet import process

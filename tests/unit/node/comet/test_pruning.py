@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.adapters.comethome import EVIDENCE_BLOCKS, EVIDENCE_MS
+from ledger.adapters.home.comethome import EVIDENCE_BLOCKS, EVIDENCE_MS
 from ledger_node.comet.pruning import Pruning
 
 

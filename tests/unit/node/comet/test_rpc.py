@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ledger.adapters.comethome import RPC_SOCKET
+from ledger.adapters.home.comethome import RPC_SOCKET
 from ledger.errors import LedgerError, RejectedError, UnavailableError
 from ledger_node.comet import rpc
 from ledger_node.comet.rpc import CometRpc

@@ -14,14 +14,10 @@ import pytest
 
 pytest.importorskip("ledger_node.comet.statesync", reason="suyuan-node is not installed")
 
-from ledger.adapters.comethome import encode_config
-from ledger.adapters.datadir import DATABASE, create_ledger
-from ledger.adapters.handover import write_pinned
-from ledger.adapters.peers import Peer
-from ledger.adapters.restoring import Restoring
-from ledger.adapters.snapshots import StateSnapshots
-from ledger.adapters.sqlite.reader import SqliteReader
-from ledger.adapters.statesyncfile import (
+from ledger.adapters.home.comethome import encode_config
+from ledger.adapters.home.datadir import DATABASE, create_ledger
+from ledger.adapters.home.handover import write_pinned
+from ledger.adapters.home.statesyncfile import (
     LightClient,
     TrustedHeader,
     check_servers,
@@ -30,6 +26,10 @@ from ledger.adapters.statesyncfile import (
     read_request,
     write_request,
 )
+from ledger.adapters.ordering.peers import Peer
+from ledger.adapters.ordering.restoring import Restoring
+from ledger.adapters.ordering.snapshots import StateSnapshots
+from ledger.adapters.sqlite.reader import SqliteReader
 from ledger.core.checkpoint import app_hash
 from ledger.core.genesis import COMETBFT
 from ledger.core.hashing import sha256

@@ -1,0 +1,365 @@
+"""Opens what a person calls a ledger: an export (directory or tar), a node's data directory, or a node's address.
+
+Rule: a source only hands over bytes; nothing it says is believed. Not here: exports (see `archive`).
+"""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from ledger.adapters.audit.archive import ArchiveSource
+from ledger.archiveformat import parse_native
+from ledger.blockcodec import encode_block, parse_block
+from ledger.core.checkpoint import parse_checkpoint_text
+from ledger.core.genesis import GENESIS_BYTES_MAX
+from ledger.core.hashing import Digest
+from ledger.core.header import parse_header
+from ledger.core.note import parse_note
+from ledger.errors import MalformedError, NotFoundError, UnavailableError
+from ledger.limits import BLOCK_ENCODED_BYTES_MAX, BUNDLE_BYTES_MAX, NATIVE_BYTES_MAX, NOTE_BYTES_MAX
+from ledger.verify.findings import BYTES, Finding, Gap, from_error
+from ledger.verify.source import LedgerSource, MemoryPiece, NativeEntry, PieceData, StateEntry
+
+if TYPE_CHECKING:
+    from ledger.adapters.sqlite.snapshot import Snapshot
+
+DATABASE: Final = "ledger.sqlite"
+PIECE_LEAVES: Final = 4_096  # leaves that one piece of a data directory holds at least
+ROWS_PAGE: Final = 4_096
+BLOCKS_PAGE: Final = 1_000
+NATIVES_PAGE: Final = 500
+NATIVES_PAGE_BYTES: Final = NATIVES_PAGE * (NATIVE_BYTES_MAX + 16)
+HTTP_TIMEOUT_S: Final = 60.0
+
+
+def open_source(text: str, *, timeout_s: float = HTTP_TIMEOUT_S) -> LedgerSource:
+    """The source that `text` names. Raises `NotFoundError` where there is nothing that can be read as a ledger."""
+    if text.startswith(("http://", "https://")):
+        return NodeSource(text, timeout_s)
+    path = Path(text)
+    if path.is_dir():
+        if (path / DATABASE).is_file():
+            return DataDirectorySource(path)
+        if (path / "manifest.json").is_file():
+            return ArchiveSource(path)
+    elif path.is_file():
+        with path.open("rb") as file:
+            start = file.read(16)
+        if start.startswith(b"SQLite format 3\0"):
+            return DataDirectorySource(path.parent, path.name)
+        return ArchiveSource(path)
+    raise NotFoundError("source", "neither an export, nor a data directory, nor a node's address", source=text)
+
+
+# --- a data directory ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPiece:
+    """Blocks `first` … `last` of a database; every process opens it for itself."""
+
+    path: Path
+    first: int
+    last: int
+
+    @property
+    def place(self) -> str:
+        """The heights."""
+        return f"blocks {self.first}-{self.last}"
+
+    def load(self) -> PieceData:
+        """See `Piece`."""
+        from ledger.adapters.sqlite.reader import SqliteReader
+        from ledger.adapters.sqlite.stored import read_block
+
+        reader = SqliteReader(self.path)
+        try:
+            with reader.snapshot() as snap:
+                blocks = [encode_block(read_block(snap, height)) for height in range(self.first, self.last + 1)]
+                return PieceData(blocks, _certificates(snap, self.first, self.last))
+        finally:
+            reader.close()
+
+
+def _certificates(snap: Snapshot, first: int, last: int) -> list[bytes]:
+    """The certificates over sizes of these blocks."""
+    size, end = snap.block(first).size, snap.block(last).size
+    notes: list[bytes] = []
+    while size <= end:
+        found = snap.certificate(size)
+        if found is None or found[0] > end:
+            break
+        notes.append(found[1])
+        size = found[0] + 1
+    return notes
+
+
+class DataDirectorySource:
+    """A node's data directory, read in one snapshot while the node may run."""
+
+    is_live = True
+
+    def __init__(self, folder: Path, database: str = DATABASE) -> None:
+        from ledger.adapters.sqlite.reader import SqliteReader
+
+        self.name = str(folder)
+        self._path = folder / database
+        self._reader = SqliteReader(self._path)
+        self._context: AbstractContextManager[Snapshot] = self._reader.snapshot()
+        self._snap = self._context.__enter__()
+
+    def close(self) -> None:
+        """End the snapshot."""
+        self._context.__exit__(None, None, None)
+        self._reader.close()
+
+    def genesis(self) -> bytes:
+        """See `LedgerSource`."""
+        return self._snap.genesis()
+
+    def bundle(self, digest: Digest) -> bytes:
+        """See `LedgerSource`."""
+        return self._snap.bundle(digest)
+
+    def pieces(self) -> Iterator[StoredPiece]:
+        """See `LedgerSource`."""
+        first, head = 0, self._snap.head_height
+        while first <= head:
+            seq = self._snap.block(first).first_seq + PIECE_LEAVES
+            last = head if seq >= self._snap.head_size else self._snap.block_of(seq).height
+            yield StoredPiece(self._path, first, last)
+            first = last + 1
+
+    def head(self) -> tuple[int, int] | None:
+        """See `LedgerSource`."""
+        return self._snap.head_height, self._snap.head_size
+
+    def events_hint(self) -> int | None:
+        """About how many leaves there are, for a progress bar."""
+        return self._snap.head_size
+
+    def latest_certified(self) -> int | None:
+        """The largest certified size."""
+        found = self._snap.latest_certificate()
+        return None if found is None else found[0]
+
+    def state(self) -> Iterable[StateEntry] | None:
+        """See `LedgerSource`."""
+        return self._rows()
+
+    def _rows(self) -> Iterator[StateEntry]:
+        after: bytes | None = None
+        while True:
+            page = self._snap.rows_with_prefix(b"", after, ROWS_PAGE)
+            yield from ((key, row.value) for key, row in page)
+            if len(page) < ROWS_PAGE:
+                return
+            after = page[-1][0]
+
+    def natives(self) -> Iterator[NativeEntry]:
+        """See `LedgerSource`."""
+        found = self._snap.native_from(0)
+        while found is not None:
+            yield found
+            found = self._snap.native_from(found[0] + 1)
+
+    def inspect(self) -> Iterator[Finding | Gap]:
+        """What only a data directory has: hash tiles, indexes, rows that no block shows. Each damage is a finding."""
+        from ledger.adapters.sqlite.scrub import scrub
+
+        for error in scrub(self._snap):
+            yield from_error("storage", BYTES, error, place=self.name)
+
+
+# --- a node ----------------------------------------------------------------------------------------------------------
+
+
+class NodeSource:
+    """A running node, over its public HTTP interface: its ledger up to the newest certificate it shows."""
+
+    is_live = True
+
+    def __init__(self, address: str, timeout_s: float) -> None:
+        self.name = address.rstrip("/")
+        if urlsplit(self.name).scheme not in ("http", "https"):
+            raise MalformedError("source", "a node's address begins with http:// or https://", got=address)
+        self._timeout_s = timeout_s
+        self._shown: tuple[bytes, int | None] | None = None
+        # An auditor reads from the address that he named: no redirect is followed and no proxy is asked.
+        self._opener = urllib.request.build_opener(_NoRedirect(), urllib.request.ProxyHandler({}))
+
+    def genesis(self) -> bytes:
+        """See `LedgerSource`."""
+        return self._get("/v1/genesis", GENESIS_BYTES_MAX)
+
+    def bundle(self, digest: Digest) -> bytes:
+        """See `LedgerSource`."""
+        return self._get(f"/v1/bundles/{digest.hex()}", 2 * BUNDLE_BYTES_MAX)
+
+    def pieces(self) -> Iterator[MemoryPiece]:
+        """See `LedgerSource`. Without a certificate: blocks up to the head; the certificate comes last."""
+        note, size = self._shown = self._certificate()
+        ends = self._epoch_ends()
+        height = 0
+        while True:
+            blocks = self._page(height)
+            kept = blocks if size is None else list(_until(blocks, size))
+            if kept:
+                notes = [self._kept(kept[end - height]) for end in ends if height <= end < height + len(kept)]
+                place = f"blocks {height}-{height + len(kept) - 1}"
+                yield MemoryPiece(place, PieceData(kept, [each for each in notes if each and each != note]))
+            height += len(blocks)
+            if not blocks or len(kept) < len(blocks) or (size is not None and _size_after(blocks[-1]) == size):
+                break
+        if note:
+            yield MemoryPiece("newest certificate", PieceData([], [note]))
+
+    def _epoch_ends(self) -> list[int]:
+        """Heights at which the node says that the cosigner set changed; whatever it leaves out is a gap of the report."""
+        try:
+            items = json.loads(self._get("/v1/proposals?status=enacted&limit=1000", 8 * BUNDLE_BYTES_MAX))["items"]
+            found = [each["proposal"] for each in items]
+            heights = [each["height"] for each in found if each["action"] == "sys.set.change"]
+            return [height - 1 for height in heights if type(height) is int]
+        except (NotFoundError, UnavailableError, MalformedError, ValueError, KeyError, TypeError):
+            return []
+
+    def _kept(self, block: bytes) -> bytes:
+        """The kept certificate over the checkpoint of a block, b"" where the node has none."""
+        try:
+            return self._get(f"/v1/certificates/{_size_after(block)}", NOTE_BYTES_MAX)
+        except (NotFoundError, MalformedError):
+            return b""
+
+    def _page(self, height: int) -> list[bytes]:
+        """Encoded blocks from `height` on, as many as the node gives at a time; empty behind the head."""
+        import msgpack
+
+        data = self._get(f"/v1/blocks?from={height}&limit={BLOCKS_PAGE}", 2 * BLOCK_ENCODED_BYTES_MAX)
+        try:
+            blocks: Any = msgpack.unpackb(data, max_array_len=BLOCKS_PAGE, max_map_len=0, max_ext_len=0)
+        except (ValueError, msgpack.UnpackException) as error:
+            raise MalformedError("node-blocks", "not a list of blocks", reason=str(error)) from None
+        if not isinstance(blocks, list) or not all(isinstance(block, bytes) for block in blocks):
+            raise MalformedError("node-blocks", "not a list of blocks")
+        return blocks
+
+    def _certificate(self) -> tuple[bytes, int | None]:
+        """The newest certified note and its size; nothing is believed of it but how far to read."""
+        try:
+            note = self._get("/checkpoint", NOTE_BYTES_MAX)
+            return note, parse_checkpoint_text(parse_note(note).text).size
+        except (NotFoundError, MalformedError):
+            return b"", None
+        except UnavailableError as error:
+            if error.evidence.get("status") != HTTPStatus.SERVICE_UNAVAILABLE:
+                raise
+            return b"", None  # a node says so as long as nothing is certified
+
+    def head(self) -> tuple[int, int] | None:
+        """See `LedgerSource`."""
+        return None
+
+    def events_hint(self) -> int | None:
+        """Not known."""
+        return None
+
+    def state(self) -> Iterable[StateEntry] | None:
+        """See `LedgerSource`."""
+        return None
+
+    def natives(self) -> Iterator[NativeEntry]:
+        """See `LedgerSource`: those up to the newest certified checkpoint, which is where `pieces` ends. Raises
+        `MalformedError` (code `node-natives`) for what is no list of them by rising size."""
+        if self._shown is None:
+            self._shown = self._certificate()
+        end = self._shown[1]
+        first = 0
+        while end is not None and first <= end:
+            try:
+                page = self._get(f"/v1/native?from={first}&limit={NATIVES_PAGE}", NATIVES_PAGE_BYTES)
+            except (NotFoundError, UnavailableError):
+                return  # a gap of the report
+            entries = _natives(page)
+            for size, data in entries:
+                if size < first:
+                    raise MalformedError("node-natives", "native commits out of order", size=size)
+                if size > end:
+                    return
+                yield size, data
+                first = size + 1
+            if not entries:
+                return
+
+    def inspect(self) -> Iterator[Finding | Gap]:
+        """See `LedgerSource`."""
+        return iter(())
+
+    def _get(self, path: str, bytes_max: int) -> bytes:
+        request = urllib.request.Request(self.name + path)  # noqa: S310 - scheme checked above
+        try:
+            with self._opener.open(request, timeout=self._timeout_s) as answer:
+                data: bytes = answer.read(bytes_max + 1)
+        except urllib.error.HTTPError as error:
+            if error.code == 404:
+                raise NotFoundError("node-missing", "the node has no such thing", path=path) from None
+            raise UnavailableError("node-answer", "the node refused", path=path, status=error.code) from None
+        except (OSError, ValueError) as error:
+            reason = str(error)
+            raise UnavailableError(
+                "node-unreachable", "the node does not answer", node=self.name, reason=reason
+            ) from None
+        if len(data) > bytes_max:
+            raise MalformedError("node-answer", "the answer is too large", path=path, limit=bytes_max)
+        return data
+
+
+def _natives(page: bytes) -> list[NativeEntry]:
+    """(size, native commit) of each item of a node's answer. Raises `MalformedError` (`node-natives`)."""
+    import msgpack
+
+    try:
+        items: Any = msgpack.unpackb(page, max_array_len=NATIVES_PAGE, max_map_len=0, max_ext_len=0)
+    except (ValueError, msgpack.UnpackException) as error:
+        raise MalformedError("node-natives", "not a list of native commits", reason=str(error)) from None
+    if not isinstance(items, list) or not all(isinstance(item, bytes) for item in items):
+        raise MalformedError("node-natives", "not a list of native commits")
+    entries = [parse_native(item) for item in items]
+    if any(len(data) > NATIVE_BYTES_MAX for _, data in entries):
+        raise MalformedError("node-natives", "a native commit is too large", limit=NATIVE_BYTES_MAX)
+    return entries
+
+
+def _until(blocks: list[bytes], size: int) -> Iterator[bytes]:
+    """The blocks up to the one that ends at `size` leaves; what cannot be read is left for the audit to name."""
+    for block in blocks:
+        yield block
+        if (_size_after(block) or 0) >= size:
+            return
+
+
+def _size_after(encoded: bytes) -> int | None:
+    try:
+        block = parse_block(encoded)
+        return parse_header(block.leaves[-1]).index + 1 if block.leaves else None
+    except MalformedError:
+        return None
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A node answers itself; following it elsewhere could read from addresses that the auditor did not name."""
+
+    def redirect_request(self, *_arguments: Any, **_named: Any) -> None:
+        """No redirect."""
+
+
+__all__ = ["DataDirectorySource", "NodeSource", "StoredPiece", "open_source"]
