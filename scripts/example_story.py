@@ -13,6 +13,7 @@ import random
 import sqlite3
 import threading
 import time
+import tomllib
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
@@ -38,6 +39,7 @@ from ledger.core.keys import ED25519, EVENT, Ed25519Signer, registration_message
 from ledger.core.proposal import proposal_hash
 from ledger.core.submission import Submission, new_submission
 from ledger_node.__main__ import node_options
+from ledger_node.http import routes_health
 from ledger_node.http.app import create_app
 from ledger_node.http.edge import Edge
 from ledger_node.http.server import server_config
@@ -136,6 +138,12 @@ def framed(submission: Submission) -> bytes:
     return data
 
 
+def _version() -> str:
+    """The node's version, which a checkout that was never installed does not know."""
+    project = Path(__file__).resolve().parents[1] / "node" / "pyproject.toml"
+    return str(tomllib.loads(project.read_text(encoding="utf-8"))["project"]["version"])
+
+
 @contextmanager
 def open_story(folder: Path) -> Iterator[Story]:
     """A new network of three departments and the city government below `folder`, its one node, and what happened."""
@@ -145,6 +153,7 @@ def open_story(folder: Path) -> Iterator[Story]:
         stack.enter_context(mock.patch("time.time_ns", return_value=WALL_NS))
         stack.enter_context(mock.patch("time.time", return_value=WALL_NS / 1e9))
         stack.enter_context(mock.patch.object(network, "create_key", _seeded_key))
+        stack.enter_context(mock.patch.object(routes_health, "package_version", return_value=_version()))
         stack.enter_context(mock.patch.object(recording, "os", SimpleNamespace(urandom=chance.randbytes)))
         data_dir = create_network(folder, _plan()).folders["ga"]
         flags: dict[str, Any] = {

@@ -112,21 +112,40 @@ class _Server(uvicorn.Server):
         """Nothing: `serve` handles signals."""
         yield
 
-    def stop(self) -> None:
-        """Stop answering; a second signal does not hurry it."""
-        self.should_exit = True
+
+class StopSignals:
+    """SIGTERM and SIGINT, once the node answers and for the rest of the process.
+
+    The handlers are the process's and not an event loop's, which takes its own away when it ends: a second signal, whichever
+    thread it reaches, must not end the process before the node has written all.
+    """
+
+    def __init__(self) -> None:
+        self.heard = False
+        self._server: uvicorn.Server | None = None
+
+    def stop(self, server: uvicorn.Server) -> None:
+        """From now on a signal stops `server`; one that came before does so at once."""
+        self._server = server
+        for number in STOPPING:
+            signal.signal(number, self._hear)
+        server.should_exit = self.heard
+
+    def _hear(self, number: int, frame: object) -> None:
+        del number, frame
+        self.heard = True
+        if self._server is not None:
+            self._server.should_exit = True
 
 
-async def serve(node: Node, settings: Settings, data_dir: Path) -> int:
+async def serve(node: Node, settings: Settings, data_dir: Path, signals: StopSignals) -> int:
     """Answer until told to stop; a node that may not write any more goes on answering readers.
 
     Returns `OPEN_AGAIN` when the node has another replica to open (SPEC R-Q31).
     """
     app = create_app(node, settings, token_file=data_dir / datadir.TOKEN)
     server = _Server(server_config(app, settings))
-    for number in STOPPING:
-        asyncio.get_running_loop().add_signal_handler(number, server.stop)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
+    signals.stop(server)
     task = asyncio.create_task(server.serve())
     while not server.started and not task.done():  # noqa: ASYNC110 - uvicorn offers a flag, no event
         await asyncio.sleep(0.01)
@@ -137,12 +156,10 @@ async def serve(node: Node, settings: Settings, data_dir: Path) -> int:
     while not task.done():
         await asyncio.wait([task], timeout=CROSSED_LOOK_S)
         if node.crossed.is_set() and not server.should_exit:
-            server.stop()
+            server.should_exit = True
             await task
             return OPEN_AGAIN
     await task
-    # The loop's handlers end with it: a second signal must not end the process before the node has written all.
-    signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
     return 0 if server.started else 1
 
 
@@ -157,9 +174,9 @@ def main(arguments: list[str] | None = None) -> int:
         settings = load_settings(given.data_dir / datadir.SETTINGS, os.environ, flags).settings
         configure_logs(settings.log.level)
         join_chain(given.data_dir, settings)
-        code = OPEN_AGAIN
+        signals, code = StopSignals(), OPEN_AGAIN
         while code == OPEN_AGAIN:
-            code = run(Node(node_options(given.data_dir, settings)), settings, given.data_dir)
+            code = run(Node(node_options(given.data_dir, settings)), settings, given.data_dir, signals)
     except LedgerError as error:
         sys.stderr.write(f"ledger-node: {_told(error)}\n")
         return 1
@@ -176,7 +193,7 @@ def _told(error: LedgerError) -> str:
     return f"{what} [{error.code}]" + (f" {texts.text('advice')}: {advice}" if advice else "")
 
 
-def run(node: Node, settings: Settings, data_dir: Path) -> int:
+def run(node: Node, settings: Settings, data_dir: Path, signals: StopSignals) -> int:
     """Run one opened node until it stops; see `serve`."""
     try:
         node.start()
@@ -185,7 +202,7 @@ def run(node: Node, settings: Settings, data_dir: Path) -> int:
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
         sys.setswitchinterval(SWITCH_S)
-        return uvloop.run(serve(node, settings, data_dir))
+        return uvloop.run(serve(node, settings, data_dir, signals))
     finally:
         node.close()
 

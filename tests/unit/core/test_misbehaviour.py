@@ -29,6 +29,8 @@ def test_what_is_no_contradiction(value: Any) -> None:
     assert caught.value.code == "misbehaviour"
 
 
-def test_key_names_validator_height_and_type() -> None:
-    """One key of the state for each (validator key, height, type)."""
-    assert misbehaviour_key("wj", "ab" * 32, 7, "duplicate-vote") == f"sys-misbehaviour/wj/{'ab' * 32}/7/duplicate-vote"
+@pytest.mark.parametrize(("height", "span"), [(7, 0), (99_999, 0), (100_000, 1), (250_000, 2)])
+def test_key_names_validator_chain_span_and_type(height: int, span: int) -> None:
+    """SPEC R-N54: one key of the state for each validator key, chain, span of 100,000 heights, and type."""
+    key = misbehaviour_key("wj", "ab" * 32, "city-1", height, "duplicate-vote")
+    assert key == f"sys-misbehaviour/wj/{'ab' * 32}/city-1/{span}/duplicate-vote"

@@ -229,7 +229,7 @@ def test_every_code_has_words_in_both_languages() -> None:
     """Each code of a finding or gap that the sources of verify can give has a text in zh and en, and none is left over."""
     import re
 
-    sources = [*ROOT.glob("src/ledger/verify/*.py"), *ROOT.glob("src/ledger/adapters/*.py")]
+    sources = [*ROOT.glob("src/ledger/verify/*.py"), *ROOT.glob("src/ledger/adapters/**/*.py")]
     text = "\n".join(path.read_text(encoding="utf-8") for path in sources)
     findings = set(re.findall(r'(?:Finding|from_error|_differs)\(\s*"([a-z-]+)"', text))
     findings |= set(re.findall(r'(?<!gap)\("([a-z-]+)", (?:REPLAY|STATE|TREE|LEAVES)\)', text))

@@ -253,7 +253,6 @@ def run_state_sync(
     `UnavailableError` (`state-sync-disk`).
     """
     nodes = check_servers(nodes)
-    before = signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
     handlers = {number: signal.signal(number, _stop) for number in STOPPING}
     try:
         log = structlog.get_logger("state-sync")
@@ -273,7 +272,6 @@ def run_state_sync(
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 async def _sync(sync: StateSync, home: Path, binary: Path) -> None:

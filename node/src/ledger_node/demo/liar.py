@@ -20,7 +20,7 @@ from ledger.core import canonical
 from ledger.core.event import Event, parse_event
 from ledger.core.submission import Submission
 from ledger.machine.block import BlockInput, Sealed
-from ledger_node.__main__ import node_options, run
+from ledger_node.__main__ import StopSignals, node_options, run
 from ledger_node.comet.engine import CometEngine
 from ledger_node.demo.tell import DemoError
 from ledger_node.logs import configure_logs
@@ -71,7 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
     if not isinstance(node.engine, CometEngine):
         raise DemoError("the lying department is made for a network that CometBFT orders")
     node.engine.handler.app = cast(Application, AlteringApplication(node.app))
-    return run(node, settings, data_dir)
+    return run(node, settings, data_dir, StopSignals())
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from ledger.core.hashing import sha256
 from ledger.core.keys import CONSENSUS, COSIGN, EVENT, LOG, P2P, node_id, parse_public_key, registration_message
 from ledger.errors import ConflictError, MalformedError, NotFoundError, RejectedError
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 TITLE = {"zh": "局", "en": "Bureau"}
 NAMES = ("ga", "rs", "sj", "ws")
 

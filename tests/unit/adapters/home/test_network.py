@@ -31,7 +31,7 @@ from ledger.core.genesis import COMETBFT, parse_genesis
 from ledger.core.keys import CONSENSUS, COSIGN, EVENT, LOG, P2P, node_id
 from ledger.errors import ConflictError, LedgerError, MalformedError, NotFoundError
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 TITLE = {"zh": "局", "en": "Bureau"}
 TIME = 1_795_248_000_000
 
