@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -150,6 +152,22 @@ def test_graceful_stop_answers_what_it_accepted(bed: Bed) -> None:
     node_of(bed).start()
     node_of(bed).wait_listening()
     assert NodeClient(node_of(bed).url).get_json(["v1", "status"])["size"] == size
+
+
+def test_signals_without_end_hurry_nothing(bed: Bed) -> None:
+    """SIGTERM and SIGINT, again and again until the process is gone: exit code 0, and everything acknowledged is there."""
+    bed.record(bed.workload.submission("ga", "office", bed.workload.mix("ga", 5)))
+    node = node_of(bed)
+    size, pid = NodeClient(node.url).get_json(["v1", "status"])["size"], node.pid
+    until = time.monotonic() + 60
+    while node.running and time.monotonic() < until:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            os.kill(pid, number)
+        time.sleep(0.002)
+    assert node.stop() == 0
+    node.start()
+    node.wait_listening()
+    assert NodeClient(node.url).get_json(["v1", "status"])["size"] == size
 
 
 def _starts_closed(bed: Bed, code: str) -> None:

@@ -131,6 +131,12 @@ class StopSignals:
             signal.signal(number, self._hear)
         server.should_exit = self.heard
 
+    def written(self) -> None:
+        """The node is closed: what still comes is ignored, so that the exit code is the node's."""
+        if self._server is not None:
+            for number in STOPPING:
+                signal.signal(number, signal.SIG_IGN)
+
     def _hear(self, number: int, frame: object) -> None:
         del number, frame
         self.heard = True
@@ -177,6 +183,7 @@ def main(arguments: list[str] | None = None) -> int:
         signals, code = StopSignals(), OPEN_AGAIN
         while code == OPEN_AGAIN:
             code = run(Node(node_options(given.data_dir, settings)), settings, given.data_dir, signals)
+        signals.written()
     except LedgerError as error:
         sys.stderr.write(f"ledger-node: {_told(error)}\n")
         return 1
