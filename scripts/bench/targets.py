@@ -121,7 +121,7 @@ def _memory(documents: Documents) -> tuple[float, str] | None:
 
 def _rules(figure: str) -> Callable[[Documents], tuple[float, str] | None]:
     def measure(documents: Documents) -> tuple[float, str] | None:
-        rows = [row for row in _rows(documents, "rules") if figure in row]
+        rows = [row for row in _rows(documents, "rules") if figure in row and "rules_in_book" in row]
         if not rows:
             return None
         row = max(rows, key=lambda each: each["events_per_block"])

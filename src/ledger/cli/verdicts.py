@@ -49,7 +49,8 @@ def verdict_lines(
     book = rulebook or Rulebook(console.language)
     outcome = str(verdict.get("outcome", ""))
     colour = {"accepted": "green", "irregular": "yellow", "refused": "red"}.get(outcome, "dim")
-    first = console.paint(console.text(f"outcome.{outcome}"), colour) + f" [{outcome}]"
+    words = console.text(f"outcome.{outcome}")
+    first = console.paint(words, colour) + (f" [{outcome}]" if words != outcome else "")
     lines = [first + (f"  {console.text('outcome.duplicate')}" if duplicate else "")]
     for reason in _items(verdict, "reasons"):
         lines.append("- " + _reason(console, reason, book))
