@@ -31,7 +31,7 @@ from tests.faults.test_comet_members import AUTHORITY, FOUNDERS, NEWCOMER, Membe
 from tests.models.comet_network import TRACE, Validator, until, verify
 from tests.models.comet_node import LIE
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(500)]
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(900)]  # by `./dev soak`: minutes, and the machine to itself
 
 LIAR = "ws"
 LATER = "mz"

@@ -115,10 +115,11 @@ def test_changed_records_are_never_served(
 def test_refused_records_have_a_timeline_of_their_own(live: LiveNode) -> None:
     """What was refused shows in the twin stream, with its reasons, and is counted beside the other."""
     page = get(live, "/v1/streams/dataset/ga/ghost?refused=true")
-    assert [entry["leaf"]["verdict"]["outcome"] for entry in page["entries"]] == ["refused"]
+    outcomes = [entry["leaf"]["verdict"]["outcome"] for entry in page["entries"]]
+    assert set(outcomes) == {"refused"}  # other tests ask this node for the same
     assert page["entries"][0]["leaf"]["verdict"]["reasons"]
     plain = get(live, "/v1/streams/dataset/ga/ghost")
-    assert (plain["count"], plain["stream"]["refused_size"]) == (0, 1)
+    assert (plain["count"], plain["stream"]["refused_size"]) == (0, len(outcomes))
 
 
 def test_what_never_was_is_an_answer_and_provable(live: LiveNode) -> None:

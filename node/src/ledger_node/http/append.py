@@ -20,12 +20,12 @@ from ledger.limits import SUBMISSION_FRAMED_BYTES_MAX
 from ledger_node.http.body import BodyReader, Receive, Scope, require_media_type
 from ledger_node.http.edge import Answer
 from ledger_node.http.problems import HttpError
+from ledger_node.http.receiptdesk import ReceiptDesk
 from ledger_node.http.watch import Commits, Watcher
 from ledger_node.intake.checker import Checker
 from ledger_node.metrics import Metrics
 from ledger_node.query.outcome import Outcome, encode_outcome, outcome_of, with_first_records
 from ledger_node.query.ports import Node
-from ledger_node.query.receipts import receipts_of
 
 MSGPACK: Final = "application/msgpack"
 _CHOICES: Final = {"ack": ("committed", "certified"), "receipt": ("compact", "full"), "lang": ("zh", "en")}
@@ -90,7 +90,8 @@ class Append:
     """The hot route."""
 
     def __init__(self, node: Node, recorder: Recorder, checker: Checker, bodies: BodyReader, pool: Executor) -> None:
-        self._node, self._recorder, self._checker, self._bodies, self._pool = node, recorder, checker, bodies, pool
+        self._node, self._recorder, self._checker, self._bodies = node, recorder, checker, bodies
+        self._desk = ReceiptDesk(node, pool)
 
     async def __call__(self, scope: Scope, receive: Receive) -> Answer:
         """201 with what became of each event; 409 in the same form when an id was used with other content."""
@@ -106,10 +107,7 @@ class Append:
         data = await self._bodies.read(scope, receive, SUBMISSION_FRAMED_BYTES_MAX)
         submission = await self._checker.check(data)
         outcome = await self._recorder.record(submission, certified=certified or full, framed=data)
-        receipts = None
-        if full:
-            loop = asyncio.get_running_loop()
-            receipts = await loop.run_in_executor(self._pool, receipts_of, self._node, outcome)
+        receipts = await self._desk.receipts(outcome) if full else None
         status = 409 if outcome.has_conflict else 201
         return Answer(status, encode_outcome(outcome, self._node.certificates, receipts))
 

@@ -14,7 +14,7 @@ from ledger.core import merkle
 from ledger.core.hashing import Digest
 from ledger.core.leaf import Record, parse_leaf
 from ledger.core.proof import EpochEnd, Receipt, Registration, SubmissionPart
-from ledger.errors import FatalError, NotFoundError, UnavailableError
+from ledger.errors import FatalError, LedgerError, NotFoundError, UnavailableError
 from ledger_node.query.epochs import prove_epochs
 from ledger_node.query.outcome import Outcome
 from ledger_node.query.ports import Node
@@ -22,11 +22,20 @@ from ledger_node.query.proving import inclusion_path, prove_registration
 from ledger_node.query.standing import Standing, standing
 
 
-def receipts_of(node: Node, outcome: Outcome) -> list[bytes]:
-    """The receipt files of a submission's events, in order; every event is certified. Reads the database."""
-    seqs = [event.seq for event in outcome.events if event is not None]
+def receipts_of(node: Node, outcomes: Sequence[Outcome]) -> list[list[bytes] | LedgerError]:
+    """The receipt files of each submission's events, in order, or why there are none; every event is certified.
+
+    All stand on one certificate, and what they share is read once. Reads the database.
+    """
+    made: list[list[bytes] | LedgerError] = []
     with standing(node) as found:
-        return make_receipts(found, seqs)
+        maker = _Maker(found)
+        for outcome in outcomes:
+            try:
+                made.append(maker.make([event.seq for event in outcome.events if event is not None]))
+            except LedgerError as error:
+                made.append(error)
+    return made
 
 
 def make_receipts(found: Standing, seqs: Sequence[int], *, first: bool = False) -> list[bytes]:
@@ -35,11 +44,26 @@ def make_receipts(found: Standing, seqs: Sequence[int], *, first: bool = False) 
     With `first` each stands on the first certificate that covered it. Raises `UnavailableError` where an event is not
     certified yet, `NotFoundError` where its body is no longer here.
     """
-    parts: dict[tuple[int, int], _Submission] = {}
-    registrations: dict[Digest, Registration] = {}
-    receipts: list[bytes] = []
-    epochs = prove_epochs(found)
-    for stored in found.snap.leaves(seqs):
+    return _Maker(found).make(seqs, first=first)
+
+
+class _Maker:
+    """Receipts under one certified state; keys' registrations and the ends of epochs are proven once."""
+
+    def __init__(self, found: Standing) -> None:
+        self._found = found
+        self._registrations: dict[Digest, Registration] = {}
+        self._epochs = prove_epochs(found)
+
+    def make(self, seqs: Sequence[int], *, first: bool = False) -> list[bytes]:
+        """See `make_receipts`."""
+        found, parts, receipts = self._found, dict[tuple[int, int], _Submission](), list[bytes]()
+        for stored in found.snap.leaves(seqs):
+            receipts.append(self._one(stored, parts, first=first))
+        return receipts
+
+    def _one(self, stored: StoredLeaf, parts: dict[tuple[int, int], _Submission], *, first: bool) -> bytes:
+        found = self._found
         if stored.seq >= found.size:
             raise UnavailableError("uncertified", "recorded, but not certified yet", seq=stored.seq, retry_after_s=1)
         record = parse_leaf(stored.leaf)
@@ -50,13 +74,11 @@ def make_receipts(found: Standing, seqs: Sequence[int], *, first: bool = False) 
             parts[place] = _Submission(found, *place)
         part = parts[place].part(stored.place[1])
         if first:
-            receipts.append(_receipt(found, stored, part, *_first_certificate(found, stored.seq)))
-            continue
-        if record.key_id not in registrations:
-            registrations[record.key_id] = prove_registration(found, record.key_id)
-        made = _receipt(found, stored, part, found.size, found.state.note, registrations[record.key_id], epochs)
-        receipts.append(made)
-    return receipts
+            return _receipt(found, stored, part, *_first_certificate(found, stored.seq))
+        if record.key_id not in self._registrations:
+            self._registrations[record.key_id] = prove_registration(found, record.key_id)
+        registration = self._registrations[record.key_id]
+        return _receipt(found, stored, part, found.size, found.state.note, registration, self._epochs)
 
 
 def _receipt(

@@ -10,7 +10,6 @@ import sqlite3
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import accumulate
 from typing import Final, NamedTuple
 
@@ -108,17 +107,20 @@ class Snapshot:
         self._cache: Cache[int, tuple[Header, BlockData]] = Cache(BLOCKS_CACHED)
         row = connection.execute("SELECT max(height) FROM blocks").fetchone()
         self.head_height: int = -1 if row[0] is None else int(row[0])
+        self._origin = ""  # a cached_property has one lock for all instances before Python 3.12, which holds up readers
 
-    @cached_property
+    @property
     def head_size(self) -> int:
         """Leaves in the log."""
         return self._block(self.head_height)[0].index + 1 if self.head_height >= 0 else 0
 
-    @cached_property
+    @property
     def origin(self) -> str:
         """The network's name: `name/hex(H(genesis))`."""
-        data = self.genesis()
-        return f"{canonical.parse(data, bytes_max=GENESIS_BYTES_MAX)['name']}/{sha256(data).hex()}"
+        if not self._origin:
+            data = self.genesis()
+            self._origin = f"{canonical.parse(data, bytes_max=GENESIS_BYTES_MAX)['name']}/{sha256(data).hex()}"
+        return self._origin
 
     def genesis(self) -> bytes:
         """The genesis document."""
