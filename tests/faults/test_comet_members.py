@@ -92,9 +92,8 @@ class Members:
         return named
 
 
-@pytest.fixture
-def members(cometbft: Path, tmp_path: Path) -> Iterator[Members]:
-    """Four validators whose sets may change without notice."""
+def founded(top: Path, name: str, cometbft: Path) -> Members:
+    """The founders' network, made and not started; its sets may change without notice."""
     rulebook, calendars = read_rulebook(rulebook_folder("data-sharing"))
     plans = [
         MemberPlan(
@@ -105,15 +104,20 @@ def members(cometbft: Path, tmp_path: Path) -> Iterator[Members]:
         )
         for member in FOUNDERS
     ]
-    top = tmp_path / "net"
     made = create_network(
         top,
         NetworkPlan(
-            name="members.local", members=plans, sequencer="", rulebook=rulebook, calendars=calendars,
+            name=name, members=plans, sequencer="", rulebook=rulebook, calendars=calendars,
             time=time.time_ns() // 1_000_000, engine="cometbft", parameters={"notice_hours": 0},
         ),
     )  # fmt: skip
-    found = Members(top, made.genesis.origin, cometbft, {})
+    return Members(top, made.genesis.origin, cometbft, {})
+
+
+@pytest.fixture
+def members(cometbft: Path, tmp_path: Path) -> Iterator[Members]:
+    """Four validators whose sets may change without notice."""
+    found = founded(tmp_path / "net", "members.local", cometbft)
     try:
         for member in FOUNDERS:
             found.start(member)

@@ -15,8 +15,6 @@ import pytest
 from ledger import framing
 from ledger.adapters.home.joining import FromSnapshot, join_node, read_invitation
 from ledger.adapters.home.keyfile import read_key
-from ledger.adapters.home.network import create_network, read_rulebook
-from ledger.adapters.home.networkplan import KeyPlan, MemberPlan, NetworkPlan
 from ledger.adapters.home.nodefile import SETTINGS, event_key_file
 from ledger.adapters.home.statesyncfile import STATE_SYNC
 from ledger.adapters.ordering.snapshots import FOLDER, StateSnapshots
@@ -26,8 +24,7 @@ from ledger.core.ident import uuid7_at
 from ledger.core.submission import new_submission
 from ledger_node.comet.grammar import check_calls
 from ledger_node.comet.rpc import CometRpc
-from ledger_node.contracts_folder import rulebook_folder
-from tests.faults.test_comet_members import AUTHORITY, FOUNDERS, NEWCOMER, Members
+from tests.faults.test_comet_members import AUTHORITY, FOUNDERS, NEWCOMER, Members, founded
 from tests.models.comet_network import TRACE, Validator, until, verify
 from tests.models.comet_node import LIE
 
@@ -41,25 +38,8 @@ KEEP = "[comet]\nsnapshots_every = 6\nkeep_blocks = 30\n"
 @pytest.fixture
 def members(cometbft: Path, tmp_path: Path) -> Iterator[Members]:
     """Four validators that take snapshots and let CometBFT's old blocks go."""
-    rulebook, calendars = read_rulebook(rulebook_folder("data-sharing"))
-    plans = [
-        MemberPlan(
-            id=member,
-            title={"zh": f"部门 {member}", "en": f"Department {member}"},
-            roles=("authority",) if member == AUTHORITY else ("department",),
-            keys=(KeyPlan(),),
-        )
-        for member in FOUNDERS
-    ]
     top = tmp_path / "net"
-    made = create_network(
-        top,
-        NetworkPlan(
-            name="snapshots.local", members=plans, sequencer="", rulebook=rulebook, calendars=calendars,
-            time=time.time_ns() // 1_000_000, engine="cometbft", parameters={"notice_hours": 0},
-        ),
-    )  # fmt: skip
-    found = Members(top, made.genesis.origin, cometbft, {})
+    found = founded(top, "snapshots.local", cometbft)
     try:
         for member in FOUNDERS:
             settings = top / member / SETTINGS

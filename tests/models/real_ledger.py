@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from ledger.adapters.home.datadir import create_ledger, load_rules, read_bundle_folder
+from ledger.adapters.home.handover import write_pinned
 from ledger.adapters.sqlite.store import SqliteStore
 from ledger.app import Application
 from ledger.core.bundle import bundle_hash, encode_bundle
@@ -137,3 +138,11 @@ def real_ledger(folder: Path, *, grants: int = 3, uses: int = 4, engine: str = "
     ledger.certify()
     ledger.close()
     return ledger
+
+
+def begin_ledger(folder: Path, genesis: Genesis) -> Path:
+    """The data directory of a node of the same network that has block 0 and nothing else."""
+    stored = bundles()[2]
+    write_pinned(folder, genesis, stored)
+    create_ledger(folder, genesis, stored)
+    return folder

@@ -11,8 +11,7 @@ from typing import Any, cast
 
 import pytest
 
-from ledger.adapters.home.datadir import DATABASE, create_ledger, load_rules
-from ledger.adapters.home.handover import write_pinned
+from ledger.adapters.home.datadir import DATABASE, load_rules
 from ledger.adapters.ordering.peers import Peer
 from ledger.adapters.ordering.restoring import FOLDER, Restoring, standing
 from ledger.adapters.ordering.snapshots import StateSnapshots
@@ -27,7 +26,7 @@ from ledger.errors import LedgerError, MalformedError, UnavailableError, Verific
 from ledger.machine.block import BlockInput
 from ledger.snapshotformat import Manifest, Row, encode_chunks
 from tests.models.comet_network import verify
-from tests.models.real_ledger import RealLedger, bundles, real_ledger
+from tests.models.real_ledger import RealLedger, begin_ledger, real_ledger
 from tests.models.snapshot_peer import StoredPeer
 
 ENGINE_HEIGHT = 40
@@ -42,11 +41,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> RealLedger:
 @pytest.fixture(scope="module")
 def begun(made: RealLedger, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The data directory of a node with block 0, to be copied."""
-    folder = tmp_path_factory.mktemp("begun")
-    stored = bundles()[2]
-    write_pinned(folder, made.genesis, stored)
-    create_ledger(folder, made.genesis, stored)
-    return folder
+    return begin_ledger(tmp_path_factory.mktemp("begun"), made.genesis)
 
 
 @pytest.fixture

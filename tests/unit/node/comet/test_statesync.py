@@ -15,8 +15,7 @@ import pytest
 pytest.importorskip("ledger_node.comet.statesync", reason="suyuan-node is not installed")
 
 from ledger.adapters.home.comethome import encode_config
-from ledger.adapters.home.datadir import DATABASE, create_ledger
-from ledger.adapters.home.handover import write_pinned
+from ledger.adapters.home.datadir import DATABASE
 from ledger.adapters.home.statesyncfile import (
     LightClient,
     TrustedHeader,
@@ -41,7 +40,7 @@ from ledger_node.comet.lightclient import find_trusted, parse_question
 from ledger_node.comet.snapshots import SnapshotTaker
 from ledger_node.comet.statesync import Apply, Offer, StateSync, _Over
 from tests.models.native_commits import consensus_signer
-from tests.models.real_ledger import RealLedger, bundles, real_ledger
+from tests.models.real_ledger import RealLedger, begin_ledger, real_ledger
 from tests.models.snapshot_peer import StoredPeer
 
 HEIGHT = 40
@@ -58,11 +57,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> RealLedger:
 @pytest.fixture(scope="module")
 def begun(made: RealLedger, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The data directory of a node with block 0, to be copied."""
-    folder = tmp_path_factory.mktemp("begun")
-    stored = bundles()[2]
-    write_pinned(folder, made.genesis, stored)
-    create_ledger(folder, made.genesis, stored)
-    return folder
+    return begin_ledger(tmp_path_factory.mktemp("begun"), made.genesis)
 
 
 @pytest.fixture
