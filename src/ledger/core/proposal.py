@@ -32,6 +32,11 @@ TIMER_PREFIX: Final = "timer/sys/"
 _REQUIRED: Final = frozenset({"action", "args", "at", "epoch", "hash", "refs", "status", "until"})
 _OPTIONAL: Final = frozenset({"base", "due", "effective", "height", "reason", "validators"})
 _VOTE_REQUIRED: Final = frozenset({"at", "event", "vote"})
+_TYPES: Final[dict[str, type]] = {
+    "action": str, "args": dict, "at": int, "base": list, "cosign": str, "due": int, "effective": int, "epoch": int,
+    "event": str, "hash": str, "height": int, "reason": str, "refs": dict, "status": str, "until": int, "vote": str,
+}  # fmt: skip
+"""The type of each field, exactly: true is no integer here."""
 
 
 def proposal_hash(event_hash: Digest) -> Digest:
@@ -127,8 +132,9 @@ def parse_proposal(name: str, data: bytes) -> Proposal:
     fields = canonical.parse(data)
     if not _REQUIRED <= set(fields) <= _REQUIRED | _OPTIONAL or fields["status"] not in STATUSES:
         raise MalformedError("proposal", "missing or unknown fields", got=sorted(fields))
-    if type(fields.get("base", [])) is not list:
-        raise MalformedError("proposal", "base is no list", name=name)
+    _check_types("proposal", fields)
+    if any(type(each) is not str for each in fields.get("base", ())):
+        raise MalformedError("proposal", "base holds more than names", name=name)
     if "validators" in fields and fields["validators"] is not True:
         raise MalformedError("proposal", "validators is true or absent", name=name)
     proposal = Proposal(
@@ -175,7 +181,14 @@ def parse_vote(data: bytes) -> Vote:
     fields = canonical.parse(data)
     if not _VOTE_REQUIRED <= set(fields) <= _VOTE_REQUIRED | {"cosign"} or fields["vote"] not in (APPROVE, REJECT):
         raise MalformedError("vote", "missing or unknown fields", got=sorted(fields))
+    _check_types("vote", fields)
     vote = Vote(fields["vote"], fields["event"], fields["at"], fields.get("cosign", ""))
-    if type(vote.cosign) is not str or vote.encode() != data:
+    if vote.encode() != data:
         raise MalformedError("vote", "not in canonical form")
     return vote
+
+
+def _check_types(what: str, fields: dict[str, Any]) -> None:
+    for name, value in fields.items():
+        if name in _TYPES and type(value) is not _TYPES[name]:
+            raise MalformedError(what, "a field of another type", field=name, got=type(value).__name__)

@@ -60,6 +60,29 @@ def test_other_proposals_are_refused(change: dict[str, object]) -> None:
         parse_proposal(NAME, b"{}")
 
 
+@pytest.mark.parametrize("field", sorted(canonical.parse(FULL.encode())))
+@pytest.mark.parametrize("value", [None, True, 7, "x", [], [7], {}, {"a": 1}], ids=repr)
+def test_a_field_of_another_type_is_refused(field: str, value: object) -> None:
+    """SPEC R-G22: whatever a field holds, the parser gives the proposal that is written so, or says that it is none."""
+    data = canonical.encode({**canonical.parse(FULL.encode()), field: value})
+    try:
+        parsed = parse_proposal(NAME, data)
+    except MalformedError:
+        return
+    types = {"refs": dict, "args": dict, "base": tuple, "hash": bytes, "validators": bool}
+    held = getattr(parsed, field)
+    assert type(held) is types.get(field, str if isinstance(value, str) else int)
+    assert type(value) is not bool or field == "validators"
+
+
+@pytest.mark.parametrize("field", ["at", "event", "vote", "cosign"])
+@pytest.mark.parametrize("value", [None, True, [], {}, [1]], ids=repr)
+def test_a_vote_with_a_field_of_another_type_is_refused(field: str, value: object) -> None:
+    """SPEC R-G22: no other type than the field's."""
+    with pytest.raises(MalformedError):
+        parse_vote(canonical.encode({"at": 5, "event": NAME, "vote": APPROVE, "cosign": "ab", field: value}))
+
+
 @pytest.mark.parametrize(
     "data", [b"{}", b"x", b'{"at":1,"event":"a","vote":"perhaps"}', b'{"at":1,"event":"a","more":1}']
 )
