@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
+from ledger_node.__main__ import GC_THRESHOLDS
+
 _TICK = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+def collect_as_a_node() -> None:
+    """Give this process the collector's settings of a node; call it when all that stays has been loaded."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
 
 
 def family(pid: int) -> list[int]:

@@ -28,7 +28,7 @@ from ledger.app import Application
 from ledger.core.maptree import MapTree
 from ledger.machine import admit, seal
 from scripts.bench.bed import make
-from scripts.bench.processes import cpu_seconds
+from scripts.bench.processes import collect_as_a_node, cpu_seconds
 from scripts.bench.repeat import summary
 from scripts.bench.sizes import Builder
 
@@ -148,6 +148,7 @@ def _measure(app: Application, builder: Builder, framed: list[bytes], batch: int
     if worker is None:
         raise RuntimeError("the profile needs the rules in their worker")
     signer = read_key(builder.folder / LOG_KEY)
+    collect_as_a_node()
     before, own, started = cpu_seconds(worker), time.process_time(), time.perf_counter()
     with stages.watching():
         for at in range(0, len(framed), submissions):

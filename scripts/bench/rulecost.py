@@ -31,6 +31,7 @@ from ledger.core.submission import Submission
 from ledger.machine.block import BlockInput
 from ledger.rules.program import Program
 from scripts.bench.bed import make
+from scripts.bench.processes import collect_as_a_node
 from scripts.bench.repeat import summary
 from scripts.bench.sizes import Builder
 from scripts.bench.workload import MEMBERS, SETUP_BATCH
@@ -183,9 +184,7 @@ def _scale(builder: Builder, grants: int) -> Iterator[dict[str, Any]]:
     """A row with nothing around, with `TIMERS` grants that have an open timer, and with all `grants`."""
     app = builder.open()
     app.runtime = padded = _Padded(app.runtime)
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)  # as a node has it
+    collect_as_a_node()
     around, first, started = 0, 0.0, time.perf_counter()
     try:
         pattern = _pattern(app, builder)

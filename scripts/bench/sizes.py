@@ -28,7 +28,7 @@ from ledger.client.http import NodeClient
 from ledger.core.submission import Submission
 from ledger_node.local import LocalNetwork
 from scripts.bench.bed import make
-from scripts.bench.processes import command_line, family, folder_bytes, peak_bytes, resident_bytes
+from scripts.bench.processes import collect_as_a_node, command_line, family, folder_bytes, peak_bytes, resident_bytes
 from scripts.bench.repeat import summary
 from scripts.bench.workload import AUTHORITY, KEYS, MEMBERS, Workload
 
@@ -125,6 +125,7 @@ class Builder:
                 for wave in self.workload.setup():
                     self._block(app, wave)
                 self._is_set_up = True
+            collect_as_a_node()
             last, tail = max(BATCH * BLOCK_SUBMISSIONS, events // 10), Tail()
             while self.events < events:
                 submissions = self.submissions()
