@@ -302,6 +302,9 @@ def test_a_missing_stream_is_named(tmp_path):
         "DELETE FROM names WHERE key = (SELECT max(key) FROM names)",
         "UPDATE names SET key = X'01' WHERE key = (SELECT max(key) FROM names)",
         "DELETE FROM buckets WHERE i = 0",
+        "DELETE FROM bucket_changes",
+        "UPDATE bucket_changes SET pairs = zeroblob(length(pairs))",
+        "INSERT INTO bucket_changes VALUES (999, zeroblob(64))",
         "DELETE FROM state WHERE id = 3",
         "UPDATE buckets SET pairs = zeroblob(length(pairs)) WHERE i = 1",
     ):

@@ -21,6 +21,8 @@ from ledger.limits import BUCKET_KEYS_TARGET, BUCKET_PLAIN_KEYS_MAX
 PAIR_BYTES: Final = 2 * DIGEST_BYTES
 _LEAF_PREFIX: Final = b"\x00" + TAG_BUCKET  # RFC 6962 section 2.1: a leaf hash is H(0x00 ‖ D)
 
+_PLAIN_PREFIXES: Final = [_LEAF_PREFIX + u32(count) for count in range(BUCKET_PLAIN_KEYS_MAX + 1)]
+
 ReadBuckets = Callable[[Sequence[int]], Sequence[bytes]]
 
 
@@ -29,7 +31,7 @@ def bucket_count(keys: int) -> int:
     return max(1, -(-keys // BUCKET_KEYS_TARGET))
 
 
-def bucket_index(key_hash: bytes | bytearray, n: int) -> int:
+def bucket_index(key_hash: bytes, n: int) -> int:
     """Bucket of a key among `n` ≥ 1.
 
     h = first 8 bytes little-endian, L = floor(log2 n): h mod 2^(L+1), or h mod 2^L where that is ≥ n.
@@ -48,7 +50,7 @@ def bucket_leaf_hash(packed: bytes) -> Digest:
     """
     count = len(packed) // PAIR_BYTES
     if count <= BUCKET_PLAIN_KEYS_MAX:
-        return Digest(sha256(_LEAF_PREFIX + u32(count) + packed).digest())
+        return Digest(sha256(_PLAIN_PREFIXES[count] + packed).digest())
     return large_bucket_leaf_hash(count, merkle.root(pair_leaf_hashes(packed)))
 
 
@@ -65,35 +67,55 @@ def pair_leaf_hashes(packed: bytes) -> list[Digest]:
     ]
 
 
-def pair_position(packed: bytes | bytearray, key_hash: bytes) -> tuple[int, bool]:
+def pair_position(packed: bytes, key_hash: bytes) -> tuple[int, bool]:
     """Byte offset of the pair of `key_hash`, or where it would be inserted; and whether it is there."""
+    offset = _find(packed, key_hash)
+    if offset >= 0:
+        return offset, True
     low, high = 0, len(packed) // PAIR_BYTES
     while low < high:
         middle = (low + high) >> 1
-        offset = middle * PAIR_BYTES
-        found = packed[offset : offset + DIGEST_BYTES]
-        if found == key_hash:
-            return offset, True
-        if found < key_hash:
+        if packed[middle * PAIR_BYTES : middle * PAIR_BYTES + DIGEST_BYTES] < key_hash:
             low = middle + 1
         else:
             high = middle
     return low * PAIR_BYTES, False
 
 
+def _find(packed: bytes, key_hash: bytes) -> int:
+    """Byte offset of the pair of `key_hash`, negative where there is none; a search for bytes beats one by halves here."""
+    offset = packed.find(key_hash)
+    while offset > 0 and offset % PAIR_BYTES:  # within other hashes, which nobody can bring about on purpose
+        offset = packed.find(key_hash, offset + 1)
+    return offset
+
+
 def lookup(packed: bytes, key_hash: bytes) -> Digest | None:
     """Value hash that a bucket holds for a key, the hash of the empty value included; None if never present."""
-    offset, present = pair_position(packed, key_hash)
-    return Digest(packed[offset + DIGEST_BYTES : offset + PAIR_BYTES]) if present else None
+    offset = _find(packed, key_hash)
+    return Digest(packed[offset + DIGEST_BYTES : offset + PAIR_BYTES]) if offset >= 0 else None
+
+
+def merge(packed: bytes, pairs: bytes) -> bytes:
+    """A bucket with `pairs`, packed as one is, written over it."""
+    values = {
+        Digest(pairs[at : at + DIGEST_BYTES]): Digest(pairs[at + DIGEST_BYTES : at + PAIR_BYTES])
+        for at in range(0, len(pairs), PAIR_BYTES)
+    }
+    return _merge(packed, list(values), values)[0]
 
 
 @dataclass(frozen=True, slots=True)
 class MapUpdate:
-    """The state map's sizes after a block, and the new packed contents of every touched or split bucket."""
+    """The state map's sizes after a block, and the new packed contents of every touched or split bucket.
+
+    `changed` are the pairs written, packed as a bucket is, of the buckets that differ from what they were by those alone.
+    """
 
     n: int
     keys: int
     buckets: dict[int, bytes]
+    changed: dict[int, bytes]
 
     def leaf_hashes(self) -> dict[int, Digest]:
         """Bucket leaf hashes to apply to the map tree."""
@@ -109,15 +131,27 @@ def update(n: int, keys: int, changes: Mapping[Digest, Digest], read_buckets: Re
     """
     invariant(n == bucket_count(keys), "bucket count does not fit the number of keys")
     if not changes:
-        return MapUpdate(n, keys, {})
+        return MapUpdate(n, keys, {}, {})
     touched = _group(changes, n)
     buckets = _read(sorted(touched), read_buckets)
+    changed: dict[int, bytes] = {}
     for index, key_hashes in touched.items():
-        keys += _merge(buckets[index], key_hashes, changes)
+        before = buckets[index]
+        if len(key_hashes) == 1:  # in a large map nearly every bucket
+            key_hash = key_hashes[0]
+            pair = changed[index] = key_hash + changes[key_hash]
+            offset, present = pair_position(before, key_hash)
+            buckets[index] = before[:offset] + pair + before[offset + PAIR_BYTES if present else offset :]
+            keys += not present
+        else:
+            buckets[index], added = _merge(before, key_hashes, changes)
+            changed[index] = b"".join([key_hash + changes[key_hash] for key_hash in sorted(key_hashes)])
+            keys += added
     grown = bucket_count(keys)
     if grown > n:
-        _split(buckets, n, grown, read_buckets)
-    return MapUpdate(grown, keys, {index: bytes(packed) for index, packed in buckets.items()})
+        for index in _split(buckets, n, grown, read_buckets):
+            changed.pop(index, None)
+    return MapUpdate(grown, keys, buckets, changed)
 
 
 def _group(changes: Mapping[Digest, Digest], n: int) -> dict[int, list[Digest]]:
@@ -137,46 +171,40 @@ def _group(changes: Mapping[Digest, Digest], n: int) -> dict[int, list[Digest]]:
     return touched
 
 
-def _read(indexes: Sequence[int], read_buckets: ReadBuckets) -> dict[int, bytearray]:
+def _read(indexes: Sequence[int], read_buckets: ReadBuckets) -> dict[int, bytes]:
     contents = read_buckets(indexes)
     invariant(len(contents) == len(indexes), "store returned another number of buckets")
-    buckets = {}
-    for index, packed in zip(indexes, contents, strict=True):
-        invariant(len(packed) % PAIR_BYTES == 0, "stored bucket is not whole pairs")
-        buckets[index] = bytearray(packed)
-    return buckets
+    invariant(not any(len(packed) % PAIR_BYTES for packed in contents), "stored bucket is not whole pairs")
+    return dict(zip(indexes, contents, strict=True))
 
 
-def _merge(bucket: bytearray, key_hashes: Sequence[Digest], changes: Mapping[Digest, Digest]) -> int:
-    """Write the changed pairs into one bucket, in place and in order; the number of new keys."""
+def _merge(packed: bytes, key_hashes: Sequence[Digest], values: Mapping[Digest, Digest]) -> tuple[bytes, int]:
+    """The bucket with the changed pairs in it, in order; and the number of new keys."""
     if len(key_hashes) > BUCKET_KEYS_TARGET:
-        return _merge_many(bucket, key_hashes, changes)
+        return _merge_many(packed, key_hashes, values)
     added = 0
     for key_hash in key_hashes:
-        offset, present = pair_position(bucket, key_hash)
-        if present:
-            bucket[offset + DIGEST_BYTES : offset + PAIR_BYTES] = changes[key_hash]
-        else:
-            bucket[offset:offset] = key_hash + changes[key_hash]
-            added += 1
-    return added
+        offset, present = pair_position(packed, key_hash)
+        rest = packed[offset + PAIR_BYTES if present else offset :]
+        packed = packed[:offset] + key_hash + values[key_hash] + rest
+        added += not present
+    return packed, added
 
 
-def _merge_many(bucket: bytearray, key_hashes: Sequence[Digest], changes: Mapping[Digest, Digest]) -> int:
+def _merge_many(packed: bytes, key_hashes: Sequence[Digest], values: Mapping[Digest, Digest]) -> tuple[bytes, int]:
     """As `_merge`, by sorting: inserting one by one would move the bucket's bytes once for each key."""
     pairs = {
-        bytes(bucket[offset : offset + DIGEST_BYTES]): bytes(bucket[offset + DIGEST_BYTES : offset + PAIR_BYTES])
-        for offset in range(0, len(bucket), PAIR_BYTES)
+        packed[offset : offset + DIGEST_BYTES]: packed[offset + DIGEST_BYTES : offset + PAIR_BYTES]
+        for offset in range(0, len(packed), PAIR_BYTES)
     }
     count = len(pairs)
     for key_hash in key_hashes:
-        pairs[key_hash] = changes[key_hash]
-    bucket[:] = b"".join([key_hash + pairs[key_hash] for key_hash in sorted(pairs)])
-    return len(pairs) - count
+        pairs[key_hash] = values[key_hash]
+    return b"".join([key_hash + pairs[key_hash] for key_hash in sorted(pairs)]), len(pairs) - count
 
 
-def _split(buckets: dict[int, bytearray], n: int, grown: int, read_buckets: ReadBuckets) -> None:
-    """Grow from `n` to `grown` buckets: move pairs out of every bucket that a new one takes from.
+def _split(buckets: dict[int, bytes], n: int, grown: int, read_buckets: ReadBuckets) -> set[int]:
+    """Grow from `n` to `grown` buckets: move pairs out of every bucket that a new one takes from, which are returned.
 
     Where a pair lies depends on its hash and the count only, so all splits of a block are one redistribution.
     """
@@ -186,11 +214,15 @@ def _split(buckets: dict[int, bytearray], n: int, grown: int, read_buckets: Read
         while source >= n:  # bucket i came from i without its highest bit
             source ^= 1 << (source.bit_length() - 1)
         sources.add(source)
-        buckets[index] = bytearray()
+        buckets[index] = b""
     buckets.update(_read(sorted(sources - buckets.keys()), read_buckets))
     for source in sources:
         packed = buckets[source]
-        buckets[source] = bytearray()
+        buckets[source] = b""
+        parts: dict[int, list[bytes]] = {}
         for offset in range(0, len(packed), PAIR_BYTES):
             pair = packed[offset : offset + PAIR_BYTES]
-            buckets[bucket_index(pair, grown)] += pair
+            parts.setdefault(bucket_index(pair, grown), []).append(pair)
+        for index, pairs in parts.items():
+            buckets[index] = b"".join(pairs)
+    return sources

@@ -86,6 +86,11 @@ class MapTree:
         """All leaf hashes now, concatenated."""
         return b"".join(self._levels[0])
 
+    def leaf_hashes(self, indexes: Iterable[int]) -> list[bytes]:
+        """Leaf hashes of those buckets now."""
+        leaves = self._levels[0]
+        return [leaves[index] for index in indexes]
+
     def node(self, level: int, index: int, before: TreeUndo | None = None) -> Digest:
         """Root of the complete subtree over leaves [index·2^level, (index+1)·2^level).
 

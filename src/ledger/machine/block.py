@@ -90,7 +90,8 @@ class Sealed:
     """A block with all that has to be stored for it; nothing has been written yet.
 
     `rows` are new state rows by map key, `stream_seqs` the leaf indexes that joined each stream (by map key),
-    `buckets` the new contents of the touched buckets, `undo` what takes the map tree back to before this block.
+    `buckets` the new contents of the touched buckets, `changed` the written pairs alone where they are all that changed in a
+    bucket, `undo` what takes the map tree back to before this block.
     `size` and `root` are the checkpoint of the block.
     """
 
@@ -107,6 +108,7 @@ class Sealed:
     undo: TreeUndo
     size: int
     root: Digest
+    changed: dict[int, bytes] = field(default_factory=dict)
 
     @property
     def height(self) -> int:

@@ -241,4 +241,5 @@ def _close(
         undo=undo,
         size=log.size,
         root=log.root(),
+        changed=updated.changed,
     )

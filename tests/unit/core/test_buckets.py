@@ -14,6 +14,7 @@ from ledger.core.buckets import (
     bucket_leaf_hash,
     large_bucket_leaf_hash,
     lookup,
+    merge,
     pair_leaf_hashes,
     update,
 )
@@ -69,6 +70,43 @@ def test_lookup_finds_each_pair_and_nothing_else():
     packed = b"".join(key + key[::-1] for key in inside)
     assert [lookup(packed, key) for key in inside] == [key[::-1] for key in inside]
     assert [lookup(packed, key) for key in outside] == [None] * len(outside)
+
+
+def test_lookup_is_not_led_astray_by_bytes_between_pairs():
+    """A key hash that also stands elsewhere, inside other pairs, is found at its own place or not at all."""
+    key = keys_into(0, 1, 1)[0]
+    value = bytes(range(32))
+    between = bytes(8) + bytes(24) + key
+    shifted = bytes(16) + key + bytes(16)
+    assert lookup(between, key) is None
+    assert lookup(shifted, key) is None
+    assert lookup(between + shifted + key + value, key) == value
+    assert lookup(b"", key) is None
+
+
+def test_changed_pairs_written_over_the_old_bucket_give_the_new_one():
+    """What a block says to have changed in a bucket is all that did; of buckets that it moved pairs of it says nothing."""
+    store = Buckets()
+    source = random.Random(3)
+    keys = [Digest(source.randbytes(32)) for _ in range(700)]
+    told = 0
+    for block in range(20):
+        picked = [*source.sample(keys[:300], 9), *keys[300 + 20 * block : 300 + 20 * block + block % 3 * 10]]
+        before, count = dict(store.packed), store.n
+        updated = update(store.n, store.keys, {key: Digest(source.randbytes(32)) for key in picked}, store.read)
+        for index, packed in updated.buckets.items():
+            pairs = updated.changed.get(index)
+            if pairs is None:
+                assert updated.n > count
+            else:
+                assert merge(before.get(index, b""), pairs) == packed
+                assert sorted(pairs[at : at + PAIR_BYTES] for at in range(0, len(pairs), PAIR_BYTES)) == [
+                    pairs[at : at + PAIR_BYTES] for at in range(0, len(pairs), PAIR_BYTES)
+                ]
+                told += 1
+        store.packed.update(updated.buckets)
+        store.n, store.keys = updated.n, updated.keys
+    assert told > 50
 
 
 class Buckets:

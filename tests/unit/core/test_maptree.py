@@ -36,6 +36,7 @@ def test_root_and_paths_are_those_of_rfc_6962(size):
     leaves = digests(random.Random(size), size)
     tree = MapTree.from_leaves(b"".join(leaves))
     assert (tree.size, tree.leaves()) == (size, b"".join(leaves))
+    assert tree.leaf_hashes(range(0, size, 3)) == leaves[::3]
     assert tree.root() == merkle.root(leaves)
     for index, leaf in enumerate(leaves):
         merkle.verify_inclusion(leaf, index, size, tree.inclusion_path(index), tree.root())

@@ -133,7 +133,7 @@ def unpack(data: bytes) -> Any:
     """One msgpack value; `FatalError` for bytes that are none."""
     try:
         return msgpack.unpackb(data, strict_map_key=False)
-    except (ValueError, msgpack.UnpackException, RecursionError) as error:
+    except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as error:
         raise damaged("msgpack value", reason=str(error)) from error
 
 

@@ -13,13 +13,14 @@ from typing import Final
 
 from ledger.adapters.sqlite import query
 from ledger.adapters.sqlite.blocks import BlockReader
+from ledger.adapters.sqlite.buckets import StoredMap, load_map, read_bucket
 from ledger.adapters.sqlite.dictionaries import read_dictionary
 from ledger.adapters.sqlite.faults import damaged
 from ledger.adapters.sqlite.frames import Compressor, Decompressor
 from ledger.adapters.sqlite.packing import unpack_entry
 from ledger.adapters.sqlite.tiles import LOG_TREE, read_nodes, tile_reader
 from ledger.core import merkle
-from ledger.core.buckets import bucket_count, bucket_index, bucket_leaf_hash, lookup
+from ledger.core.buckets import bucket_count, bucket_index, lookup
 from ledger.core.checkpoint import parse_checkpoint_text
 from ledger.core.config import Config, parse_config
 from ledger.core.hashing import Digest, sha256
@@ -33,7 +34,6 @@ from ledger.core.mapkeys import (
     parse_object_value,
     value_hash,
 )
-from ledger.core.maptree import MapTree
 from ledger.core.merkle import CompactRange
 from ledger.core.note import parse_note
 from ledger.core.registry import KeyEntry, MemberEntry, Registry, parse_key_entry, parse_member_entry
@@ -59,18 +59,8 @@ def read_bundle(connection: sqlite3.Connection, digest: Digest) -> bytes:
     return bundle
 
 
-def load_tree(connection: sqlite3.Connection) -> MapTree:
-    """The state map's tree over all stored buckets, each of which is hashed again."""
-    hashes: list[Digest] = []
-    for index, packed in query.rows(connection, "SELECT i, pairs FROM buckets ORDER BY i", (), (int, bytes)):
-        if index != len(hashes):
-            raise damaged("state map", reason="a bucket is missing", bucket=len(hashes))
-        hashes.append(bucket_leaf_hash(packed))
-    return MapTree.from_leaves(b"".join(hashes)) if hashes else MapTree.empty()
-
-
-def load_head(connection: sqlite3.Connection, blocks: BlockReader) -> tuple[Head, MapTree] | None:
-    """The stored head and the state map's tree, both checked; None for an empty store."""
+def load_head(connection: sqlite3.Connection, blocks: BlockReader) -> tuple[Head, StoredMap] | None:
+    """The stored head and state map, both checked; None for an empty store."""
     row = query.row(
         connection,
         "SELECT height, first_seq, data FROM blocks ORDER BY height DESC LIMIT 1",
@@ -92,7 +82,8 @@ def load_head(connection: sqlite3.Connection, blocks: BlockReader) -> tuple[Head
             checkpoint = parse_checkpoint_text(parse_note(data.note).text)
             _expect("note.size", log.size, checkpoint.size, height)
             _expect("note.root", log.root(), checkpoint.root, height)
-        tree = load_tree(connection)
+        loaded = load_map(connection)
+        tree = loaded.tree
         _expect("state.buckets", header.state_buckets, tree.size, height)
         _expect("state.root", header.state_root, tree.root(), height)
         _expect("state.buckets", bucket_count(header.state_keys), tree.size, height)
@@ -101,7 +92,7 @@ def load_head(connection: sqlite3.Connection, blocks: BlockReader) -> tuple[Head
         if isinstance(error, FatalError):
             raise
         raise FatalError("head-damaged", "the stored head does not check", height=height, reason=str(error)) from error
-    return Head(height, header.time, log, header.state_keys, config, registry), tree
+    return Head(height, header.time, log, header.state_keys, config, registry), loaded
 
 
 def _expect(what: str, expected: object, got: object, height: int) -> None:
@@ -203,11 +194,6 @@ def _pack_restored(height: int) -> bytes:
 def _check_in_bucket(connection: sqlite3.Connection, n: int, key: bytes, value: bytes) -> None:
     index = bucket_index(key_hash(key), n)
     check_row(key, value, index, read_bucket(connection, index))
-
-
-def read_bucket(connection: sqlite3.Connection, index: int) -> bytes:
-    """Packed pairs of a bucket; b"" where none was written."""
-    return query.value(connection, "SELECT pairs FROM buckets WHERE i=?", (index,), bytes) or b""
 
 
 def check_row(key: bytes, value: bytes | None, index: int, bucket: bytes) -> None:

@@ -38,7 +38,7 @@ from ledger.errors import MalformedError, VerificationError
 from ledger.machine.block import Sealed, StateRow
 
 ROWS_BATCH: Final = 5_000
-_STATE_TABLES: Final = ("names", "state", "buckets", "stream_seqs", "timers")
+_STATE_TABLES: Final = ("names", "state", "buckets", "bucket_changes", "stream_seqs", "timers")
 
 Row = tuple[bytes, bytes]
 """(map key, map value)."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
 FILE_NAME: Final = "ledger.sqlite"
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 APPLICATION_ID: Final = 0x53755975  # "SuYu": tells our file from any other SQLite file
 BUSY_TIMEOUT_MS: Final = 5_000
 WRITER_CACHE_KIB: Final = 64 * 1024
@@ -78,6 +78,12 @@ CREATE TABLE native (size INTEGER PRIMARY KEY, data BLOB NOT NULL) STRICT;
 """
 
 
+BUCKET_CHANGES: Final = """
+-- Pairs of a bucket that its row in `buckets` does not have yet: a few of these share a page, of the others hardly any.
+CREATE TABLE bucket_changes (i INTEGER PRIMARY KEY, pairs BLOB NOT NULL) STRICT;
+"""
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Bring the file to `SCHEMA_VERSION`. Raises `FatalError` for a newer one or a file that is not ours."""
     from sqlite_utils import Database
@@ -96,6 +102,11 @@ def migrate(connection: sqlite3.Connection) -> None:
     def _native(database: Database) -> None:
         _execute(database, NATIVE)
         database.conn.execute("PRAGMA user_version=2")
+
+    @migrations(name="0003-bucket-changes")
+    def _bucket_changes(database: Database) -> None:
+        _execute(database, BUCKET_CHANGES)
+        database.conn.execute("PRAGMA user_version=3")
 
     migrations.apply(Database(connection, execute_plugins=False))
 

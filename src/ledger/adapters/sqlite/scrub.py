@@ -13,10 +13,11 @@ from functools import partial
 from itertools import pairwise
 from typing import Final
 
+from ledger.adapters.sqlite.buckets import load_map
 from ledger.adapters.sqlite.dictionaries import check_dictionary
 from ledger.adapters.sqlite.events import index_secret, parse_seqs
 from ledger.adapters.sqlite.faults import damaged, storage_error
-from ledger.adapters.sqlite.load import check_row, is_registry_key, load_tree, read_registry_keys
+from ledger.adapters.sqlite.load import check_row, is_registry_key, read_registry_keys
 from ledger.adapters.sqlite.packing import CHUNK, encode_deltas, event_key, id_time, unpack_entry
 from ledger.adapters.sqlite.query import rows, select_in
 from ledger.adapters.sqlite.snapshot import Snapshot
@@ -232,7 +233,7 @@ class _Scrub:
         header = self._header
         if header is None:
             return
-        tree = load_tree(self._connection)
+        tree = load_map(self._connection).tree
         n = header.state_buckets
         if (tree.size, tree.root()) != (n, header.state_root) or n != bucket_count(header.state_keys):
             yield damaged("state map", expected=header.state_root, got=tree.root())

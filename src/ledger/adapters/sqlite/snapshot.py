@@ -14,7 +14,7 @@ from itertools import accumulate
 from typing import Final, NamedTuple
 
 from ledger import framing
-from ledger.adapters.sqlite import load, query
+from ledger.adapters.sqlite import buckets, load, query
 from ledger.adapters.sqlite.blocks import BlockData, BlockReader, Body, Erased, StoredSubmission
 from ledger.adapters.sqlite.cache import Cache
 from ledger.adapters.sqlite.events import find_records, index_secret
@@ -422,7 +422,7 @@ class Snapshot:
 
     def bucket(self, index: int) -> bytes:
         """Packed pairs of a bucket of the state map; b"" beyond the map's end."""
-        return load.read_bucket(self.connection, index)
+        return buckets.read_bucket(self.connection, index)
 
     def timers(self, after: tuple[int, str] | None, limit: int) -> list[tuple[int, str]]:
         """At most `limit` armed timers (due, key) in order, behind `after`."""

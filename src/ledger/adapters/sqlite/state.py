@@ -1,42 +1,39 @@
 """The state map on disk behind bounded caches that are written through.
 
 Rules: a key gets a number when it is first written and keeps it; a key stands once, in `names`, its packed value under the
-number in `state`. A value read from disk is checked against its bucket, and the bucket against its leaf hash, which was
-checked at the start and is kept in memory since. Caches hold what the last committed block left; after a failed write
-nobody asks them again. Not here: sealing, and the rows of long streams (`streams`).
+number in `state`. A value read from disk is checked against its bucket, and so is that there is none. Caches hold what the
+last committed block left; after a failed write nobody asks them again. Not here: sealing, the buckets (`buckets`), and the
+rows of long streams (`streams`).
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
+from ledger.adapters.sqlite.buckets import BucketTables, StoredMap
 from ledger.adapters.sqlite.cache import Cache
-from ledger.adapters.sqlite.faults import damaged
 from ledger.adapters.sqlite.load import check_row, is_registry_key, write_registry_keys
 from ledger.adapters.sqlite.packing import Entry, pack_entry, unpack_entry
 from ledger.adapters.sqlite.query import select_in
 from ledger.adapters.sqlite.streams import StreamTables
-from ledger.core.buckets import bucket_index, bucket_leaf_hash
-from ledger.core.hashing import DIGEST_BYTES
+from ledger.core.buckets import bucket_index, lookup
+from ledger.core.hashing import Digest
 from ledger.core.leaf import Stream
 from ledger.core.mapkeys import key_hash, object_key, parse_object_value, stream_key
-from ledger.core.maptree import MapTree
 from ledger.machine.block import Sealed, StateRow
 
 ENTRIES_CACHED: Final = 20_000  # about 30 MB
 OBJECTS_CACHED: Final = 20_000  # about 10 MB
-BUCKETS_CACHED: Final = 8_000  # about 10 MB
 STREAMS_CACHED: Final = 50_000
 
-_BUCKETS: Final = "SELECT i, pairs FROM buckets WHERE i IN ({})"
 _NUMBERS: Final = "SELECT key, id FROM names WHERE key IN ({})"
 _ROWS: Final = "SELECT n.key, n.id, s.value FROM names n JOIN state s ON s.id = n.id WHERE n.key IN ({})"
 
 
 class StateTables:
-    """Reads and writes `names`, `state` and `buckets`."""
+    """Reads and writes `names` and `state`, and the tables of buckets and streams beside them."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -45,15 +42,13 @@ class StateTables:
         self._absent: Cache[bytes, bool] = Cache(ENTRIES_CACHED)  # keys that were looked for and never written
         self._objects: Cache[str, bytes] = Cache(OBJECTS_CACHED)  # by name, b"" for one that is not there
         self._numbers: Cache[bytes, int] = Cache(ENTRIES_CACHED)
-        self._buckets: Cache[int, bytes] = Cache(BUCKETS_CACHED)
+        self._buckets = BucketTables(connection)
         self._known: Cache[Stream, bool] = Cache(STREAMS_CACHED)
-        self._tree: MapTree | None = None
-        self._leaves: bytearray | None = None  # leaf hashes of the buckets on disk, once the tree was loaded
         self._next = int(connection.execute("SELECT coalesce(max(id), 0) + 1 FROM state").fetchone()[0])
 
-    def check_against(self, tree: MapTree) -> None:
-        """From now on check each bucket read from disk: `tree` is checked, and follows the blocks that are written."""
-        self._tree, self._leaves = tree, bytearray(tree.leaves())
+    def check_against(self, loaded: StoredMap) -> None:
+        """From now on check what is read against the map, which was checked as a whole and follows the blocks written."""
+        self._buckets.check_against(loaded)
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
@@ -107,53 +102,40 @@ class StateTables:
 
     def read_buckets(self, indexes: Sequence[int]) -> list[bytes]:
         """Packed buckets in the order asked for; b"" for one that was never written."""
-        found = self._load_buckets(indexes)
-        return [found.get(index, b"") for index in indexes]
+        found = self._buckets.load(indexes)
+        return [found[index] for index in indexes]
 
     def _load_entries(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
+        n = self._buckets.checked
+        places: dict[bytes, tuple[int, bytes]] = {}
+        if n:
+            # A changed byte in a value must not reach the rules, and neither must the absence of a row that was lost.
+            # So the map is asked first: for a new key, of which a block has many, it alone.
+            doubtful: list[tuple[bytes, Digest, int]] = []
+            for key in keys:
+                hashed = key_hash(key)
+                index = bucket_index(hashed, n)
+                if self._buckets.lacks(index, hashed):
+                    self._absent.put(key, True)
+                else:
+                    doubtful.append((key, hashed, index))
+            buckets = self._buckets.load([index for _, _, index in doubtful])
+            for key, hashed, index in doubtful:
+                if lookup(buckets[index], hashed) is None:
+                    self._absent.put(key, True)
+                else:
+                    places[key] = (index, buckets[index])
+            keys = list(places)
         entries: dict[bytes, Entry] = {}
         for key, number, value in select_in(self._connection, _ROWS, keys, (bytes, int, bytes)):
             entries[key] = unpack_entry(value)
             self._numbers.put(key, number)
-        if self._leaves is not None:
-            # A changed byte in a value must not reach the rules, and neither must the absence of a row that was lost.
-            n = len(self._leaves) // DIGEST_BYTES
-            places = {key: bucket_index(key_hash(key), n) for key in keys}
-            buckets = self._load_buckets(places.values())
-            for key, index in places.items():
-                entry = entries.get(key)
-                check_row(key, entry.row.value if entry is not None else None, index, buckets.get(index, b""))
-                if entry is None:
-                    self._absent.put(key, True)
+        for key, (index, packed) in places.items():
+            entry = entries.get(key)
+            check_row(key, entry.row.value if entry is not None else None, index, packed)
         for key, entry in entries.items():
             self._entries.put(key, entry)
         return entries
-
-    def _load_buckets(self, indexes: Iterable[int]) -> dict[int, bytes]:
-        found: dict[int, bytes] = {}
-        missing: set[int] = set()
-        for index in indexes:
-            packed = self._buckets.get(index)
-            if packed is None:
-                missing.add(index)
-            else:
-                found[index] = packed
-        if missing:
-            loaded = dict(select_in(self._connection, _BUCKETS, sorted(missing), (int, bytes)))
-            for index in missing:
-                packed = loaded.get(index, b"")
-                self._check_bucket(index, packed)
-                found[index] = packed
-                self._buckets.put(index, packed)
-        return found
-
-    def _check_bucket(self, index: int, packed: bytes) -> None:
-        """A bucket from disk must have the leaf hash that was checked at the start or written since."""
-        if self._leaves is None or index * DIGEST_BYTES >= len(self._leaves):
-            return
-        expected = bytes(self._leaves[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES])
-        if bucket_leaf_hash(packed) != expected:
-            raise damaged("state map", reason="a bucket is not what it was", bucket=index)
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
@@ -178,19 +160,7 @@ class StateTables:
         rows.sort()  # neighbours share pages
         self._connection.executemany("INSERT OR REPLACE INTO state (id, value) VALUES (?, ?)", rows)
         self._streams.flush()
-        self._write_buckets(sealed)
-
-    def _write_buckets(self, sealed: Sealed) -> None:
-        buckets = sorted(sealed.buckets.items())
-        self._connection.executemany("INSERT OR REPLACE INTO buckets (i, pairs) VALUES (?, ?)", buckets)
-        for index, packed in buckets:
-            self._buckets.put(index, packed)
-        if self._tree is not None and self._leaves is not None:
-            # The tree has these hashes already, unless it has moved on.
-            current = self._tree.root() == sealed.header.state_root
-            for index, packed in buckets:
-                leaf = self._tree.node(0, index) if current else bucket_leaf_hash(packed)
-                self._leaves[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES] = leaf
+        self._buckets.write(sealed)
 
     def _number(self, sealed: Sealed) -> dict[bytes, int]:
         numbers: dict[bytes, int] = {}

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ledger.adapters.sqlite import load, query, schema
 from ledger.adapters.sqlite.blocks import BlockReader, BlockWriter
+from ledger.adapters.sqlite.buckets import StoredMap, load_map
 from ledger.adapters.sqlite.checkpoint import Checkpointer
 from ledger.adapters.sqlite.erasure import plan_erasure
 from ledger.adapters.sqlite.events import EventIndex, make_secret
@@ -41,7 +42,7 @@ class SqliteStore:
         self._lock = lock
         self._usable = True
         self._quiet_until = 0  # unix ms: no timer is due before; 0 when that is unknown
-        self._loaded_tree: MapTree | None = None
+        self._loaded: StoredMap | None = None
         self._connection = schema.connect_writer(path)
         try:
             with translated("bringing the schema up to date"):
@@ -97,17 +98,17 @@ class SqliteStore:
             found = load.load_head(self._connection, self._block_reader)
         if found is None:
             return None
-        head, self._loaded_tree = found
+        head, self._loaded = found
         return head
 
     def load_tree(self) -> MapTree:
         """See `Store`. The tree that `load_head` has just built and checked is not built again."""
-        tree, self._loaded_tree = self._loaded_tree, None
-        if tree is None:
+        loaded, self._loaded = self._loaded, None
+        if loaded is None:
             with self._reading("loading the state map"):
-                tree = load.load_tree(self._connection)
-        self._state.check_against(tree)
-        return tree
+                loaded = load_map(self._connection)
+        self._state.check_against(loaded)
+        return loaded.tree
 
     def genesis(self) -> bytes:
         """See `Store`."""
@@ -201,7 +202,7 @@ class SqliteStore:
 
         self._transaction("writing a block", statements)
         self._height = sealed.height
-        self._loaded_tree = None
+        self._loaded = None
 
     def write_certificates(self, certificates: Sequence[tuple[int, bytes]]) -> None:
         """See `Store`."""

@@ -7,6 +7,7 @@ import sqlite3
 import pytest
 
 from ledger.adapters.sqlite import query, schema
+from ledger.adapters.sqlite.buckets import load_map
 from ledger.adapters.sqlite.lock import DataDirLock
 from ledger.adapters.sqlite.reader import SqliteReader
 from ledger.adapters.sqlite.store import SqliteStore
@@ -35,6 +36,7 @@ def test_migrations_are_recorded_once(path):
     assert connection.execute("SELECT name FROM _sqlite_migrations").fetchall() == [
         ("0001-tables",),
         ("0002-native",),
+        ("0003-bucket-changes",),
     ]
     assert connection.execute("PRAGMA user_version").fetchone() == (schema.SCHEMA_VERSION,)
     assert connection.execute("PRAGMA application_id").fetchone() == (schema.APPLICATION_ID,)
@@ -45,30 +47,38 @@ def test_migrations_are_recorded_once(path):
     connection.close()
 
 
-def test_an_older_file_is_brought_up(path, tmp_path):
-    """A file of version 1, with a block in it, gets what it lacks from the writer; readers wait for that."""
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_older_file_is_brought_up(path, tmp_path, version):
+    """A file of an earlier version, with a block in it, gets what it lacks from the writer; readers wait for that."""
     (tmp_path / "other").mkdir()
     network = Network(SqliteStore.create(tmp_path / "other" / "ledger.sqlite"))
     sealed = network.block([network.submission("ga", [network.event()])])
     network.store.close()
     old = tmp_path / "other" / "ledger.sqlite"
-    for statement in (
-        "DROP TABLE native",
-        "DELETE FROM _sqlite_migrations WHERE name = '0002-native'",
-        "PRAGMA user_version=1",
+    for index, packed in sealed.buckets.items():  # as those versions wrote them
+        execute(old, f"INSERT OR REPLACE INTO buckets VALUES ({index}, X'{packed.hex()}')")
+    for made_by, statement in (
+        (3, "DROP TABLE bucket_changes"),
+        (3, "DELETE FROM _sqlite_migrations WHERE name = '0003-bucket-changes'"),
+        (2, "DROP TABLE native"),
+        (2, "DELETE FROM _sqlite_migrations WHERE name = '0002-native'"),
     ):
-        execute(old, statement)
+        if made_by > version:
+            execute(old, statement)
+    execute(old, f"PRAGMA user_version={version}")
     with pytest.raises(FatalError) as caught:
         SqliteReader(old)
     assert caught.value.code == "schema-older"
-    store = SqliteStore.open(old)
-    assert store.load_head().size == sealed.size
-    store.write_native(sealed.size, b"a native commit")
-    store.close()
+    network.reopen(lambda: SqliteStore.open(old))
+    assert network.store.load_head().size == sealed.size
+    network.store.write_native(sealed.size, b"a native commit")
+    root = network.block([network.submission("ga", [network.event()])]).header.state_root
+    network.store.close()
     reader = SqliteReader(old)
     with reader.snapshot() as snap:
         assert snap.latest_native() == (sealed.size, b"a native commit")
-        assert snap.head_height == 1
+        assert snap.head_height == 2
+        assert load_map(snap.connection).tree.root() == root
     reader.close()
     SqliteStore.open(path).close()
     shapes = []
