@@ -10,13 +10,15 @@ Not here: signatures and membership.
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from typing import Any, Final
 
 import msgpack
 import zstandard
 
+from ledger.core.canonical import read_accepted
 from ledger.core.event import Event, parse_event
-from ledger.core.hashing import Digest
+from ledger.core.hashing import DIGEST_BYTES, Digest
 from ledger.core.submission import Submission, assemble
 from ledger.errors import MalformedError
 from ledger.limits import (
@@ -52,6 +54,24 @@ def encode(submission: Submission, *, level: int = COMPRESSION_LEVEL) -> bytes:
 
 def parse(data: bytes) -> Submission:
     """The submission of framed bytes; `MalformedError` for all other bytes, with the index of a bad event."""
+    envelope = open_envelope(data)
+    events = _parse_events(_split(_expand(envelope.frame)))
+    return assemble(envelope.origin, envelope.member, envelope.key_id, events, envelope.signature)
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """The outer list of framed bytes; nothing in `frame` has been looked at."""
+
+    origin: str
+    member: str
+    key_id: Digest
+    frame: bytes
+    signature: bytes
+
+
+def open_envelope(data: bytes) -> Envelope:
+    """What stands around the events of framed bytes; `MalformedError` where they are no submission's."""
     if len(data) > SUBMISSION_FRAMED_BYTES_MAX:
         raise MalformedError("framing", "submission too large", size=len(data), limit=SUBMISSION_FRAMED_BYTES_MAX)
     fields = _unpack(data, max_array_len=len(_FIELD_TYPES), max_str_len=len(data), max_bin_len=len(data))
@@ -60,13 +80,28 @@ def parse(data: bytes) -> Submission:
     version, origin, member, key_id, frame, signature = fields
     if version != VERSION:
         raise MalformedError("framing", "unknown version", got=version)
-    return assemble(origin, member, Digest(key_id), _parse_events(_expand(frame)), signature)
+    return Envelope(origin, member, Digest(key_id), frame, signature)
 
 
-def _parse_events(expanded: bytes) -> list[Event]:
+def read_accepted_submission(envelope: Envelope, root: Digest, identity: Digest, hashes: bytes) -> Submission:
+    """The submission of an envelope that `parse` accepted before, maybe in another process, which found `root`, `identity`
+    and the hashes of the events, 32 bytes each. Nothing is checked again, and nothing here may be called without that."""
+    parts = iter(_split(_expand(envelope.frame)))
+    events = tuple(
+        Event(head, body, read_accepted(head), read_accepted(body), Digest(hashes[at : at + DIGEST_BYTES]))
+        for at, head, body in zip(range(0, len(hashes), DIGEST_BYTES), parts, parts, strict=False)
+    )
+    return Submission(envelope.origin, envelope.member, envelope.key_id, events, envelope.signature, root, identity)
+
+
+def _split(expanded: bytes) -> list[bytes]:
     flat = _unpack(expanded, max_array_len=2 * SUBMISSION_EVENTS_MAX, max_str_len=0, max_bin_len=JSON_BYTES_MAX)
     if type(flat) is not list or not flat or len(flat) % 2 or set(map(type, flat)) != {bytes}:
         raise MalformedError("framing", "events are no flat list of heads and bodies")
+    return flat
+
+
+def _parse_events(flat: list[bytes]) -> list[Event]:
     events: list[Event] = []
     parts = iter(flat)
     try:

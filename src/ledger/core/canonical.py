@@ -17,7 +17,16 @@ from ledger.core.canonical_reference import encode_reference, parse_reference, q
 from ledger.errors import MalformedError
 from ledger.limits import INT_MAX, JSON_BYTES_MAX, JSON_DEPTH_MAX
 
-__all__ = ["JsonValue", "encode", "encode_reference", "parse", "parse_reference", "quote", "quote_reference"]
+__all__ = [
+    "JsonValue",
+    "encode",
+    "encode_reference",
+    "parse",
+    "parse_reference",
+    "quote",
+    "quote_reference",
+    "read_accepted",
+]
 
 JsonValue = Union[None, bool, int, str, list[Any], dict[str, Any]]  # noqa: UP007 - a run-time alias
 
@@ -154,4 +163,15 @@ def _best_codec() -> Codec:
         return _standard_codec()
 
 
+def _plain_decoder() -> Callable[[bytes], Any]:
+    """A decoder that checks nothing of the subset: for bytes that were accepted before."""
+    try:
+        import msgspec
+    except ImportError:
+        return json.loads
+    return msgspec.json.Decoder().decode
+
+
 _decode, _encode = _best_codec()
+read_accepted: Final = _plain_decoder()
+"""The object of bytes that `parse` accepted before, here or in another process; of other bytes anything may come."""

@@ -22,10 +22,11 @@ from ledger.core.hashing import sha256
 from ledger.core.ident import uuid7_at
 from ledger.core.keys import Ed25519Signer
 from ledger.core.submission import Submission, new_submission
-from ledger.errors import LedgerError
+from ledger.errors import LedgerError, MalformedError
+from ledger.framing import open_envelope
 from ledger_node.intake import checker as checker_module
 from ledger_node.intake.checker import Checker
-from ledger_node.intake.checkwire import check, encode_message, named_key, parse_message, rebuild
+from ledger_node.intake.checkwire import check, check_all, encode_message, parse_message, rebuild
 from tests.models.live_node import LiveNode
 
 SIGNER = Ed25519Signer(sha256(b"a key of the test"))
@@ -65,7 +66,7 @@ def test_a_worker_gives_back_what_parsing_gives(contents: list[dict[str, Any]]) 
     """Over the wire and back, the submission equals the one that was parsed here, to the type of every value."""
     framed = framing.encode(submission(contents))
     answer = parse_message(encode_message([check(framed, SIGNER.public.raw)])[4:])
-    found = rebuild(answer[0])
+    found = rebuild(open_envelope(framed), answer[0])
     assert found == framing.parse(framed)
     assert repr(found.events) == repr(framing.parse(framed).events)
 
@@ -74,7 +75,8 @@ def test_a_worker_gives_back_what_parsing_gives(contents: list[dict[str, Any]]) 
 def test_a_worker_survives_any_bytes(framed: bytes, raw_key: bytes) -> None:
     """Whatever is asked, the answer is nil or a submission that verified."""
     assert check(framed, raw_key) is None
-    named_key(framed)
+    with pytest.raises(MalformedError):
+        open_envelope(framed)
 
 
 def test_a_worker_vouches_for_nothing_else() -> None:
@@ -86,15 +88,39 @@ def test_a_worker_vouches_for_nothing_else() -> None:
         changed = bytearray(framed)
         changed[place] ^= 1
         answer = check(bytes(changed), SIGNER.public.raw)
-        assert answer is None or rebuild(answer) == framing.parse(framed)
+        assert answer is None or rebuild(open_envelope(bytes(changed)), answer) == framing.parse(framed)
 
 
-def test_the_named_key_is_read_without_trust() -> None:
-    """The key id comes from the fourth field; anything else names none."""
+def test_an_envelope_is_opened_without_trust() -> None:
+    """Origin, member, key and signature are those of the list; what is no such list is refused as parsing refuses it."""
     made = submission([{"n": 1}])
-    assert named_key(framing.encode(made)) == made.key_id
+    found = open_envelope(framing.encode(made))
+    assert (found.origin, found.member, found.key_id, found.signature) == (
+        made.origin, made.member, made.key_id, made.signature,
+    )  # fmt: skip
     for framed in (b"", b"\xc1", b"\x90", b"\x96\x01\x01\x01\x01\x01\x01", framing.encode(made) + b"x"):
-        assert named_key(framed) is None
+        with pytest.raises(MalformedError) as here:
+            open_envelope(framed)
+        with pytest.raises(MalformedError) as there:
+            framing.parse(framed)
+        assert (here.value.code, str(here.value)) == (there.value.code, str(there.value))
+
+
+def test_a_worker_answers_before_it_has_checked_all() -> None:
+    """Large messages are answered in parts, every question once and in order; an empty one is answered empty."""
+    asked = [
+        (framing.encode(submission([{"n": number, "t": f"x{number}" * 3000}])), SIGNER.public.raw)
+        for number in range(40)
+    ]
+    asked[7] = (b"nothing", SIGNER.public.raw)
+    parts = list(check_all(asked))
+    assert [answer for part in parts for answer in part] == [check(*question) for question in asked]
+    assert list(check_all([])) == [[]]
+    long = [
+        (framing.encode(submission([{"t": random.Random(n).randbytes(9000).hex()}])), SIGNER.public.raw)
+        for n in range(6)
+    ]
+    assert len(list(check_all(long))) == 3
 
 
 def run(live: LiveNode, work: Any, monkeypatch: pytest.MonkeyPatch | None = None) -> Any:
@@ -135,6 +161,22 @@ def test_many_are_checked_by_the_worker(live: LiveNode, monkeypatch: pytest.Monk
         return await asyncio.gather(*(checker.check(framing.encode(each)) for each in submissions))
 
     assert run(live, work) == submissions
+
+
+def test_a_large_one_is_checked_by_the_worker_even_alone(live: LiveNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A submission of many events, alone, is not parsed here; nor is one so large that it is read again in a thread."""
+    refs = {"dataset": "ga/hukou", "grant": live.ids["grant"]}
+    large = live.sign("rs", [live.event("use.access", refs, count=number) for number in range(200)])
+    monkeypatch.setattr(checker_module, "REREAD_BYTES_MAX", 64 * 1024)
+    huge = live.sign("rs", [live.event("use.access", refs, note=os.urandom(400).hex()) for _ in range(400)])
+    assert len(framing.encode(huge)) > 64 * 1024 > len(framing.encode(large))
+
+    async def work(checker: Checker) -> list[Submission]:
+        checker.active = 1
+        monkeypatch.setattr(checker, "_check_here", None)
+        return [await checker.check(framing.encode(each)) for each in (large, huge)]
+
+    assert run(live, work) == [large, huge]
 
 
 def test_errors_are_those_of_the_node(live: LiveNode) -> None:

@@ -9,9 +9,14 @@ from typing import Any
 
 import pytest
 
+from ledger.core.proof import Receipt, parse_proof
 from ledger.errors import LedgerError, NotFoundError
 from ledger_node.http import receiptdesk
 from ledger_node.http.receiptdesk import ReceiptDesk
+from ledger_node.query.outcome import EventOutcome, Outcome
+from ledger_node.query.receipts import make_receipts, receipts_of
+from ledger_node.query.standing import standing
+from tests.models.live_node import LiveNode
 
 
 def outcome(name: str, events: int = 1) -> Any:
@@ -79,3 +84,29 @@ def test_a_failed_reading_reaches_all_who_wait_and_nobody_after(monkeypatch: pyt
     first, second = asyncio.run(both())
     assert [type(each) for each in first] == [OSError, OSError]
     assert second == [b"{}"]
+
+
+def test_receipts_read_together_are_those_read_alone(live: LiveNode) -> None:
+    """Receipts of several submissions at once are the bytes of each alone; what is not certified says so and spoils none."""
+    node = live.node
+    refs = {"dataset": "ga/hukou", "grant": live.ids["grant"]}
+    found = [
+        live.post(live.sign("rs", [live.event("use.access", refs, count=1) for _ in range(count)])).json()
+        for count in (1, 3, 2)
+    ]
+    outcomes = [
+        Outcome(
+            each["height"], each["time"], each["size"], b"",
+            tuple(EventOutcome("rs", e["id"], e["seq"], e["outcome"], b"{}", duplicate=False) for e in each["events"]),
+        )
+        for each in found
+    ]  # fmt: skip
+    beyond = EventOutcome("rs", "", node.head.size + 5, "accepted", b"{}", duplicate=False)
+    made = receipts_of(node, [*outcomes[:2], Outcome(0, 0, 0, b"", (beyond,)), outcomes[2]])
+    uncertified = made.pop(2)
+    assert isinstance(uncertified, LedgerError)
+    with standing(node) as state:
+        assert made == [make_receipts(state, [e["seq"] for e in each["events"]]) for each in found]
+    for found_receipts in made:
+        assert isinstance(found_receipts, list)
+        assert all(isinstance(parse_proof(each), Receipt) for each in found_receipts)

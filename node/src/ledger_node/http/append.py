@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Final
 from urllib.parse import parse_qsl
@@ -24,7 +24,7 @@ from ledger_node.http.receiptdesk import ReceiptDesk
 from ledger_node.http.watch import Commits, Watcher
 from ledger_node.intake.checker import Checker
 from ledger_node.metrics import Metrics
-from ledger_node.query.outcome import Outcome, encode_outcome, outcome_of, with_first_records
+from ledger_node.query.outcome import Outcome, Settled, encode_outcome, outcome_of, with_first_records
 from ledger_node.query.ports import Node
 
 MSGPACK: Final = "application/msgpack"
@@ -55,14 +55,29 @@ class Recorder:
         started = time.perf_counter()
         committed = await self._commits.wait(self._node.submit(submission, framed))
         self._metrics.append(time.perf_counter() - started)
-        outcome = outcome_of(committed, submission)
-        if outcome.has_duplicates:
-            outcome = await self.in_thread(lambda: with_first_records(self._node, outcome, submission))
-        for name, count in outcome.counts().items():
-            self._metrics.events(name, count)
+        outcome = await self.complete(outcome_of(committed, submission), submission)
         if certified:
             await self._await_certificate(outcome)
         return outcome
+
+    def then(self, submission: Submission, framed: bytes, done: Callable[[Settled, float], None]) -> None:
+        """`record` for who does not wait: `done`, which must not raise, is called on the event loop with what the engine
+        said and the seconds that it took. Raises at once where the engine does not take the submission."""
+        started = time.perf_counter()
+        future = self._node.submit(submission, framed)
+        self._commits.then(future, lambda found: done(found, time.perf_counter() - started))
+
+    async def complete(self, outcome: Outcome, submission: Submission) -> Outcome:
+        """The outcome with the first records of what stood in the log before; counted."""
+        if outcome.has_duplicates:
+            outcome = await self.in_thread(lambda: with_first_records(self._node, outcome, submission))
+        self.count(outcome)
+        return outcome
+
+    def count(self, outcome: Outcome) -> None:
+        """Count the events of an acknowledged submission."""
+        for name, count in outcome.counts().items():
+            self._metrics.events(name, count)
 
     async def in_thread(self, work: Callable[[], Outcome]) -> Outcome:
         """Run work that reads the database off the event loop."""
@@ -108,8 +123,12 @@ class Append:
         submission = await self._checker.check(data)
         outcome = await self._recorder.record(submission, certified=certified or full, framed=data)
         receipts = await self._desk.receipts(outcome) if full else None
-        status = 409 if outcome.has_conflict else 201
-        return Answer(status, encode_outcome(outcome, self._node.certificates, receipts))
+        return answer_outcome(self._node, outcome, receipts)
+
+
+def answer_outcome(node: Node, outcome: Outcome, receipts: Sequence[bytes] | None = None) -> Answer:
+    """The answer about a recorded submission."""
+    return Answer(409 if outcome.has_conflict else 201, encode_outcome(outcome, node.certificates, receipts))
 
 
 def parse_query(query: bytes) -> tuple[bool, bool]:

@@ -11,8 +11,8 @@ import itertools
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Any, Final, Protocol
 from urllib.parse import parse_qs
 
 import structlog
@@ -50,6 +50,41 @@ class Answer:
     ) -> None:
         self.status, self.body, self.content_type, self.headers = status, body, content_type, headers
 
+    def lines(self, request_id: str) -> list[tuple[bytes, bytes]]:
+        """All header lines, in the order in which they are sent."""
+        return [
+            (b"content-type", self.content_type),
+            (b"content-length", str(len(self.body)).encode()),
+            (b"x-request-id", request_id.encode()),
+            *SECURITY_HEADERS,
+            *self.headers,
+        ]
+
+
+class Connection(Protocol):
+    """The sending side of one request that is served without a task."""
+
+    scope: Scope
+    """The request as ASGI describes it."""
+
+    def answer(self, head: bytes, body: bytes) -> None:
+        """Write the whole answer, its head without the empty line; the request is over."""
+
+    def take_over(self, application: Asgi) -> None:
+        """Have an ASGI application answer the request, whose body it can receive."""
+
+
+class Direct(Protocol):
+    """A way for ordinary requests of one path that needs no task."""
+
+    path: str
+
+    def takes(self, method: bytes, url: bytes, headers: Sequence[tuple[bytes, bytes]]) -> bool:
+        """Whether a request of HTTP/1.1 is ordinary, as far as its header says."""
+
+    def serve(self, connection: Connection, body: bytes) -> None:
+        """Answer a request that `takes` accepted and that came whole, now or later."""
+
 
 class Edge:
     """The ASGI application that the server runs.
@@ -71,6 +106,7 @@ class Edge:
         self._hosts = frozenset(host.lower().encode("ascii") for host in hosts)
         self._log = structlog.get_logger("http")
         self.on_stopping: list[Callable[[], None]] = []
+        self.direct: Direct | None = None
 
     def stopping(self) -> None:
         """The server takes no new connections: whoever waits shall answer. Called on the event loop, maybe repeatedly."""
@@ -85,18 +121,22 @@ class Edge:
         if scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1008})
             return
+        handlers = self._hot.get(scope["path"])
+        hot = None if handlers is None else handlers.get(scope["method"])
+        if handlers is not None and hot is None:
+            hot = _no_method(handlers)
+        await self.serve(scope, receive, send, hot)
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send, hot: Hot | None) -> None:
+        """Answer one request by `hot`, or by the application where that is None or leaves it to the application."""
         started = time.perf_counter()
         scope["request_id"] = request_id = _request_id(scope)
         exchange = _Exchange(send, request_id)
-        handlers = self._hot.get(scope["path"])
-        hot = None if handlers is None else handlers.get(scope["method"])
         try:
-            self._check_host(scope)
-            if handlers is not None and hot is None:
-                raise HttpError("method", "not a method of this path", allow=", ".join(sorted(handlers)))
+            self._check_host(header(scope, b"host"))
             answer = None if hot is None else await hot(scope, receive)
             if answer is not None:
-                await exchange.answer(answer.status, answer.content_type, answer.body, answer.headers)
+                await exchange.answer(answer)
             else:
                 await self._inner(scope, receive, exchange.send)
         except ClientGoneError:
@@ -106,7 +146,7 @@ class Edge:
         except Exception as error:  # noqa: BLE001 - a defect of ours must still be an answer, and a line in the log
             self._log.exception("http.defect", request_id=request_id, path=scope["path"])
             await self._refuse(scope, exchange, error)
-        self._done(scope, exchange, time.perf_counter() - started, handlers is not None)
+        self.done(scope, exchange.status, request_id, time.perf_counter() - started, hot is not None)
 
     async def _refuse(self, scope: Scope, exchange: _Exchange, error: Exception) -> None:
         if exchange.complete:
@@ -116,25 +156,30 @@ class Edge:
         problem = problem_of(error)
         await exchange.problem(problem, language_of(scope, self._language))
 
-    def _check_host(self, scope: Scope) -> None:
-        if not self._hosts:
-            return
-        value = header(scope, b"host").lower()
-        host = value.rsplit(b":", 1)[0] if not value.endswith(b"]") and b":" in value else value
-        if host not in self._hosts:
-            raise HttpError("host", "this node does not answer under that name", got=value[:100])
+    def _check_host(self, given: bytes) -> None:
+        if not self.names(given):
+            raise HttpError("host", "this node does not answer under that name", got=given.lower()[:100])
 
-    def _done(self, scope: Scope, exchange: _Exchange, seconds: float, hot: bool) -> None:
+    def names(self, given: bytes) -> bool:
+        """Whether a Host header names this node."""
+        if not self._hosts:
+            return True
+        value = given.lower()
+        host = value.rsplit(b":", 1)[0] if not value.endswith(b"]") and b":" in value else value
+        return host in self._hosts
+
+    def done(self, scope: Scope, status: int, request_id: str, seconds: float, hot: bool) -> None:
+        """Count an answered request, and log it where that is asked for."""
         route = scope["path"] if hot else getattr(scope.get("route"), "path", "other")
-        self._metrics.request(route, scope["method"], exchange.status, seconds)
-        if exchange.status >= 500 or self._log.is_enabled_for(10):
+        self._metrics.request(route, scope["method"], status, seconds)
+        if status >= 500 or self._log.is_enabled_for(10):
             self._log.log(
-                40 if exchange.status >= 500 else 10,
+                40 if status >= 500 else 10,
                 "http.request",
-                request_id=exchange.request_id,
+                request_id=request_id,
                 method=scope["method"],
                 route=route,
-                status=exchange.status,
+                status=status,
                 ms=round(seconds * 1000, 2),
             )
 
@@ -160,24 +205,18 @@ class _Exchange:
             self.complete = True
         await self._send(message)
 
-    async def answer(self, status: int, content_type: bytes, body: bytes, headers: Collection[Any]) -> None:
+    async def answer(self, answer: Answer) -> None:
         """Send a whole answer."""
-        self.status = status
-        lines = [
-            (b"content-type", content_type),
-            (b"content-length", str(len(body)).encode()),
-            (b"x-request-id", self.request_id.encode()),
-            *SECURITY_HEADERS,
-            *headers,
-        ]
-        await self._send({"type": "http.response.start", "status": status, "headers": lines})
-        await self._send({"type": "http.response.body", "body": body})
+        self.status = answer.status
+        lines = answer.lines(self.request_id)
+        await self._send({"type": "http.response.start", "status": answer.status, "headers": lines})
+        await self._send({"type": "http.response.body", "body": answer.body})
         self.complete = True
 
     async def problem(self, problem: Problem, language: str) -> None:
         """Send a problem."""
         body = problem.encode(language, self.request_id)
-        await self.answer(problem.status, PROBLEM_JSON.encode(), body, problem.headers(language))
+        await self.answer(Answer(problem.status, body, PROBLEM_JSON.encode(), problem.headers(language)))
 
 
 def language_of(scope: Scope, default: str) -> str:
@@ -190,9 +229,22 @@ def language_of(scope: Scope, default: str) -> str:
     return choose_language(header(scope, b"accept-language").decode("latin-1"), default)
 
 
+def _no_method(handlers: Mapping[str, Hot]) -> Hot:
+    async def refuse(scope: Scope, receive: Receive) -> Answer:
+        del scope, receive
+        raise HttpError("method", "not a method of this path", allow=", ".join(sorted(handlers)))
+
+    return refuse
+
+
+def new_request_id() -> str:
+    """A request id of this process."""
+    return f"{_ID_BEGINNING}-{next(_ID_NUMBERS):x}"
+
+
 def _request_id(scope: Scope) -> str:
     """The client's request id where it is harmless to repeat, else a new one."""
     given = header(scope, b"x-request-id")
     if given and REQUEST_ID(given):
         return given.decode("ascii")
-    return f"{_ID_BEGINNING}-{next(_ID_NUMBERS):x}"
+    return new_request_id()

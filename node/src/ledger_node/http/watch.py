@@ -22,22 +22,39 @@ T = TypeVar("T")
 
 
 class Commits:
-    """Hands results of engine futures to the event loop, all that are ready in one wake-up."""
+    """Hands results of engine futures to the event loop, all that are ready in one wake-up.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._ready: deque[tuple[asyncio.Future[Any], Future[Any]]] = deque()
+    `arrival` is told how many answers are being made, as if they were requests already: their senders will come back.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, arrival: Callable[[int], None]) -> None:
+        self._loop, self._arrival = loop, arrival
+        self._ready: deque[tuple[Callable[[Future[Any]], None], Future[Any]]] = deque()
         self._woken = False
 
     def wait(self, future: Future[T]) -> asyncio.Future[T]:
         """An awaitable with the result of `future`."""
         waiter: asyncio.Future[T] = self._loop.create_future()
-        future.add_done_callback(lambda done: self._finished(waiter, done))
+
+        def wake(done: Future[T]) -> None:
+            if waiter.done():
+                return  # the client is gone
+            error = done.exception()
+            if error is not None:
+                waiter.set_exception(error)
+            else:
+                waiter.set_result(done.result())
+
+        self.then(future, wake)
         return waiter
 
-    def _finished(self, waiter: asyncio.Future[Any], done: Future[Any]) -> None:
+    def then(self, future: Future[T], callback: Callable[[Future[T]], None]) -> None:
+        """Call `callback`, which must not raise, on the event loop with `future` once that is done."""
+        future.add_done_callback(lambda done: self._finished(callback, done))
+
+    def _finished(self, callback: Callable[[Future[Any]], None], done: Future[Any]) -> None:
         """Called on the engine's thread. The flag is read after the append, and cleared before the deque is emptied."""
-        self._ready.append((waiter, done))
+        self._ready.append((callback, done))
         if not self._woken:
             self._woken = True
             try:
@@ -47,15 +64,12 @@ class Commits:
 
     def _drain(self) -> None:
         self._woken = False
+        answering = len(self._ready)
+        self._arrival(answering)
         while self._ready:
-            waiter, done = self._ready.popleft()
-            if waiter.done():
-                continue  # the client is gone
-            error = done.exception()
-            if error is not None:
-                waiter.set_exception(error)
-            else:
-                waiter.set_result(done.result())
+            callback, done = self._ready.popleft()
+            callback(done)
+        self._loop.call_soon(self._arrival, -answering)  # runs behind the tasks that were woken above
 
 
 class Watcher:

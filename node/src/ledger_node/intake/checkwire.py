@@ -1,29 +1,34 @@
-"""What goes between a node and its check worker: submissions as they came, and what they parsed to.
+"""What goes between a node and its check worker: submissions as they came, and what was found of them.
 
 Rule: one message is a u32 big-endian length and a msgpack list with one item for each submission, answers in the order of
-the questions. A worker that found anything wrong answers nil, and the node looks itself; so errors are the same with and
-without a worker. Not here: processes.
+the questions, in as many messages as the worker likes. Of a good submission the answer is its root, its identity and the
+hashes of its events; the bytes are here already, and reading them again costs less than moving what they parsed to. A
+worker that found anything wrong answers nil, and the node looks itself; so errors are the same with and without a worker.
+Not here: processes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import msgpack
 
 from ledger import framing
-from ledger.core.event import Event
 from ledger.core.hashing import Digest
 from ledger.core.keys import ED25519, parse_public_key
 from ledger.core.submission import Submission, verify_signature
 from ledger.errors import LedgerError
+from ledger.framing import Envelope
 
 LENGTH_BYTES: Final = 4
-_FIELDS: Final = 6  # version, origin, member, key_id, events, signature
+ANSWER_AFTER_BYTES: Final = 16 * 1024  # checked submissions are answered after so many, while the next ones are checked
 
 Question = tuple[bytes, bytes]
-"""(framed submission, raw public key of the key it names; empty where that key is unknown)."""
+"""(framed submission, raw public key of the key it names)."""
+
+Answer = tuple[Digest, Digest, bytes]
+"""(root, identity, hashes of the events, 32 bytes each) of a submission whose signature holds."""
 
 
 def encode_message(items: Sequence[Any]) -> bytes:
@@ -38,38 +43,31 @@ def parse_message(data: bytes) -> list[Any]:
     return items
 
 
-def named_key(framed: bytes) -> Digest | None:
-    """The key id that framed bytes name, None where they are not framed as a submission; nothing else is looked at."""
-    try:
-        fields = msgpack.unpackb(framed, max_array_len=_FIELDS, max_map_len=0, max_ext_len=0, max_bin_len=len(framed))
-    except (ValueError, msgpack.UnpackException):
-        return None
-    if type(fields) is list and len(fields) == _FIELDS and type(fields[3]) is bytes:
-        return Digest(fields[3])
-    return None
-
-
-def check(framed: bytes, raw_key: bytes) -> list[Any] | None:
-    """A worker's answer: the parts of a well-formed submission whose signature holds, None for everything else."""
+def check(framed: bytes, raw_key: bytes) -> Answer | None:
+    """A worker's answer about a submission: None for everything but a well-formed one whose signature holds."""
     try:
         submission = framing.parse(framed)
         verify_signature(submission, parse_public_key(ED25519, raw_key))
     except LedgerError:
         return None
-    return [
-        submission.origin,
-        submission.member,
-        submission.key_id,
-        submission.signature,
-        submission.root,
-        submission.identity,
-        [part for each in submission.events for part in (each.head, each.body, each.fields, each.content, each.hash)],
-    ]
+    return submission.root, submission.identity, b"".join([event.hash for event in submission.events])
 
 
-def rebuild(parts: Sequence[Any]) -> Submission:
-    """The submission of a worker's answer."""
-    origin, member, key_id, signature, root, identity, flat = parts
-    each = iter(flat)
-    events = tuple(Event(*values) for values in zip(each, each, each, each, each, strict=True))
-    return Submission(origin, member, key_id, events, signature, root, identity)
+def check_all(questions: Sequence[Question]) -> Iterator[list[Answer | None]]:
+    """The answers to a message, some at a time, so that the first does not wait for the last."""
+    answers: list[Answer | None] = []
+    size = 0
+    for framed, raw_key in questions:
+        answers.append(check(framed, raw_key))
+        size += len(framed)
+        if size >= ANSWER_AFTER_BYTES:
+            yield answers
+            answers, size = [], 0
+    if answers or not questions:
+        yield answers
+
+
+def rebuild(envelope: Envelope, answer: Sequence[bytes]) -> Submission:
+    """The submission of an envelope that a worker vouches for."""
+    root, identity, hashes = answer
+    return framing.read_accepted_submission(envelope, Digest(root), Digest(identity), hashes)

@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 
-from ledger_node.intake.checkwire import LENGTH_BYTES, check, encode_message, parse_message
+from ledger_node.intake.checkwire import LENGTH_BYTES, check_all, encode_message, parse_message
 
 
 def serve(connection: socket.socket) -> None:
@@ -21,8 +21,8 @@ def serve(connection: socket.socket) -> None:
             if len(prefix) < LENGTH_BYTES:
                 return
             data = stream.read(int.from_bytes(prefix, "big"))
-            answers = [check(framed, raw_key) for framed, raw_key in parse_message(data)]
-            connection.sendall(encode_message(answers))
+            for answers in check_all(parse_message(data)):
+                connection.sendall(encode_message(answers))
 
 
 def main() -> None:

@@ -7,8 +7,8 @@ Not here: storage, and the state of what is named (that is read where it is cert
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from ledger.core import canonical
@@ -17,6 +17,7 @@ from ledger.limits import LEAF_BYTES_MAX
 from ledger.rules.kinds import Kind
 
 TEXT_CHARS_MAX: Final = 2_000  # of one object's words
+_PLAIN: Final = b'{"outcome":"accepted"}'  # what most verdicts say; it holds nothing to look for
 _REFUSED: Final = b'"outcome":"refused"'
 _FINDINGS: Final = b'"findings":'
 _DUTIES: Final = b'"duties":'
@@ -57,12 +58,12 @@ class Facts:
     seq: int
     kind: str = ""
     member: str = ""
-    names: list[Name] = field(default_factory=list)
-    edges: list[tuple[Name, Name, str]] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
-    duties: list[Duty] = field(default_factory=list)
-    timers: list[tuple[str, int | None]] = field(default_factory=list)
-    touched: list[str] = field(default_factory=list)
+    names: Sequence[Name] = ()
+    edges: Sequence[tuple[Name, Name, str]] = ()
+    findings: Sequence[Finding] = ()
+    duties: Sequence[Duty] = ()
+    timers: Sequence[tuple[str, int | None]] = ()
+    touched: Sequence[str] = ()
     words: tuple[Name, str] | None = None
 
 
@@ -77,28 +78,30 @@ def record_facts(
 ) -> Facts:
     """The facts of a record; `head` and `body` are its parsed event (`body` None where it is not at hand)."""
     facts = Facts(seq, str(head["kind"]), member)
-    verdict_facts(facts, verdict)
+    if verdict != _PLAIN:
+        verdict_facts(facts, verdict)
+        if _REFUSED in verdict:
+            return facts
     kind = kinds.get(facts.kind)
-    if kind is None or _REFUSED in verdict or "intent" in head:
+    if kind is None or "intent" in head:
         return facts
     refs = head["refs"]
-    inputs: list[tuple[Name, str]] = []
+    facts.names = inputs = []
     for ref in kind.refs:
-        if ref.opaque or ref.name not in refs:
-            continue
-        value = refs[ref.name]
-        for identifier in (value,) if isinstance(value, str) else value:
-            inputs.append(((ref.name, identifier), ref.name))
-            if ref.name == "finding":
-                facts.touched.append(f"finding/{identifier}")
-    facts.names = [name for name, _ in inputs]
+        value = None if ref.opaque else refs.get(ref.name)
+        if type(value) is str:
+            inputs.append((ref.name, value))
+        elif value is not None:
+            inputs.extend((ref.name, identifier) for identifier in value)
+    if "finding" in refs:
+        facts.touched = [f"finding/{identifier}" for via, identifier in inputs if via == "finding"]
     subject: Name | None = None
     if kind.creates is not None:
         subject = (kind.creates, f"{member}/{event_id}")
-        facts.names.append(subject)
-        facts.edges = [(name, subject, via) for name, via in inputs]
+        facts.edges = [(name, subject, name[0]) for name in inputs]
+        facts.names = [*inputs, subject]
     elif kind.owns:
-        subject = next((name for name, via in inputs if via == kind.owns[0]), None)
+        subject = next((name for name in inputs if name[0] == kind.owns[0]), None)
     if subject is not None and body is not None:
         text = _words(kind, body)
         if text:
@@ -118,17 +121,21 @@ def verdict_facts(facts: Facts, verdict: bytes) -> None:
     if _FINDINGS not in verdict and _DUTIES not in verdict and _TIMERS not in verdict:
         return
     fields = canonical.parse(verdict, bytes_max=LEAF_BYTES_MAX)
-    for entry in fields.get("findings", ()):
-        facts.findings.append(Finding(str(entry["id"]), str(entry["code"]), str(entry["about"])))
-    for entry in fields.get("duties", ()):
-        label = f"#{entry['label']}" if "label" in entry else ""
-        key = f"duty/{entry['rule']}/{entry['on']}{label}"
-        due = entry.get("due")
-        facts.duties.append(
-            Duty(key, str(entry["by"]), str(entry["rule"]), due if isinstance(due, int) else None, str(entry["status"]))
-        )
-    for key, due in fields.get("timers", ()):
-        facts.timers.append((str(key), due if isinstance(due, int) else None))
+    facts.findings = [
+        Finding(str(entry["id"]), str(entry["code"]), str(entry["about"])) for entry in fields.get("findings", ())
+    ]
+    facts.duties = [_duty(entry) for entry in fields.get("duties", ())]
+    facts.timers = [
+        *facts.timers,
+        *((str(key), due if isinstance(due, int) else None) for key, due in fields.get("timers", ())),
+    ]
+
+
+def _duty(entry: Mapping[str, Any]) -> Duty:
+    label = f"#{entry['label']}" if "label" in entry else ""
+    key = f"duty/{entry['rule']}/{entry['on']}{label}"
+    due = entry.get("due")
+    return Duty(key, str(entry["by"]), str(entry["rule"]), due if isinstance(due, int) else None, str(entry["status"]))
 
 
 def describes(kind: Kind | None) -> bool:

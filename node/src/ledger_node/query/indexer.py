@@ -165,12 +165,13 @@ def open_indexer(node: Node) -> Indexer:
 
 def sealed_facts(sealed: Sealed, kinds: Mapping[str, Kind]) -> Iterator[Facts]:
     """The facts of a block as it was sealed, nothing read or parsed twice."""
+    known: dict[str, Kind] = dict(kinds)  # asking for those in force costs more than a leaf's facts
     for seq, item in enumerate(sealed.decision.items, sealed.header.first_seq):
         event = item.event
         if event is None:
             yield timer_facts(seq, TimerLeaf(sealed.height, item.timer_due, item.timer_key, item.verdict))
         else:
-            yield record_facts(seq, item.member, event.id, item.verdict, event.fields, event.content, kinds)
+            yield record_facts(seq, item.member, event.id, item.verdict, event.fields, event.content, known)
 
 
 def read_block_facts(snap: Snapshot, height: int, kinds: Mapping[str, Kind]) -> Iterator[Facts]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
@@ -25,6 +26,9 @@ from ledger.machine.decide import CONFLICT_VERDICT
 from ledger_node.query.ports import Node
 
 _BOOL: Final = (b"false", b"true")
+
+Settled = Future[Committed]
+"""What the engine says of a submission, once it does."""
 
 
 @dataclass(slots=True)  # not frozen: a thousand are made for one answer, and freezing doubles what that costs

@@ -98,7 +98,8 @@ class Node(Protocol):
         """May this submission be recorded? Verifies its signature; raises `RejectedError` or `VerificationError`."""
 
     def arrival(self, count: int) -> None:
-        """`count` more requests (or fewer) are being checked and will be submitted; called on the event loop only."""
+        """`count` more requests (or fewer) are being checked and will be submitted, or are being answered, so that their
+        senders come back; called on the event loop only."""
 
     def offer_bundle(self, data: bytes) -> Digest:
         """Keep a bundle for the proposal that will name it, where blocks are made (may block); its hash."""

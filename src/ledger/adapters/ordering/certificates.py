@@ -157,6 +157,12 @@ class CertificateBook:
         with self._changed:
             self._own[size] = (height, root)
 
+    def own_root(self, size: int) -> Digest | None:
+        """The root that this node computed and stored at a recent block's end, None for any other size."""
+        with self._changed:
+            own = self._own.get(size)
+            return None if own is None else own[1]
+
     def propose(self, *, at_once: bool = False) -> None:
         """Propose our newest checkpoint, when the proposal before is certified or too old (ordering nodes only).
 

@@ -28,9 +28,9 @@ from ledger.limits import BLOCK_EVENTS_MAX, SEQUENCER_QUEUE_EVENTS_MAX, UNCERTIF
 from ledger.machine.block import Decision
 from ledger.ports import Clock
 
-GATHER_S = 0.008  # at most so long a block waits for requests that are being checked already
+GATHER_S = 0.015  # at most so long a block waits for requests that are being checked already
 GATHER_STEP_S = 0.0005
-RETURN_S = 0.0015  # those who were answered together are waited for while one comes at least every so often
+RETURN_S = 0.002  # those who were answered together are waited for while one comes at least every so often
 OVERLAP_EVENTS = 200  # fewer waiting events than this are better decided in one larger block after the write
 IDLE_WAIT_S = 0.25  # how long an idle engine sleeps before it looks at the timers again
 
@@ -74,7 +74,8 @@ class Sequencer(Engine):
         super().__init__(app, name="sequencer")
         self.certified_height = app.head.height
         self.arriving = 0
-        """Requests that were received and not yet submitted; whoever receives them counts."""
+        """Requests that were received and not yet submitted, and answers on their way, for their senders come back; whoever
+        serves them counts."""
         self._signer, self._state, self._clock = signer, state, clock
         self._queue: deque[_Waiting] = deque()
         self._queued_events = 0
