@@ -20,6 +20,9 @@ import click
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 SOURCES: Final = ("src/ledger", "node/src/ledger_node")
+PLURAL: Final = re.compile(r"\{[a-z_]+\|[^{}|]*\|((?:[^{}|]|\{[a-z_]+\})*)\}")
+"""Words chosen by a number (`ledger.cli.texts.fill`): a reference shows the last."""
+
 BLOCK: Final = re.compile(r"(<!-- begin: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 FAMILY_NAMES: Final = (
     "MalformedError",
@@ -161,7 +164,7 @@ def global_options() -> str:
 
 def exit_codes() -> str:
     """The enum of exit codes, with the error families that lead there."""
-    from ledger.cli.exits import FAMILIES, Exit
+    from ledger.cli.exits import FAMILIES, LOCAL, Exit
 
     words = {
         Exit.OK: ("done; a verification found everything in order", "完成；核验全部通过"),
@@ -181,6 +184,8 @@ def exit_codes() -> str:
     rows = []
     for code in Exit:
         families = ", ".join(f"`{family.__name__}`" for family, target in FAMILIES if target is code)
+        if code is Exit.OPERATIONAL:  # what is unavailable on this very machine
+            families += "; " + ", ".join(f"`{name}`" for name in sorted(LOCAL))
         rows.append((str(int(code)), *words[code], families))
     return table(("Code", "Meaning", "含义", "Errors"), rows)
 
@@ -320,7 +325,7 @@ def texts_of(code: str) -> tuple[str, str]:
                 text = load_catalogue().detail(code, language)
             except OSError:
                 text = ""
-        found.append(text)
+        found.append(PLURAL.sub(r"\1", text))
     return found[0], found[1]
 
 

@@ -108,5 +108,6 @@ SNAPSHOT_METADATA_BYTES_MAX: Final = 4_000_000 - 4_096  # what CometBFT takes, l
 SNAPSHOT_KEY_BYTES_MAX: Final = 2_048  # namespace and parts of the longest name
 SNAPSHOT_VALUE_BYTES_MAX: Final = STATE_OBJECT_BYTES_MAX + 256  # an object with its blind; a stream is shorter
 SNAPSHOTS_KEPT: Final = 2  # the newest, and the one that somebody may be reading
+SNAPSHOTS_FETCHED_MAX: Final = 2  # older ones that stay while somebody fetches them
 SNAPSHOTS_LISTED_MAX: Final = 10  # as CometBFT asks each peer
 LIGHT_REQUEST_BYTES_MAX: Final = 4_096  # a question of a light client is a height and a page

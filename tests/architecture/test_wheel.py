@@ -154,5 +154,5 @@ def test_wheel_states_what_it_is(library_wheel: Path) -> None:
     assert {re.split(r"[<>=!]", line)[0] for line in required} == {"click", "cryptography", "msgpack", "zstandard"}
     assert "License-Expression: Apache-2.0" in metadata
     assert "Requires-Python: >=3.11" in metadata
-    assert "ledger = ledger.cli.main:main" in entry_points
+    assert "ledger = ledger.cli.entry:main" in entry_points
     assert text("LICENSE").lstrip().startswith("Apache License")

@@ -200,16 +200,18 @@ def _audit(town: Town, before: str, after: list[str]) -> None:
     assert before.partition("/")[2] in json.dumps(stream) or stream["kind"] == "completeness"
 
 
-def _join_later(town: Town, seam: int, peers: list[str]) -> None:
+def _join_later(town: Town, seam: int, peers: list[str], member: str = "zr") -> None:
     """SPEC R-N61: who joins a moved ledger follows it up to the seam, gets its certificate, moves there, and catches up."""
-    folder = town.home / "zr"
-    joined = ledger("node", "join", folder, "--from", town.made.urls["sj"], "--member", "zr", "--json", home=town.home)
+    folder = town.home / member
+    joined = ledger(
+        "node", "join", folder, "--from", town.made.urls["sj"], "--member", member, "--json", home=town.home
+    )
     assert joined.code == 0 and joined.json["role"] == "follower", joined.out + joined.err
     prepared = ledger("node", "prepare-move", folder, "--json", home=town.home).json
     keys = {**joined.json["registrations"], **prepared["registrations"]}
     given = [part for use, key in keys.items() if use != "consensus" for part in ("--registration", json.dumps(key))]
     titles = ("--title-zh", "执法局", "--title-en", "Enforcement Bureau")
-    town.decide("sys.member.admit", "--id", "zr", *titles, *given)
+    town.decide("sys.member.admit", "--id", member, *titles, *given)
     node = local.NodeProcess(folder)
     reader = SqliteReader(folder / DATABASE)
     try:
@@ -221,17 +223,19 @@ def _join_later(town: Town, seam: int, peers: list[str]) -> None:
                 found = snap.certificate(snap.head_size)
                 return snap.head_height == seam and found is not None
 
-        wait_for(certified, "zr holds the certified seam")
+        wait_for(certified, f"{member} holds the certified seam")
         node.stop()
         moved = ledger("node", "move", folder, *peers, "--json", home=town.home)
         assert moved.code == 0 and moved.json["votes"] is False, moved.out + moved.err
         node.start()
         node.wait_listening()
         client = NodeClient(node.url)
-        wait_for(lambda: _status(client)["height"] >= town.height("sj"), "zr has caught up as an engine of its own")
+        wait_for(
+            lambda: _status(client)["height"] >= town.height("sj"), f"{member} has caught up as an engine of its own"
+        )
         town.decide("sys.key.add", "--registration", json.dumps(keys["consensus"]), voters=("ga", "rs", "sj"))
         town.record("ga")
-        wait_for(lambda: _status(client)["height"] == town.height("sj"), "zr follows with a vote")
+        wait_for(lambda: _status(client)["height"] == town.height("sj"), f"{member} follows with a vote")
     finally:
         reader.close()
         node.stop()

@@ -273,29 +273,36 @@ def test_command_writes_text_page_and_document(made: RealLedger, tmp_path: Path,
 
 
 def test_record_of_processing_falls_out_of_the_facts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Under the GDPR rulebook the report is the record of processing of Art. 30, one row an activity, with its processor."""
+    """Under the GDPR rulebook the report is the record of processing of Art. 30(1), (a) to (g), one row an activity, and
+    that of Art. 30(2), (a) to (d), one row for each controller of a processor; in text, JSON and HTML, in zh and en."""
     monkeypatch.setattr(city_year, "CONTRACT", city_year.CONTRACT.parent / "gdpr")
     monkeypatch.setattr(city_year, "AUTHORITY", "shop")
     random, city = Random(30), city_year.City(("cloud", "shop"))
     start = parse_time("2026-02-02T08:00:00.000Z")
 
-    def step(kind: str, refs: dict[str, Any], **content: Any) -> str:
+    def step(kind: str, refs: dict[str, Any], by: str = "shop", **content: Any) -> str:
         time = start + len(city.steps) * DAY_MS
         event = new_event(
             event_id=uuid7_at(time, random.randbytes(10)), kind=kind, refs=refs, time_ms=time,
             salt=random.randbytes(16), content=content,
         )  # fmt: skip
-        city.steps.append(city_year.Step(time, len(city.steps), "shop", "authority", event))
-        return f"shop/{event.id}"
+        city.steps.append(city_year.Step(time, len(city.steps), by, "authority" if by == "shop" else "office", event))
+        return f"{by}/{event.id}"
 
     activity = step(
-        "processing.record", {}, purposes=["orders"], subjects=["customers"], categories=["contact"],
-        recipients=["carriers"], retention="ten years", security="encryption",
+        "processing.record", {}, contact="Shop Ltd, privacy@shop.example", joint=["partner"], representative="Shop EU",
+        officer="dpo@shop.example", purposes=["orders"], subjects=["customers"], categories=["contact"],
+        recipients=["carriers"], countries=["gb"], safeguards="adequacy decision", retention="ten years",
+        security="encryption",
     )  # fmt: skip
     clauses = ["instructions", "confidentiality", "security", "sub-processors", "assistance-rights"]
-    step(
+    engagement = step(
         "processor.engage", {"processing": activity}, processor="cloud", contract="ab" * 32,
         clauses=[*clauses, "assistance-security", "return", "audit"],
+    )  # fmt: skip
+    step(
+        "processor.record", {"engagement": engagement}, by="cloud", contact="Cloud Ltd", activities=["hosting"],
+        countries=["us"], safeguards="standard clauses", security="encryption",
     )  # fmt: skip
     step("erasure.receive", {"processing": activity})
     played = city_year.Played(tmp_path / "node", city)
@@ -305,7 +312,22 @@ def test_record_of_processing_falls_out_of_the_facts(tmp_path: Path, monkeypatch
     found = report(open_source(str(played.folder)), lambda _: Filter())
     tables = {table.id: table for table in found.tables}
     (row,) = tables["art-30-record"].rows
-    assert row[:3] == (activity, "shop", ["orders"])
+    assert row == (
+        activity, "shop", "Shop Ltd, privacy@shop.example", ["partner"], "Shop EU", "dpo@shop.example", ["orders"],
+        ["customers"], ["contact"], ["carriers"], ["gb"], "adequacy decision", "ten years", "encryption", [], "running",
+    )  # fmt: skip
+    (row,) = tables["art-30-2-record"].rows
+    assert row == (
+        engagement, "cloud", "Cloud Ltd", "", "", "shop", ["hosting"], ["us"], "standard clauses", "encryption", "engaged",
+    )  # fmt: skip
+    for language, words in (("en", "Safeguards of transfers"), ("zh", "传输保障")):
+        page = tmp_path / f"{language}.html"
+        ran = ledger("export", "report", "--from", played.folder, "--html", page, "--lang", language)
+        for text in (ran.out, page.read_text("utf-8")):
+            assert words in text and "dpo@shop.example" in text and "standard clauses" in text
+    shown = ledger("export", "report", "--from", played.folder, "--member", "cloud", "--json").json
+    counts = {table["id"]: table["total"] for table in shown["tables"]}
+    assert (counts.get("art-30-record", 0), counts["art-30-2-record"]) == (0, 1)
     assert tables["processors"].rows == (("shop", "cloud", "engaged", 1),)
     assert tables["erasure"].rows == (("shop", "overdue", 1),)
     assert [(row[0], row[-1]) for row in tables["findings"].rows] == [("GDPR/12-3", 1)]

@@ -1,3 +1,4 @@
+# examined: article-missing: the articles of both documents on notice, objection and term have not been read; see the docstring
 """F1 确权登记 · Rights register. 数据二十条; 发改数据规〔2025〕26号, 27号 (articles to be confirmed).
 
 Nobody grants beyond the own right: not another kind, not more items, not longer. A right is open to objection from its

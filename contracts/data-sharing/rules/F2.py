@@ -1,9 +1,10 @@
-"""F2 无偿用途与价格上限 · Free purposes and price cap. 数据二十条; 发改价格〔2025〕65号, 一至四 (sections 1 to 4).
+"""F2 无偿用途与价格上限 · Free purposes and price cap. 数据二十条; P65 Art. 1 to 4.
 
-What serves governance or welfare is free (section 1). For industry the authority sets an operator's permitted income and
-the highest price of one access (sections 2, 3). Income beyond the permitted is not refused: it is carried over and
-deducted from what the next period permits (section 4), which the notice does not measure: a year here. The sections were
-read in announcements that quote the notice; the articles of 数据二十条 are to be confirmed. Amounts are integers of fen.
+P65 is 发改价格〔2025〕65号, whose numbered sections stand for articles. What serves governance or welfare is free (1). For
+industry the authority sets an operator's permitted income and the highest price of one access (2, 3). Income beyond the
+permitted is not refused: it is carried over and deducted from what the next period permits (4), which the notice does
+not measure: a year here. The sections were read in announcements that quote the notice; the articles of 数据二十条 are
+to be confirmed. Amounts are integers of fen.
 """
 
 FREE = ["governance", "welfare"]

@@ -1,3 +1,4 @@
+# examined: article-missing: no article of the opinions on metered settlement has been found; see the docstring
 """F3 结算与链上记录一致 · Metered settlement agrees with the recorded accesses. 数据二十条 (article to be confirmed).
 
 One counter decides: every recorded access counts in the month of its claimed time, Beijing time, while that month is

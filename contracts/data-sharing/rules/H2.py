@@ -80,6 +80,7 @@ def on_complaint_result(event, state, env):
     return [write("complaint", result=event.body["result"]), clear_timer("H2.wait", on="complaint")]
 
 
+# examined: timer-not-shown: no law sets a term, so it is set only where members vote one (the lenient value of dispute_days)
 def on_timer_H2(timer, state, env):
     return finding("D809/41-2", about=state["dispute"]["authority"], on="dispute")
 

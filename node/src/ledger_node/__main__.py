@@ -24,10 +24,11 @@ from ledger.adapters.home import datadir
 from ledger.adapters.home.comethome import HOME, write_config
 from ledger.adapters.home.keyfile import read_key
 from ledger.adapters.home.statesyncfile import STATE_SYNC, LightClient, encode_table
+from ledger.adapters.runtime.memory import give_back
 from ledger.core.keys import Signer
 from ledger.errors import LedgerError
 from ledger_node.comet.binary import check_binary, find_binary
-from ledger_node.comet.statesync import run_state_sync
+from ledger_node.comet.syncing import run_state_sync
 from ledger_node.http.app import create_app
 from ledger_node.http.server import server_config
 from ledger_node.logs import configure_logs
@@ -207,6 +208,7 @@ def run(node: Node, settings: Settings, data_dir: Path, signals: StopSignals) ->
         # What is loaded now stays; without this every collection of the oldest generation would walk it again.
         gc.collect()
         gc.freeze()
+        give_back()  # what compiling the rulebook took
         gc.set_threshold(*GC_THRESHOLDS)
         sys.setswitchinterval(SWITCH_S)
         return uvloop.run(serve(node, settings, data_dir, signals))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ledger.adapters.home.links import Links, is_loopback, parse_node_url
 from ledger.core.address import parse_address, parse_peer
@@ -153,6 +153,19 @@ class ReadsSection(_Section):
     """How long one batch of reads is, in seconds: rule C4 raises an alert when a node that records falls silent."""
     member: str = ""
     """Whose events the batches are, where the node holds keys of several; else the node's owner."""
+    sealed_readers: Texts = ()
+    """Readers, by member or tag, whose readings are recorded in sealed batches: count and root at once, who read what
+    only after `sealed_days`, when the node opens the batch by itself."""
+    sealed_days: Annotated[int, Field(ge=0, le=3_650)] = 0
+    """How many days after its own day a batch stays sealed; no law sets a number, so it has to be given."""
+    sealed_ground: str = ""
+    """Why, as the sealed batch states it, such as the number of an order; has to be given."""
+
+    @model_validator(mode="after")
+    def _seal(self) -> ReadsSection:
+        if self.sealed_readers and not (self.sealed_days and self.sealed_ground.strip()):
+            raise ValueError("sealed_readers needs sealed_days and sealed_ground: for how long, and why")
+        return self
 
 
 class RulesSection(_Section):

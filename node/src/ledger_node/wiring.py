@@ -50,6 +50,7 @@ from ledger.limits import NOTE_BYTES_MAX
 from ledger.machine.block import Head, Sealed
 from ledger.rules.program import Program
 from ledger_node.alarms import Alarms
+from ledger_node.comet.behind import Behind
 from ledger_node.comet.build import build_engine
 from ledger_node.comet.engine import CometEngine
 from ledger_node.options import NodeOptions
@@ -102,6 +103,7 @@ class Node:
             self.certificates.observe()
         self.pollers = NotePollers(self.peers, self._make_poller, options.links)
         self.alarms = Alarms()
+        self._behind = self._make_behind()
         self._epoch = self.config.epoch
         self.published = self.app.head.height
         self._recent: OrderedDict[int, tuple[Sealed, bytes]] = OrderedDict()
@@ -118,6 +120,8 @@ class Node:
         """Start everything; returns at once. `ready` says when the node takes part."""
         self._restore_certificate()
         self.pollers.start()
+        if self._behind is not None:
+            self._behind.start()
         self._learn_nodes(self.registry)
         for thread in self._threads:
             thread.start()
@@ -129,6 +133,8 @@ class Node:
         with self._learning:
             self._closing.set()
         self._fresh.set()
+        if self._behind is not None:
+            self._behind.close()
         self.pollers.close()
         if self.cosigner is not None:
             self.cosigner.close()
@@ -204,6 +210,13 @@ class Node:
         engine = build_engine(self.app, self.store, self.reader, self._log_signer, self._state, self.options)
         engine.on_checkpoint.append(lambda: self.certificates.propose(at_once=True))
         return engine
+
+    def _make_behind(self) -> Behind | None:
+        """Who notices that CometBFT beside a validator waits for blocks that are no more."""
+        engine = self.engine
+        return (
+            Behind(self.peers, lambda: engine.handler.height, self.alarms) if isinstance(engine, CometEngine) else None
+        )
 
     def _passed_seams(self) -> int:
         """Seams that this node walks through (SPEC R-N60): none once others count on its signature."""
@@ -435,7 +448,10 @@ class Node:
                     self.engine.certified_height = height
 
     def _root_at(self, size: int) -> Digest | None:
-        """Root of our stored log at `size`, for the signer rule."""
+        """Root of our stored log at `size`, for the signer rule; of recent blocks as they were computed and stored."""
+        recent = self.certificates.own_root(size)
+        if recent is not None:
+            return recent
         with self.reader.snapshot() as snap:
             if size > snap.head_size:
                 return None

@@ -10,7 +10,7 @@ from ledger.cli.output import Console
 
 
 @command("completion")
-@argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@argument("shell", metavar="SHELL", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(console: Console, shell: str) -> None:
     """Print a completion script."""
     from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete

@@ -49,8 +49,15 @@ FAMILIES: Final[tuple[tuple[type[LedgerError], Exit], ...]] = (
 """Error families and their codes; the first that fits counts. A bad argument or setting is `Exit.USAGE` before this."""
 
 
+LOCAL: Final = frozenset(("archive-write", "node-package", "remembered", "scratch", "verify-worker", "write"))
+"""Codes of `UnavailableError` that speak of this machine, its files and processes: no node was asked, so that the exit
+code is `Exit.OPERATIONAL`, as for every other file that cannot be used."""
+
+
 def exit_of(error: LedgerError) -> Exit:
     """The exit code of a command that ends with `error`."""
+    if isinstance(error, UnavailableError) and error.code in LOCAL:
+        return Exit.OPERATIONAL
     for family, code in FAMILIES:
         if isinstance(error, family):
             return code

@@ -34,7 +34,7 @@ def page(
     columns: int = COLUMNS,
 ) -> str:
     """A help page: usage, description of `path`, then titled lists of (name, text)."""
-    lines = [f"{texts.text('usage', catalogue_name='help')}: {usage}", ""]
+    lines = [wrap(f"{texts.text('usage', catalogue_name='help')}: {usage}", columns, "  ").lstrip(), ""]
     text = describe(texts, path)
     if text:
         lines += [wrap(text, columns, "  "), ""]
@@ -79,7 +79,7 @@ def _definitions(rows: Sequence[tuple[str, str]], columns: int) -> list[str]:
         if width(name) <= size:
             lines.append(f"  {pad(name, size)}  {body}".rstrip())
         else:
-            lines.append(f"  {name}")
+            lines.append(wrap(name, columns, "    ")[2:])
             if body:
                 lines.append(" " * (size + 4) + body)
     return lines

@@ -30,6 +30,8 @@ def show(console: Console, dataset: str, direction: str, depth: int, **connectio
     if edges:
         head = [console.text(f"lineage.{name}") for name in ("from", "to", "by", "seq")]
         lines += ["", table([(edge["from"], edge["to"], edge["via"], edge["seq"]) for edge in edges], head, columns)]
+    if document.get("withheld"):
+        lines.append(console.text("lineage.withheld", count=document["withheld"]))
     if document.get("truncated"):
         lines.append(console.text("lineage.cut"))
     console.result({"node": client.url, **document}, "\n".join(lines))

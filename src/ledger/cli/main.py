@@ -35,6 +35,8 @@ def run(arguments: Sequence[str], console: Console | None = None) -> int:
         console.out.flush()
         return int(console.exit)
     except KeyboardInterrupt:
+        if console is not None and console.as_json and not console.done:
+            console.document({"ok": False, "exit_code": int(Exit.INTERRUPTED)})
         return int(Exit.INTERRUPTED)
     except BrokenPipeError:
         return int(Exit.PIPE_CLOSED)

@@ -151,6 +151,8 @@ def _create(
 
     from ledger.adapters.home.network import NetworkPlan, create_network, read_rulebook
 
+    if document.get("engine") == COMETBFT and document.get("clock") == "scenario":
+        raise SettingError("scenario-engine", "CometBFT's blocks have its validators' time, which nobody steps")
     members = list(entries)
     if permits is not None:
         from ledger.cli.permit_log import member_plans, read_log

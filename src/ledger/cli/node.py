@@ -82,7 +82,8 @@ def join(
     invitation = replace(invitation, p2p=tuple(dict.fromkeys((*peers, *invitation.p2p))))
     if moves is not None:
         invitation = replace(invitation, moves=moves)
-    if genesis.engine == COMETBFT and not invitation.p2p and not invitation.moves:
+    connects = snapshot is not None or (genesis.engine == COMETBFT and not invitation.moves)
+    if connects and not invitation.p2p:
         raise NotFoundError("join-peers", "no address of another engine is known", source=source)
     made = join_node(Path(data_dir), invitation, member, listen=listen or "", p2p=p2p or "", snapshot=snapshot)
     settings = made.settings
@@ -97,7 +98,7 @@ def join(
     console.result({**document, "registrations": made.registrations}, text)
     admit = " ".join(f"--registration {path}" for use, path in made.files.items() if use != CONSENSUS)
     console.hint(console.text("node.join-admit", member=member, url=made.settings.url, registrations=admit))
-    if invitation.moves:
+    if invitation.moves and snapshot is None:
         console.hint(console.text("node.join-seam", moves=invitation.moves, folder=data_dir))
     if settings.comet is not None:
         console.hint(console.text("node.join-vote", member=member, registration=made.files[CONSENSUS]))
@@ -199,7 +200,10 @@ def status(console: Console, node: str | None, data: str | None, timeout: str | 
     """Show whether a node works."""
     settings = open_settings(console, {"node": node, "data": data, "timeout": timeout})
     client = open_client(console, settings)
-    state = client.get_json(("v1", "status"))
+    try:
+        state = client.get_json(("v1", "status"))
+    except UnavailableError as error:
+        raise _joining(settings.get("data")) or error from None
     ready, checks = readiness(client.send(_get("readyz")).body)
     document = {"node": client.url, "ready": ready, "status": state, "checks": checks}
     # Names of what a node reports are part of its interface and stay as they are.
@@ -209,6 +213,14 @@ def status(console: Console, node: str | None, data: str | None, timeout: str | 
         head = [console.text(f"status.{name}") for name in ("check", "ok", "detail")]
         lines.append(table([(c["check"], console.mark(c["ok"]), c["detail"]) for c in checks], head))
     console.result(document, "\n\n".join(lines), Exit.OK if ready else Exit.OPERATIONAL)
+
+
+def _joining(data: str | None) -> UnavailableError | None:
+    """Why a node that takes a snapshot does not answer: how far it is, as it logged last."""
+    from ledger.adapters.home.statesyncfile import read_said
+
+    said = read_said(Path(data)) if data else None
+    return None if said is None else UnavailableError("node-joins", "the node is joining", told=said or "-", path=data)
 
 
 def _get(path: str) -> Any:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from ledger.cli.exits import Exit, exit_of
 from ledger.cli.output import Console
+from ledger.cli.reasons import in_words
 from ledger.cli.tables import safe
 from ledger.cli.texts import Texts, fill
 from ledger.errors import LedgerError, UnavailableError
@@ -37,6 +38,8 @@ def tell(console: Console, error: LedgerError, code: Exit | None = None) -> Exit
 def sentences(texts: Texts, error: LedgerError) -> tuple[str, str]:
     """(what happened to which object, what to do), in words; the second may be empty."""
     evidence = {name: show(value) for name, value in error.evidence.items()}
+    if "reason" in evidence:
+        evidence["reason"] = in_words(texts, evidence["reason"])
     said = {
         "message": show(error.message),
         **evidence,
@@ -54,6 +57,20 @@ def sentences(texts: Texts, error: LedgerError) -> tuple[str, str]:
     # One code may be raised with other evidence than its text speaks of.
     what = _PLACEHOLDER.sub("…", fill(pattern, said)) + (f" ({', '.join(rest)})" if rest else "")
     return what, " ".join(known)
+
+
+def because(texts: Texts, error: LedgerError) -> str:
+    """Why, in words: the reason that the error gives, else what happened."""
+    reason = error.evidence.get("reason")
+    return in_words(texts, show(reason)) if reason else sentences(texts, error)[0]
+
+
+def gap_reason(texts: Texts, code: str, reason: str) -> str:
+    """The reason of a gap that an error with this code left, whose own words are English: its text goes before them."""
+    what = texts.find(f"{code}.what", "errors")
+    if what is None or texts.language == "en":
+        return safe(reason)
+    return f"{_PLACEHOLDER.sub('…', what)}（{safe(reason)}）"
 
 
 def as_document(error: LedgerError, what: str, advice: str) -> dict[str, Any]:

@@ -33,7 +33,7 @@ INCOMPLETE_CODES: Final = frozenset(("stale", "clock"))
 
 
 @command("get")
-@argument("what", type=click.Choice(["receipt", "completeness", "absence", "consistency", "inclusion"]))
+@argument("what", metavar="WHAT", type=click.Choice(["receipt", "completeness", "absence", "consistency", "inclusion"]))
 @argument("names", nargs=-1, required=True)
 @option("--out", metavar="FILE", type=click.Path())
 @option("--refused", is_flag=True)

@@ -60,6 +60,6 @@ def report(
         try:
             Path(page).write_text(html_page(made, console.texts), encoding="utf-8")
         except OSError as error:
-            raise UnavailableError("write", "the page cannot be written", path=page, reason=str(error)) from None
+            raise UnavailableError("write", "the page cannot be written", path=page, reason=error.strerror) from None
         console.hint(console.texts.text("report.written", catalogue_name="verify", path=page))
     console.result(made.document(), text_tables(made, console))

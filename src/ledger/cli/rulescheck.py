@@ -16,6 +16,7 @@ from ledger.cli.exits import Exit
 from ledger.cli.output import Console
 from ledger.cli.rulewords import translated
 from ledger.cli.tables import safe
+from ledger.rules.remark import NOTE
 
 if TYPE_CHECKING:
     from ledger.rules.lint import Examination
@@ -34,13 +35,14 @@ def check(console: Console, folder: str, strict: bool) -> None:
 
     found = examine(*read_rulebook(Path(folder)))
     entries = [_entry(console, remark) for remark in found.remarks]
-    warnings = len(entries) - found.errors
+    warnings = len(entries) - found.errors - found.explained
     bad = bool(found.errors or (strict and warnings))
     lines = [_line(console, entry) for entry in entries]
     lines.append(_summary(console, found, warnings))
     document: dict[str, Any] = {
         "errors": found.errors,
         "warnings": warnings,
+        "explained": found.explained,
         "whole": found.whole,
         "remarks": entries,
     }
@@ -60,6 +62,8 @@ def _entry(console: Console, remark: Remark) -> dict[str, Any]:
             values[name] = translated(console.texts, values[name])
     message = console.texts.text(f"lint.{remark.code}", catalogue_name="rules", **values)
     advice = values.get("advice") if "message" in values else None
+    if remark.severity == NOTE:
+        advice = values["why"]
     if advice is None:
         advice = console.texts.text(f"lint-do.{remark.code}", catalogue_name="rules", **values)
     return {
@@ -75,7 +79,7 @@ def _entry(console: Console, remark: Remark) -> dict[str, Any]:
 
 def _line(console: Console, entry: dict[str, Any]) -> str:
     label = console.texts.text(f"check.{entry['severity']}", catalogue_name="rules")
-    label = console.paint(label, "red" if entry["severity"] == "error" else "yellow")
+    label = console.paint(label, {"error": "red", "warning": "yellow"}.get(entry["severity"], "dim"))
     text = f"{safe(entry['file'])}:{entry['line']}: {label}: {safe(entry['message'])} [{entry['code']}]"
     return text + (f"\n    {safe(entry['advice'])}" if entry["advice"] else "")
 
@@ -92,6 +96,8 @@ def _summary(console: Console, found: Examination, warnings: int) -> str:
                  hash=found.program.rulebook_hash.hex()[:12])
         )  # fmt: skip
     parts.append(text("summary", errors=found.errors, warnings=warnings))
+    if found.explained:
+        parts[-1] += text("explained", count=found.explained)
     if not found.whole:
         parts.append(text("not-whole"))
     return "\n".join(parts)

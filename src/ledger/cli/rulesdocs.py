@@ -6,6 +6,8 @@ are written whole or not at all. Not here: what stands on the page (see `ledger.
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import click
@@ -42,6 +44,8 @@ def docs(console: Console, folder: str, out: str | None) -> None:
         page = HtmlPage(both(program.book.title))
         write_document(program, page, words)
     text = page.render()
+    if out is not None and not Path(out).name:
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), out)
     if out is None:
         console.result({"html": text}, text)
         return

@@ -145,8 +145,8 @@ class Settings:
 
 
 def variable(name: str) -> str:
-    """The environment variable of a setting."""
-    return f"LEDGER_{name.upper()}"
+    """The environment variable of a setting; no shell can set a name with a dash."""
+    return f"LEDGER_{name.upper().replace('-', '_')}"
 
 
 def config_path(environment: Mapping[str, str]) -> Path:

@@ -80,7 +80,7 @@ def fields(pairs: Iterable[tuple[str, object]], indent: str = "") -> str:
 
 
 def wrap(text: str, columns: int, indent: str = "") -> str:
-    """`text` broken at spaces, or anywhere between wide characters, so that no line is wider than `columns`."""
+    """`text` broken at spaces, behind `|` or between wide characters, so that no line is wider than `columns`."""
     lines: list[str] = []
     for paragraph in text.split("\n"):
         line = indent
@@ -108,7 +108,8 @@ def screen_columns(stream: TextIO, environment: Mapping[str, str]) -> int | None
 
 
 def _pieces(text: str) -> list[str]:
-    """Words with the spaces behind them; each wide character is a piece of its own, with punctuation that follows."""
+    """Words with the spaces behind them, choices with their `|`; each wide character is a piece of its own, with
+    punctuation that follows."""
     pieces: list[str] = []
     word = ""
     for char in text:
@@ -121,7 +122,7 @@ def _pieces(text: str) -> list[str]:
             else:
                 pieces.append(char)
             continue
-        if word.endswith(" ") and char != " ":
+        if word.endswith((" ", "|")) and char != " ":
             pieces.append(word)
             word = ""
         word += char

@@ -71,6 +71,19 @@ def _unescape(text: str) -> str:
     return text.replace("\\\\", "\0").replace("\\n", "\n").replace('\\"', '"').replace("\0", "\\")
 
 
+def _numbered(text: str, values: Mapping[str, object]) -> str:
+    """`text` with its words of number chosen, before any value stands in it that could look like one."""
+    import re
+
+    def chosen(found: re.Match[str]) -> str:
+        name, one, many = found.groups()
+        if name not in values:
+            return found.group()
+        return one if str(values[name]) == "1" else many
+
+    return re.sub(r"\{([a-z_]+)\|([^{}|]*)\|((?:[^{}|]|\{[a-z_]+\})*)\}", chosen, text)
+
+
 class Texts:
     """The texts of one language; `text` finds a key in the first catalogue that has it."""
 
@@ -88,9 +101,14 @@ class Texts:
 
 
 def fill(text: str, values: Mapping[str, object]) -> str:
-    """`text` with `{name}` replaced by values; placeholders without a value stay, so that nothing is lost."""
+    """`text` with `{name}` replaced by values; placeholders without a value stay, so that nothing is lost.
+
+    `{name|leaf|leaves}` is the first word where the value is 1, else the second.
+    """
     if "{" not in text:
         return text
+    if "|" in text:
+        text = _numbered(text, values)
     for name, value in values.items():
         text = text.replace(f"{{{name}}}", value.hex() if isinstance(value, bytes) else str(value))
     return text

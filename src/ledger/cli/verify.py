@@ -18,7 +18,7 @@ from ledger.cli.exits import Exit
 from ledger.cli.output import Console
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from ledger.adapters.audit.progressfile import ProgressFile
     from ledger.adapters.audit.scratch import ScratchState
@@ -39,6 +39,7 @@ PARALLEL_FROM_LEAVES = 20_000
 @option("--trust", "trust_file", metavar="FILE", type=click.Path())
 @option("--genesis", "genesis_file", metavar="FILE", type=click.Path())
 @option("--origin", metavar="ORIGIN")
+@option("--with", "copies", multiple=True, metavar="EXPORT", type=click.Path())
 @option("--runtime", type=click.Choice(RUNTIME_NAMES), default="compiled")
 @option("--jobs", type=click.IntRange(1, 256), metavar="N")
 @option("--max-age", metavar="SECONDS")
@@ -52,6 +53,7 @@ def verify(
     trust_file: str | None,
     genesis_file: str | None,
     origin: str | None,
+    copies: tuple[str, ...],
     runtime: str,
     jobs: int | None,
     max_age: str | None,
@@ -72,19 +74,29 @@ def verify(
     memory = Remembered(state_folder(console.environment) / "verified") if remember else None
     trust = _trust(settings.get("trust"), genesis_file, origin, memory, opened, max_age)
     began = time.monotonic()
-    report = audit(console, opened, trust, runtime, jobs, _keeping(console, opened, runtime, resume_file, fresh))
+    keeping = _keeping(console, opened, (runtime, *(str(Path(each).resolve()) for each in copies)), resume_file, fresh)
+    report = audit(console, _filled(opened, copies), trust, runtime, jobs, keeping)
     seconds = time.monotonic() - began
     kept = None
     if memory is not None and not report.findings.total and report.certified_note and report.pinned_by:
         kept = memory.write(report.origin, report.certified_note)
     code = {INTACT: Exit.OK, INCOMPLETE: Exit.INCOMPLETE}.get(report.verdict, Exit.INTEGRITY)
-    shown = Shown(report, seconds, _continues(opened, report))
+    shown = Shown(report, seconds, _continues(opened, report), copies)
     if html_file is not None:
         _write_page(console, Path(html_file), shown)
     if kept and report.last_certified is not None:
         size = report.last_certified.size
         console.hint(console.texts.text("label.remembered", catalogue_name="verify", size=size))
     console.result(document(console, shown), render(console, shown), code)
+
+
+def _filled(source: LedgerSource, copies: Sequence[str]) -> LedgerSource:
+    """`source` with the bodies that kept exports still have."""
+    if not copies:
+        return source
+    from ledger.adapters.audit.kept import FilledSource, open_copy
+
+    return FilledSource(source, [open_copy(path, source) for path in copies])
 
 
 def _continues(source: LedgerSource, report: Report) -> Predecessor | None:
@@ -196,8 +208,9 @@ class Keeping:
     fresh: bool = False
 
 
-def _keeping(console: Console, source: LedgerSource, runtime: str, file: str | None, fresh: bool) -> Keeping:
-    """The file that `--resume` names, else one for this source and runtime below the user's cache folder."""
+def _keeping(console: Console, source: LedgerSource, question: Sequence[str], file: str | None, fresh: bool) -> Keeping:
+    """The file that `--resume` names, else one for this source and `question` (runtime, kept copies) below the user's
+    cache folder."""
     from hashlib import sha256
 
     from ledger.cli.settings import cache_folder
@@ -205,7 +218,7 @@ def _keeping(console: Console, source: LedgerSource, runtime: str, file: str | N
     if file is not None:
         return Keeping(Path(file), fresh)
     place = source.name if source.name.startswith(("http://", "https://")) else str(Path(source.name).resolve())
-    name = sha256(f"{place}\n{runtime}".encode()).hexdigest()[:32]
+    name = sha256("\n".join((place, *question)).encode()).hexdigest()[:32]
     return Keeping(cache_folder(console.environment) / "verify" / f"{name}.progress", fresh)
 
 

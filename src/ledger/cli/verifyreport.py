@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ledger.cli.output import Console
+from ledger.cli.problems import gap_reason
 from ledger.cli.tables import fields, safe, table
 from ledger.core.genesis import Predecessor
 from ledger.core.ident import TIME_MS_MAX, format_time
@@ -20,11 +21,13 @@ _WHERE = ("height", "seq", "event", "field", "place")
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A report with what surrounds it: how long the audit took, and the origin that the audited one continues."""
+    """A report with what surrounds it: how long the audit took, the origin that the audited one continues, and the kept
+    exports that missing bodies were taken from."""
 
     report: Report
     seconds: float
     continues: Predecessor | None = None
+    copies: tuple[str, ...] = ()
 
 
 def document(console: Console, shown: Shown) -> dict[str, Any]:
@@ -36,6 +39,8 @@ def document(console: Console, shown: Shown) -> dict[str, Any]:
     for entry, gap in zip(made["not_checked"], report.gaps, strict=True):
         entry["message"] = gap_text(console, gap)
     made["seconds"] = round(shown.seconds, 3)
+    if shown.copies:
+        made["copies"] = list(shown.copies)
     before = shown.continues
     if before is not None:
         made["continues"] = {
@@ -85,6 +90,7 @@ def head_rows(console: Console, shown: Shown) -> list[tuple[str, object]]:
         ),
         (_text(console, "label.runtime"), report.runtime or None),
         (_text(console, "label.counts"), _text(console, "line.counts", **names)),
+        (_text(console, "label.copies"), _copies(console, shown)),
         (_text(console, "label.resumed"), _resumed(console, report)),
     ]
     for source, size in report.agreed:
@@ -101,6 +107,13 @@ def _predecessor(console: Console, before: Predecessor | None) -> str | None:
     checkpoint, state = before.checkpoint, before.state_root.hex()
     size, root = f"{checkpoint.size:,}", checkpoint.root.hex()
     return _text(console, "line.continues", origin=before.origin, size=size, root=root, state=state)
+
+
+def _copies(console: Console, shown: Shown) -> str | None:
+    """How many bodies the kept exports gave."""
+    if not shown.copies:
+        return None
+    return _text(console, "line.copies", count=f"{shown.report.counts.filled_bodies:,}", copies=", ".join(shown.copies))
 
 
 def _resumed(console: Console, report: Report) -> str | None:
@@ -174,7 +187,13 @@ def _finding(console: Console, finding: Finding) -> list[str]:
 
 def gap_text(console: Console, gap: Gap) -> str:
     """What was not checked, and why, in words."""
-    return _text(console, f"gap.{gap.code}", **{name: safe(value) for name, value in gap.details})
+    details = {name: safe(value) for name, value in gap.details}
+    if "error" in details:
+        details["reason"] = gap_reason(console.texts, details["error"], details["reason"])
+    elif "reason" in details:
+        # Why a replay stopped is one of a few codes, each with words of its own.
+        details["reason"] = console.texts.find(f"why.{details['reason']}", "verify") or details["reason"]
+    return _text(console, f"gap.{gap.code}", **details)
 
 
 def verdict_text(console: Console, report: Report) -> str:

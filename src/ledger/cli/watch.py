@@ -20,6 +20,7 @@ import click
 from ledger.cli.command import command, option
 from ledger.cli.exits import Exit
 from ledger.cli.output import Console
+from ledger.cli.problems import because
 from ledger.cli.session import node_options, open_client, open_settings
 from ledger.cli.settings import state_folder
 from ledger.cli.verdicts import format_time
@@ -406,7 +407,7 @@ def _next(console: Console, watcher: Watcher, *, patient: bool) -> dict[str, Any
             if not patient:
                 raise
             if not told:
-                console.warn(console.text("watch.unreachable", reason=str(error)))
+                console.warn(console.text("watch.unreachable", reason=because(console.texts, error)))
                 told = True
             time.sleep(RETRY_S)
             continue
@@ -429,7 +430,7 @@ def _compared(console: Console, watcher: Watcher, other: NodeClient) -> dict[str
     try:
         return {"node": other.url, "size": watcher.compare(other), "problem": ""}
     except UnavailableError as error:
-        console.warn(console.text("watch.also-silent", node=other.url, reason=str(error)))
+        console.warn(console.text("watch.also-silent", node=other.url, reason=because(console.texts, error)))
         return {"node": other.url, "size": None, "problem": error.code}
 
 

@@ -19,12 +19,13 @@ from ledger.rules.check import check_rule
 from ledger.rules.compiler import Compiler
 from ledger.rules.kinds import Kind, ObjectKind, Reader, parse_field, parse_kind, parse_objects, refuse
 from ledger.rules.lint_law import citations
+from ledger.rules.lint_said import explained
 from ledger.rules.lint_shown import not_shown
 from ledger.rules.lint_use import unused
 from ledger.rules.params import parse_params
 from ledger.rules.places import line_of
 from ledger.rules.program import Program
-from ledger.rules.remark import ERROR, Remark
+from ledger.rules.remark import ERROR, NOTE, Remark
 from ledger.rules.rulebook import MANIFEST, Rulebook, parse_rulebook, parse_texts, read_toml
 from ledger.rules.tables import parse_tables
 
@@ -51,6 +52,11 @@ class Examination:
         """Number of errors."""
         return sum(each.severity == ERROR for each in self.remarks)
 
+    @property
+    def explained(self) -> int:
+        """Number of warnings that the rulebook explains in place."""
+        return sum(each.severity == NOTE for each in self.remarks)
+
 
 def examine(files: Mapping[str, bytes], calendars: Mapping[str, bytes]) -> Examination:
     """Every remark on the rulebook in `files` with its calendar files. Raises nothing for any bytes."""
@@ -73,7 +79,8 @@ def examine(files: Mapping[str, bytes], calendars: Mapping[str, bytes]) -> Exami
                 ]
                 if _cases(collected, program):
                     collected.remarks += not_shown(program)
-    found.remarks = sorted(set(collected.remarks), key=_order)
+    remarks = sorted(set(collected.remarks), key=_order)
+    found.remarks = sorted(explained(remarks, files) if found.whole else remarks, key=_order)
     return found
 
 

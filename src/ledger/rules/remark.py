@@ -7,6 +7,8 @@ from typing import Final
 
 ERROR: Final = "error"
 WARNING: Final = "warning"
+NOTE: Final = "note"
+"""A warning that the rulebook explains in place (see `lint_said`)."""
 
 
 @dataclass(frozen=True, slots=True)

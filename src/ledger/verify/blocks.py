@@ -175,7 +175,9 @@ class BlockAudit:
             replay.follow_rules(self._bundle)
         except (NotFoundError, VerificationError, MalformedError) as error:
             if self._flush():
-                self._report.gaps.append(gap("rules-unavailable", REPLAY, reason=f"block {block.height}: {error}"))
+                self._report.gaps.append(
+                    gap("rules-unavailable", REPLAY, error=error.code, reason=f"block {block.height}: {error}")
+                )
                 self._replay = None
                 self._plain.take_over(replay.sealed_head)
             return False
@@ -215,7 +217,9 @@ class BlockAudit:
         """The rules failed on `block`, by no fault of the ledger's: it and what follows go on without."""
         replay = self._replay
         if self._sealed() and replay is not None:
-            self._report.gaps.append(gap("runtime-fault", REPLAY, height=block.height, reason=str(fault)))
+            self._report.gaps.append(
+                gap("runtime-fault", REPLAY, height=block.height, error=fault.code, reason=str(fault))
+            )
             self._replay = None
             self._plain.take_over(replay.sealed_head)
 
@@ -245,9 +249,7 @@ class BlockAudit:
                 Finding("block-impossible", REPLAY, 0, got="genesis block with submissions or another time")
             )
         if findings and {finding.field for finding in findings} <= _OF_PROGRAM:
-            self._report.gaps.append(
-                gap("rules-unavailable", REPLAY, reason="the rulebook compiles to another program")
-            )
+            self._report.gaps.append(gap("rules-unavailable", REPLAY, reason="rulebook-program"))
             self._replay = None
             self._plain.forget_config()
             return False

@@ -129,6 +129,7 @@ class CheckedPiece:
     findings: list[Finding] = field(default_factory=list)
     digest: Digest | None = None
     seen: list[SeenBlock] = field(default_factory=list)
+    filled: int = 0
 
 
 def check_piece(context: CheckContext, piece: Piece) -> CheckedPiece:
@@ -143,6 +144,7 @@ def check_piece(context: CheckContext, piece: Piece) -> CheckedPiece:
     except LedgerError as error:
         checked.findings.append(from_error("piece-unreadable", BYTES, error, place=piece.place))
         return checked
+    checked.filled = data.filled
     if context.digests:
         checked.digest = content_digest(data)
     for number, encoded in enumerate(data.blocks):

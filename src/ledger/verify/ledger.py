@@ -47,6 +47,11 @@ from ledger.verify.trust import KnownCheckpoints, Trust, freshness
 class Parallel(Protocol):
     """Checks pieces, perhaps in several processes; results come in order and only a few are under way at a time."""
 
+    def begin(self, context: CheckContext, pieces: Iterator[Piece]) -> None:
+        """Perhaps begin with some of `pieces` before all of the context is known: `check` gets the rest with the whole
+        context, and yields these first."""
+        ...
+
     def check(self, context: CheckContext, pieces: Iterable[Piece]) -> Iterator[CheckedPiece]:
         """`check_piece(context, piece)` for every piece."""
         ...
@@ -54,6 +59,9 @@ class Parallel(Protocol):
 
 class Serial:
     """`Parallel` without processes."""
+
+    def begin(self, context: CheckContext, pieces: Iterator[Piece]) -> None:
+        """See `Parallel`: nothing is gained by beginning."""
 
     def check(self, context: CheckContext, pieces: Iterable[Piece]) -> Iterator[CheckedPiece]:
         """See `Parallel`."""
@@ -111,6 +119,7 @@ class _Audit:
         self._parallel, self._progress, self._keeper = parallel, progress, keeper
         self._report = Report(source.name)
         self._known = KnownCheckpoints(list(options.trust.known))
+        self._pieces = _Pieces(source.pieces)
 
     def run(self, load_rules: LoadNetworkRules) -> Report:
         report, trust = self._report, self._options.trust
@@ -131,6 +140,7 @@ class _Audit:
             report.pinned_by = trust.pinned_by
         if genesis.clock == "scenario":
             report.gaps.append(gap("simulated-time", CERTIFICATES, limits=False))
+        self._begin(genesis)
         loaded = self._load(genesis, load_rules)
         try:
             self._blocks(genesis, loaded)
@@ -144,17 +154,25 @@ class _Audit:
                 loaded.runtime.close()
         return report
 
+    def _begin(self, genesis: Genesis) -> None:
+        """Have the first pieces checked while the rules are compiled, but for the plans that only rules make; an audit that
+        may go on from an earlier run has to know first which pieces it need only read."""
+        if self._keeper is None or not self._keeper.waiting():
+            replay = self._options.replay
+            digests = replay and self._keeper is not None
+            self._parallel.begin(_context(genesis, parse_leaves=not replay, digests=digests), self._pieces)
+
     def _load(self, genesis: Genesis, load_rules: LoadNetworkRules) -> LoadedRules | None:
         """The rules; None where they cannot be had, which is then a gap or a finding."""
         report = self._report
         try:
             loaded = load_rules(genesis, self._source.bundle)
         except NotFoundError as error:
-            report.gaps.append(gap("rules-unavailable", REPLAY, reason=str(error)))
+            report.gaps.append(gap("rules-unavailable", REPLAY, error=error.code, reason=str(error)))
         except VerificationError as error:
             report.findings.add(from_error("bundle", BYTES, error, height=0))
         except MalformedError as error:
-            report.gaps.append(gap("rules-unavailable", REPLAY, reason=str(error)))
+            report.gaps.append(gap("rules-unavailable", REPLAY, error=error.code, reason=str(error)))
         else:
             if self._options.replay:
                 report.runtime = self._options.runtime
@@ -180,7 +198,7 @@ class _Audit:
             known = keeping.find(question, self._scratch)
         context = _context(genesis, parse_leaves=not audit.replaying, rules=rules, digests=keeping is not None)
         try:
-            for piece in self._parallel.check(context, known_first(self._source.pieces(), known)):
+            for piece in self._parallel.check(context, known_first(self._pieces, known)):
                 if keeping is not None and keeping.take(piece):
                     self._told(report.height, keeping.read)
                 else:
@@ -201,6 +219,7 @@ class _Audit:
         report = self._report
         for finding in piece.findings:
             report.findings.add(finding)
+        report.counts.filled_bodies += piece.filled
         for block in piece.blocks:
             audit.block(block)
             self._told(block.height, report.counts.leaves)
@@ -264,6 +283,31 @@ class _Audit:
             report.findings.add(finding)
         if not audit.replayed_all:
             report.gaps.append(gap("objects-not-recomputed", STATE, rows=result.rows - result.streams))
+
+
+class _Pieces:
+    """The pieces of a source, drawn when they are wanted; where the source breaks it stays broken."""
+
+    def __init__(self, source: Callable[[], Iterable[Piece]]) -> None:
+        self._source = source
+        self._drawn: Iterator[Piece] | None = None
+        self._error: LedgerError | None = None
+
+    def __iter__(self) -> Iterator[Piece]:
+        """Itself."""
+        return self
+
+    def __next__(self) -> Piece:
+        """The next one. Raises what the source raised, as often as it is asked."""
+        if self._error is not None:
+            raise self._error
+        try:
+            if self._drawn is None:
+                self._drawn = iter(self._source())
+            return next(self._drawn)
+        except LedgerError as error:
+            self._error = error
+            raise
 
 
 def _context(

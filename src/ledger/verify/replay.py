@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 from ledger.core.bundle import bundle_hash, parse_bundle
@@ -18,6 +18,7 @@ from ledger.core.config import Config
 from ledger.core.event import Event
 from ledger.core.genesis import Genesis
 from ledger.core.hashing import Digest
+from ledger.core.maptree import TreeUndo
 from ledger.core.submission import Submission
 from ledger.errors import (
     FatalError,
@@ -112,7 +113,8 @@ class Replay:
         self._planned = True
         self._bundles: dict[Digest, bytes] = {}
         sealed, head = seal_genesis(genesis, loaded.config, scratch.tree)
-        self.genesis_block = sealed
+        # Its undo layer would hold, linked one to the next, those of all blocks to come.
+        self.genesis_block = replace(sealed, undo=TreeUndo(sealed.undo.size))
         scratch.decided(sealed.decision)
         scratch.sealed(sealed)
         self.decided_head: Head = head
@@ -120,6 +122,7 @@ class Replay:
         self._pending: tuple[CheckedBlock, Decision] | None = None
         self._begun: tuple[CheckedBlock, Draft] | None = None
         self._prepared: tuple[CheckedBlock, bool, BlockInput] | None = None
+        self._spent: object = None  # thousands of values that nobody reads again: let go of while the rules run
 
     @property
     def begun(self) -> CheckedBlock | None:
@@ -182,6 +185,7 @@ class Replay:
 
     def seal_pending(self) -> tuple[CheckedBlock, Sealed | None, list[Finding]] | None:
         """Seal the decided block and compare it with what is stored; None where none is pending."""
+        self._spent = None
         if self._pending is None:
             return None
         (block, decision), self._pending = self._pending, None
@@ -203,7 +207,9 @@ class Replay:
         block, draft = begun
         for data in block.attachments:
             self._bundles[bundle_hash(parse_bundle(data))] = data
-        decision = finish(draft, self._loaded.runtime.result() if draft.call["steps"] else [])
+        outcomes = self._loaded.runtime.result() if draft.call["steps"] else []
+        decision = finish(draft, outcomes)
+        self._spent = draft, outcomes
         self._scratch.decided(decision)
         self._pending = (block, decision)
         before = self.decided_head

@@ -23,7 +23,8 @@ FAILED: Final = "failed"
 
 @dataclass(slots=True)
 class Counts:
-    """What went through the auditor's hands. `bytes` are those of heads and bodies."""
+    """What went through the auditor's hands. `bytes` are those of heads and bodies; `filled_bodies` are missing in the
+    source and came from a kept copy."""
 
     blocks: int = 0
     submissions: int = 0
@@ -35,6 +36,7 @@ class Counts:
     replayed_blocks: int = 0
     replayed_events: int = 0
     missing_bodies: int = 0
+    filled_bodies: int = 0
     certificates: int = 0
     natives: int = 0
 

@@ -100,6 +100,10 @@ def parse_point(data: bytes) -> Point:
 class Keeper(Protocol):
     """Keeps the progress of one audit between runs. Its own failures never end an audit."""
 
+    def waiting(self) -> bool:
+        """Whether an earlier run left something, of whatever question."""
+        ...
+
     def find(self, question: Mapping[str, str]) -> Point | None:
         """The point that an earlier run left which asked the same: origin, config of the genesis, runtime."""
         ...

@@ -22,10 +22,14 @@ NativeEntry = tuple[int, bytes]
 
 @dataclass(frozen=True, slots=True)
 class PieceData:
-    """A run of blocks as `blockcodec.encode_block` gives them, and the certificates over sizes among theirs."""
+    """A run of blocks as `blockcodec.encode_block` gives them, and the certificates over sizes among theirs.
+
+    `filled`: how many bodies, missing in the source, came from a copy that was kept.
+    """
 
     blocks: Sequence[bytes]
     certificates: Sequence[bytes] = ()
+    filled: int = 0
 
 
 class Piece(Protocol):

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from ledger.cli.commands import COMMANDS
 from ledger.cli.exits import FAMILIES, Exit, exit_of
 from ledger.cli.main import root
+from ledger.cli.tables import width
 from ledger.errors import ForkError, LedgerError, RuntimeFault, VerificationError
+from tests.models.real_ledger import real_ledger
 from tests.unit.cli.runner import ledger
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small ledger to read from."""
+    folder = tmp_path_factory.mktemp("source") / "data"
+    real_ledger(folder)
+    return folder
 
 
 def paths() -> list[str]:
@@ -32,6 +44,55 @@ def test_every_command_explains_itself(path: str, language: str) -> None:
     for line in body.split("\n"):
         # A name alone would mean that its text is missing; long names have theirs on the next line.
         assert not (line.startswith("  --") and line.strip() == line.split()[0]), line
+
+
+@pytest.mark.parametrize("columns", [None, 60, 72])
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_every_help_page_fits_the_screen(columns: int | None, language: str) -> None:
+    """No line of any help page is wider than 80 columns, or than the screen says; Chinese counts two."""
+    env = {} if columns is None else {"COLUMNS": str(columns)}
+    for path in ["", *paths()]:
+        shown = ledger(*path.split(), "--help", "--lang", language, env=env).out
+        wide = [line for line in shown.split("\n") if width(line) > (columns or 80)]
+        assert wide == [], path
+
+
+@pytest.mark.parametrize("target", ["file/below", "folder", "missing/below"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("export", "archive", "{target}", "--from", "{source}"),
+        ("export", "archive", "{target}.tar", "--from", "{source}"),
+        ("export", "report", "--from", "{source}", "--html", "{target}"),
+        ("verify", "{source}", "--no-remember", "--runtime", "none", "--html", "{target}"),
+        ("rules", "docs", "contracts/gdpr", "--out", "{target}"),
+        ("key", "new", "{target}"),
+        ("network", "new", "{target}", "--name", "a.example", "--member", "dj=甲/A", "--rulebook", "contracts/gdpr"),
+    ],
+    ids=lambda words: " ".join(words[:2]),
+)
+def test_an_unusable_target_is_never_unreachable(
+    command: tuple[str, ...], target: str, tmp_path: Path, source: Path
+) -> None:
+    """A result that cannot be written is this machine's trouble: never exit 5, never a trace, and the path is named."""
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "kept").write_bytes(b"")
+    ran = ledger(*(word.format(target=tmp_path / target, source=source) for word in command), home=tmp_path)
+    assert "Traceback" not in ran.err and ran.code != Exit.UNREACHABLE, ran.err
+    if target == "file/below":
+        assert ran.code == Exit.OPERATIONAL and "file/" in ran.err
+    elif target == "missing/below" or command[2].endswith(".tar"):  # some make the folders above their result
+        assert ran.code in (Exit.OK, Exit.OPERATIONAL, Exit.NOT_FOUND, Exit.INCOMPLETE), ran.err
+    else:
+        assert ran.code in (Exit.OPERATIONAL, Exit.CONFLICT), ran.err
+    assert (tmp_path / "folder" / "kept").exists()
+
+
+def test_a_page_needs_a_name() -> None:
+    """The root of the file system is no file for a page: told as such, without a trace."""
+    ran = ledger("rules", "docs", "contracts/gdpr", "--out", "/")
+    assert ran.code == Exit.OPERATIONAL and "Traceback" not in ran.err and "[file]" in ran.err
 
 
 def test_the_first_page_is_the_same_with_and_without_click() -> None:

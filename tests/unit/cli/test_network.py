@@ -224,6 +224,17 @@ def test_fewer_than_four_validators_have_to_be_meant(tmp_path: Path) -> None:
     assert genesis.engine == "cometbft" and len(genesis.keys(COSIGN)) == 3
 
 
+@pytest.mark.parametrize("command", ["new", "demo"])
+def test_nobody_steps_the_clock_of_cometbft(tmp_path: Path, command: str) -> None:
+    """A scenario clock under CometBFT is refused as usage before anything is made: validators go by their own clocks."""
+    given = ["--engine", "cometbft", "--clock", "scenario", "--rulebook", "contracts/gdpr"]
+    if command == "new":
+        given += ["--name", "a.example", *(f"--member={name}=甲/{name}" for name in ("a1", "b1", "c1", "d1"))]
+    ran = ledger("network", command, tmp_path / "net", *given, "--json")
+    assert (ran.code, ran.json["error"]["code"]) == (Exit.USAGE, "scenario-engine"), ran.out
+    assert not (tmp_path / "net").exists()
+
+
 def test_a_port_counts_engines_too(tmp_path: Path) -> None:
     """With --port the HTTP of all nodes comes first, then their engines."""
     ran = ledger("network", "demo", tmp_path / "net", "--engine", "cometbft", "--port", "7901", *RULEBOOK, "--json")

@@ -108,6 +108,41 @@ def test_ctrl_c_is_clean(tmp_path: Path) -> None:
     assert document["verdict"] == "interrupted" and document["seen"] == 1 and b"Traceback" not in err
 
 
+INTERRUPT_AT = """
+import os, signal, sys
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == {0!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupt())
+sys.argv = ["ledger", *{1!r}]
+from ledger.cli.entry import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["ledger.cli.main", "ledger.cli.exits", "ledger.errors", "ledger.cli.texts", "click", "click.core",
+     "ledger.cli.command", "ledger.cli.commands", "ledger.cli.key", "ledger.cli.settings"],
+)  # fmt: skip
+@pytest.mark.parametrize("arguments", [["key", "new", "x.key"], ["key", "new", "x.key", "--json"]])
+def test_ctrl_c_while_modules_are_imported_is_quiet(module: str, arguments: list[str], tmp_path: Path) -> None:
+    """Whichever import Ctrl-C hits, the command ends with 130, without a trace, and nothing has been done."""
+    script = INTERRUPT_AT.format(module, arguments)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, env=PLAIN, cwd=tmp_path, check=False)
+    assert done.returncode == Exit.INTERRUPTED, done.stderr
+    assert done.stderr.strip() == b"" and list(tmp_path.iterdir()) == []
+
+
+def test_an_ignored_ctrl_c_stays_ignored(tmp_path: Path) -> None:
+    """Where whoever started the command had Ctrl-C ignored (nohup, a job in the background), it does not end it."""
+    script = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n" + INTERRUPT_AT
+    script = script.format("ledger.cli.main", ["key", "new", "x.key"])
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, env=PLAIN, cwd=tmp_path, check=False)
+    assert done.returncode == 0 and (tmp_path / "x.key").exists(), done.stderr
+
+
 def test_on_a_terminal_there_is_colour_and_width() -> None:
     """On a pseudo-terminal of 80 columns, help keeps to it."""
     leader, follower = pty.openpty()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from ledger.cli.exits import Exit
-from ledger.cli.settings import KNOWN, SettingError, Settings, variable
+from ledger.cli.settings import KNOWN, NAMES, SettingError, Settings, variable
 from ledger.errors import NotFoundError
 from tests.unit.cli.runner import ledger
 
@@ -101,3 +102,10 @@ def test_config_show_names_every_origin_and_no_secret(tmp_path: Path) -> None:
         "origin": "env LEDGER_NODE",
         "variable": variable("node"),
     }
+
+
+def test_every_variable_can_be_set_in_a_shell() -> None:
+    """Names of variables hold letters, digits and underscores only, and each is read: a reader's token too."""
+    for name in NAMES:
+        assert re.fullmatch(r"LEDGER_[A-Z0-9_]+", variable(name))
+        assert Settings({variable(name): "x", "HOME": "/nonexistent"}, {}).get(name) == "x"

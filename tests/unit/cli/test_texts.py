@@ -59,6 +59,27 @@ def test_filling_keeps_what_it_does_not_know() -> None:
     assert Texts("en").text("no.such.text") == "no.such.text"
 
 
+def test_one_thing_is_not_told_as_many() -> None:
+    """`{name|one|many}` takes its word by the value, also where the words hold a placeholder; a value cannot fake one."""
+    text = "{n} {n|leaf|leaves} of {who}, {n|the only one|all {n}}"
+    assert fill(text, {"n": 1, "who": "{n|x|y}"}) == "1 leaf of {n|x|y}, the only one"
+    assert fill(text, {"n": "1,000", "who": "dj"}) == "1,000 leaves of dj, all 1,000"
+    assert fill(text, {"who": "dj"}) == text.replace("{who}", "dj")
+
+
+CHOSEN = re.compile(r"\{[a-z_]+\|[^|]*\|(?:[^{}|]|\{[a-z_]+\})*\}")
+COUNTED = re.compile(
+    r"(?<!of )\{(?:count|total|size|rows|events|blocks|leaves|files|errors|warnings|new|old)\} [a-z]+s\b|\(s\)"
+)
+
+
+@pytest.mark.parametrize("name", sorted(set(NAMES) - {"language"}))
+def test_every_count_has_a_singular(name: str) -> None:
+    """No English text puts a plain plural behind a count, or leaves it open with (s)."""
+    texts = {key: CHOSEN.sub("", text) for key, text in catalogue(name, "en").items()}
+    assert [key for key, text in texts.items() if COUNTED.search(text)] == []
+
+
 def test_language_needs_no_locale() -> None:
     """Without any hint the language is English."""
     assert choose_language(None, {}) == "en" and choose_language("auto", {"LC_MESSAGES": "zh_TW"}) == "zh"

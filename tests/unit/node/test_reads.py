@@ -11,10 +11,14 @@ import pytest
 
 from ledger.adapters.home.readertokens import Reader, make_reader, read_readers, remove_reader
 from ledger.core import canonical, merkle
+from ledger.core.ident import parse_time
 from ledger.errors import MalformedError
 from ledger_node.reads.journal import Journal
 from ledger_node.reads.recorder import DATASETS_EVENT_MAX, ROWS_EVENT_MAX, split
+from ledger_node.reads.sealing import Sealed, SealFolder, last_day
+from ledger_node.settings import load_settings
 from tests.models.live_node import LiveNode, live_node, tell_story
+from tests.unit.cli.runner import ledger
 
 HOUR_MS = 3_600_000
 
@@ -57,7 +61,7 @@ def test_each_reads_what_the_law_gives_it_and_the_ledger_says_who_did(tmp_path: 
         assert get(dataset, headers=own).status_code == 200  # ga provides it, and it is ga's node
         for url in (dataset, grant, "/v1/members/rs/events", f"/v1/events/{ids['access']}"):
             assert get(url, headers=user).status_code == 200, url  # it holds a copy
-        refused = ("/v1/findings", f"{dataset}/lineage", "/v1/members/sj/events", "/v1/objects/grant")
+        refused = ("/v1/findings", "/v1/datasets", "/v1/members/sj/events", "/v1/objects/grant")
         for url in refused:
             answer = get(url, headers=user)
             assert (answer.status_code, answer.json()["code"]) == (403, "read-refused"), url
@@ -119,6 +123,145 @@ def test_batch_that_was_sent_is_sent_again_unchanged(tmp_path: Path) -> None:
             time.sleep(0.05)
         assert seen[0] == seen[1]
         assert len(read_events(live)) == 2
+
+
+def test_lineage_shows_what_is_theirs_and_counts_the_rest(tmp_path: Path) -> None:
+    """A party to the entry gets the nodes that it may see, the others as a number: no id, no state, no edge; provider and
+    authority get everything; who may not see the object asked for gets nothing, and lists stay with the overseers."""
+    with live_node(tmp_path / "net", **{"reads.readers": "named"}) as live:
+        tell_story(live)
+        about = {"about": "ga", "scope": "annual"}
+        seen = live.record("sj", "office", "inspect.record", {"dataset": "ga/hukou"}, **about)
+        url = "/v1/datasets/ga/hukou/lineage"
+
+        def ask(name: str) -> Any:
+            return live.client.get(url, headers=token_of(live, name)).json()
+
+        whole, theirs, own = ask("sj"), ask("rs"), ask("ga")
+        assert "withheld" not in whole and "withheld" not in own and whole["nodes"] == own["nodes"]
+        assert seen in {node["id"] for node in whole["nodes"]}
+        assert theirs["withheld"] == 1 and seen not in json.dumps(theirs)
+        assert theirs["nodes"] == [node for node in whole["nodes"] if node["id"] != seen]
+        assert theirs["edges"] == [edge for edge in whole["edges"] if edge["to"] != f"inspection/{seen}"]
+        for kind, identifier in (("inspection", seen), ("dataset", "ga/none")):
+            answer = live.client.get(f"/v1/lineage/{kind}/{identifier}", headers=token_of(live, "rs"))
+            assert answer.status_code == 403
+        person = live.client.get(url, headers=token_of(live, "ga/t:9f"))
+        assert person.status_code == 403
+        for listed in ("/v1/datasets", "/v1/objects/grant", "/v1/events", "/v1/duties"):
+            assert live.client.get(listed, headers=token_of(live, "ga")).status_code == 403
+        env = {"LEDGER_READER_TOKEN": token_of(live, "rs")["authorization"].split()[1]}
+        for language, words in (("en", "1 neighbour is not shown"), ("zh", "1 个相邻对象未显示")):
+            node = f"http://127.0.0.1:{live.port}"
+            ran = ledger("lineage", "show", "ga/hukou", "--node", node, "--lang", language, env=env)
+            assert ran.code == 0 and words in ran.out, ran
+
+
+SEALED = {
+    "reads.readers": "named",
+    "reads.sealed_readers": "rs",
+    "reads.sealed_days": 1,
+    "reads.sealed_ground": "案件侦查",
+}
+
+
+def test_sealed_batches_show_a_root_and_are_opened_when_their_day_has_passed(tmp_path: Path) -> None:
+    """Who is named in the settings is on the ledger as a number and a root only; the day after the seal the node opens
+    the batch under that root, in time for rule C4, and keeps nothing of it; others are recorded as ever."""
+    with live_node(tmp_path / "net", **SEALED) as live:
+        tell_story(live)
+        wait_for_batches(live, 1)
+        for name in ("rs", "rs", "sj"):
+            assert live.client.get("/v1/datasets/ga/hukou", headers=token_of(live, name)).status_code == 200
+        live.step(HOUR_MS)
+        told = wait_for_batches(live, 3)[1:]
+        (sealed,) = (each for each in told if "sealed" in each["body"])
+        (other,) = (each for each in told if "sealed" not in each["body"])
+        assert {row["reader"] for row in other["body"]["reads"]} == {"sj"}
+        assert "rs" not in json.dumps(other["body"]) and other["head"]["refs"] == {"dataset": ["ga/hukou"]}
+        assert sealed["body"]["count"] == 2 and "reads" not in sealed["body"] and sealed["head"]["refs"] == {}
+        assert sealed["body"]["ground"] == "案件侦查" and sealed["leaf"]["verdict"]["outcome"] == "accepted"
+        folder = live.folder / "reads" / "sealed"
+        (kept,) = folder.glob("*.json")
+        assert kept.stem == sealed["head"]["id"] and kept.stat().st_mode & 0o777 == 0o600
+        (duty,) = sealed["leaf"]["verdict"]["duties"]
+        assert (duty["rule"], duty["status"]) == ("C4", "open")
+
+        live.step(48 * HOUR_MS)
+        until = time.monotonic() + 30
+        while not (opened := [each for each in read_events(live) if "readlog" in each["head"]["refs"]]):
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        (found,) = opened
+        body = found["body"]
+        assert found["head"]["refs"] == {"dataset": ["ga/hukou"], "readlog": f"ga/{kept.stem}"}
+        assert body["reads"] == [{"capacity": "party", "count": 2, "dataset": "ga/hukou", "reader": "rs"}]
+        assert {name: body[name] for name in ("from", "to", "count", "root")} == {
+            name: sealed["body"][name] for name in ("from", "to", "count", "root")
+        }
+        rows = [canonical.encode(row) for row in body["reads"]]
+        assert body["root"] == merkle.root([merkle.leaf_hash(leaf) for leaf in (body["salt"].encode(), *rows)]).hex()
+        assert body["root"] != merkle.root([merkle.leaf_hash(leaf) for leaf in rows]).hex()  # no guess without the salt
+        verdict = found["leaf"]["verdict"]
+        assert verdict["outcome"] == "accepted" and [each["status"] for each in verdict["duties"]] == ["discharged"], (
+            verdict
+        )
+        while list(folder.iterdir()):
+            assert time.monotonic() < until
+            time.sleep(0.05)
+
+
+def test_an_opening_that_was_cut_off_goes_again_unchanged(tmp_path: Path) -> None:
+    """A crash between sending the opening and knowing sends the same signed event again, and only once is it recorded."""
+    with live_node(tmp_path / "net", **SEALED) as live:
+        tell_story(live)
+        wait_for_batches(live, 1)
+        live.client.get("/v1/datasets/ga/hukou", headers=token_of(live, "rs"))
+        record, seen = live.node.submit, []
+
+        def submit(submission: Any, framed: bytes | None = None) -> Any:
+            future = record(submission, framed)
+            if "readlog" in submission.events[0].fields["refs"]:
+                seen.append(submission.identity)
+                if len(seen) == 1:
+                    future.result(30)
+                    raise OSError("cut off after it was recorded")
+            return future
+
+        live.node.submit = submit  # type: ignore[method-assign]
+        live.step(HOUR_MS)
+        wait_for_batches(live, 3)
+        live.step(48 * HOUR_MS)
+        folder, until = live.folder / "reads" / "sealed", time.monotonic() + 30
+        while len(seen) < 2 or list(folder.iterdir()):
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        assert seen[0] == seen[1]
+        assert len([each for each in read_events(live) if "readlog" in each["head"]["refs"]]) == 1
+
+
+def test_a_batch_that_was_never_sent_leaves_no_seal(tmp_path: Path) -> None:
+    """What was kept for events that no signature ever covered goes when the batch is made again; recorded ones stay."""
+    (tmp_path / "reads").mkdir()
+    folder = SealFolder(tmp_path)
+    folder.add(Sealed("one", "2026-09-02", bytes(16), {"count": 1}, ("ga/hukou",)))
+    folder.recorded()
+    folder.add(Sealed("two", "2026-09-02", bytes(16), {"count": 1}, ()))
+    folder.begin()
+    last = Sealed("one", "2026-09-02", bytes(16), {"count": 1}, ("ga/hukou",))
+    zone_ms, end = 8 * HOUR_MS, parse_time("2026-09-02T16:00:00.000Z")
+    assert list(folder.ended(end - 1, zone_ms)) == [] and list(folder.ended(end, zone_ms)) == [last]
+    assert last_day(end - 1, 0, zone_ms) == "2026-09-02" and last_day(end, 30, zone_ms) == "2026-10-03"
+    folder.opened(last)
+    assert list((tmp_path / "reads" / "sealed").iterdir()) == []
+
+
+@pytest.mark.parametrize("left_out", ["reads.sealed_days", "reads.sealed_ground"])
+def test_sealing_says_for_how_long_and_why(left_out: str, tmp_path: Path) -> None:
+    """Readers to seal without a number of days or without a ground are no settings."""
+    given = {name: value for name, value in SEALED.items() if name != left_out}
+    with pytest.raises(MalformedError, match="sealed_readers needs"):
+        load_settings(tmp_path / "node.toml", {}, given)
 
 
 def test_anyone_reads_where_nothing_else_is_set(tmp_path: Path) -> None:

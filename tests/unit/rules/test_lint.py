@@ -122,6 +122,42 @@ def test_unused_declarations_are_warnings() -> None:
     assert values["field-unwritten"] == {"object": "thing", "fields": "note"}
 
 
+def test_a_warning_can_be_explained_in_place() -> None:
+    """A comment above with the warning's code makes it a note that shows the reason; another code, an empty line between
+    or an error changes nothing, and an explanation that nothing calls for is told."""
+    plain = look()
+    (_, line, _) = found(plain, "ref-unread")[0]
+    rows = KINDS.split("\n")
+
+    def with_comment(comment: str, *between: str) -> Examination:
+        return look(kinds="\n".join([*rows[: line - 1], comment, *between, *rows[line - 1 :]]))
+
+    def severities(seen: Examination) -> list[str]:
+        return [each.severity for each in seen.remarks if each.code == "ref-unread"]
+
+    said = with_comment("# examined: ref-unread: people look it up by the other")
+    usual = severities(plain)
+    assert set(usual) == {"warning"} and severities(said).count("note") == 1
+    assert (said.explained, said.errors) == (1, plain.errors)
+    assert [values["why"] for _, _, values in found(said, "ref-unread") if "why" in values] == [
+        "people look it up by the other"
+    ]
+    assert not found(said, "explained-nothing")
+    for other in (
+        with_comment("# examined: param-unread: wrong code"),
+        with_comment("# examined: ref-unread:"),
+        with_comment("# examined: ref-unread: too far away", ""),
+        with_comment("# just a comment"),
+    ):
+        assert severities(other) == usual and other.explained == 0
+    assert [
+        values["code"] for _, _, values in found(with_comment("# examined: param-unread: no"), "explained-nothing")
+    ] == ["param-unread"]
+    wrong = rule('# examined: article-unknown: not so\n"""R1 x · y. NOLAW Art. 3."""\n')
+    refused = look(wrong)
+    assert all(each.severity != "note" for each in refused.remarks)
+
+
 def test_cases_that_are_missing() -> None:
     """A rule without a type of case is an error; a code and a timer that no case shows are warnings."""
     body = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from ledger.adapters.audit.pool import ProcessPool
 from ledger.adapters.audit.scratch import ScratchState
 from ledger.blockcodec import encode_block
+from ledger.core.maptree import TreeUndo
 from ledger.errors import RuntimeFault
 from ledger.verify.check import CheckContext, CheckedPiece
 from ledger.verify.ledger import Options, Serial, verify_ledger
@@ -75,6 +77,23 @@ def test_next_piece_is_checked_while_the_rules_run(ledger: TinyLedger) -> None:
     first = said.index(started[0])
     height = int(started[0].split()[1])
     assert said[first - 1 : first + 3] == [f"piece {height}", started[0], f"piece {height + 1}", f"result {height}"]
+
+
+def test_blocks_that_are_done_leave_nothing_behind(ledger: TinyLedger) -> None:
+    """Of the layers that undo a block no more than those of the last blocks are held, however many there were."""
+    held: list[int] = []
+
+    def count(_height: int, _leaves: int) -> None:
+        gc.collect()
+        held.append(sum(isinstance(each, TreeUndo) for each in gc.get_objects()) - before)
+
+    gc.collect()
+    before = sum(isinstance(each, TreeUndo) for each in gc.get_objects())
+    options = Options(Trust(ledger.origin, "origin"), ledger.now_ms)
+    with ScratchState() as scratch:
+        report = verify_ledger(ledger.source(), options, scratch, tiny.load_rules, progress=count)
+    assert (report.verdict, len(held)) == (INTACT, len(ledger.blocks))
+    assert max(held) <= 3
 
 
 @pytest.mark.parametrize("blocks_a_piece", [1, 3, 8])

@@ -267,7 +267,7 @@ def test_disk_that_refuses_ends_the_saving_only(ledger: TinyLedger, tmp_path: Pa
 
 
 def test_saving_takes_a_small_share_of_the_time(ledger: TinyLedger, tmp_path: Path) -> None:
-    """The next save comes after five seconds, and after twenty times as long as the last one took."""
+    """The next save comes after five seconds, and after forty times as long as the last one took."""
     now = [0.0]
     with ScratchState() as scratch:
         keeper = ProgressFile(tmp_path / "p", scratch, clock=lambda: now[0])
@@ -285,9 +285,9 @@ def test_saving_takes_a_small_share_of_the_time(ledger: TinyLedger, tmp_path: Pa
             reader = _Reader(file)
             reader.item()
             keeper.save(parse_point(reader.item()))
-        now[0] = 46.0
+        now[0] = 86.0
         assert not keeper.due()
-        now[0] = 47.0
+        now[0] = 87.0
         assert keeper.due()
 
 

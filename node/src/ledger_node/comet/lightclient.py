@@ -3,6 +3,7 @@
 Rules: CometBFT's RPC is this folder owner's alone, so the node hands on three questions about committed blocks, which are
 public to every peer anyway: `commit`, `validators` and `consensus_params`. Nothing that comes back is believed by whoever
 asked: a light client checks signatures. Which header it starts from is what all nodes that answer say, at least two.
+With which genesis.json the chain began they say too, which whoever joins a ledger that moved holds against the ledger.
 Not here: HTTP (see `http.routes_comet`).
 """
 
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from ledger.adapters.home.comethome import HOME
+from ledger.adapters.home.comethome import COMET_GENESIS, HOME, parse_chain
 from ledger.adapters.home.statesyncfile import LIGHT_PATH, SERVERS_MIN, TrustedHeader
 from ledger.adapters.ordering.peers import Peer
 from ledger.adapters.ordering.snapshots import StateSnapshots
@@ -82,6 +83,13 @@ def offered(data_dir: Path) -> list[dict[str, Any]]:
     ]
 
 
+def chain_genesis(data_dir: Path) -> dict[str, Any] | None:
+    """CometBFT's genesis.json of the chain that runs beside this node; None where there is none."""
+    with suppress(OSError, ValueError, LedgerError):
+        return parse_chain((data_dir / HOME / COMET_GENESIS).read_bytes()).document()
+    return None
+
+
 # --- asking ------------------------------------------------------------------------------------------------------------
 
 
@@ -112,8 +120,53 @@ def find_trusted(peers: Sequence[Peer]) -> TrustedHeader:
     raise UnavailableError("state-sync-few", "too few nodes know that block", height=wanted[0])
 
 
+def find_genesis(peers: Sequence[Peer]) -> bytes:
+    """genesis.json of the chain as most nodes name it, at least two; it is held against the ledger later.
+
+    Raises `UnavailableError` (`state-sync-few`).
+    """
+    found: Counter[bytes] = Counter()
+    for peer in peers:
+        with suppress(LedgerError):
+            found[parse_chain(json.dumps(_listed(peer).get("genesis")).encode()).encode()] += 1
+    genesis, count = found.most_common(1)[0] if found else (b"", 0)
+    if count < SERVERS_MIN:
+        raise UnavailableError("state-sync-few", "too few nodes name the chain's genesis", height=0)
+    return genesis
+
+
+def know(peers: Sequence[Peer], named: TrustedHeader) -> TrustedHeader:
+    """`named`, where at least two nodes have that block: a light client needs them. What others say does not count.
+
+    Raises `UnavailableError` (`state-sync-few`), with what the nodes name instead.
+    """
+    found: dict[str, str] = {}
+    for peer in peers:
+        with suppress(LedgerError):
+            found[peer.url] = _header_hash(peer, named.height)
+    if list(found.values()).count(named.hash.hex()) < SERVERS_MIN:
+        raise UnavailableError("state-sync-few", "too few nodes know that block", height=named.height, hashes=found)
+    return named
+
+
+def is_forgotten(peers: Sequence[Peer], height: int) -> bool:
+    """Whether nodes answer, and each one that does has no block at `height` although its chain is past it."""
+    lacking = 0
+    for peer in peers:
+        with suppress(LedgerError):
+            if _newest(peer) <= height:
+                continue
+            try:
+                _header_hash(peer, height)
+            except MalformedError:
+                lacking += 1
+            else:
+                return False
+    return lacking > 0
+
+
 def _offers(peer: Peer) -> set[int]:
-    document = _json(peer, "GET", None)
+    document = _listed(peer)
     try:
         heights = [each["height"] for each in document["snapshots"][:SNAPSHOTS_LISTED_MAX]]
     except (KeyError, TypeError):
@@ -123,15 +176,35 @@ def _offers(peer: Peer) -> set[int]:
     return set(heights)
 
 
+def _listed(peer: Peer) -> dict[str, Any]:
+    """What a node tells nodes that join."""
+    document = _json(peer, "GET", None)
+    if type(document) is not dict:
+        raise MalformedError("node-answer", "not an object", node=peer.url)
+    return document
+
+
 def _header_hash(peer: Peer, height: int) -> str:
-    """The hash of CometBFT's header at a height, lower-case hex."""
-    question = {"id": 1, "jsonrpc": "2.0", "method": "commit", "params": {"height": str(height)}}
-    document = _json(peer, "POST", json.dumps(question).encode("ascii"))
+    """The hash of CometBFT's header at a height, in lower-case hex. `MalformedError` where it has none."""
     try:
-        digest = document["result"]["signed_header"]["commit"]["block_id"]["hash"].lower()
+        digest = _commit(peer, {"height": str(height)})["block_id"]["hash"].lower()
     except (KeyError, TypeError, AttributeError):
         raise MalformedError("node-answer", "no commit", node=peer.url) from None
     return parse_hex_digest(digest).hex()
+
+
+def _newest(peer: Peer) -> int:
+    """The height of CometBFT's newest block beside a node."""
+    try:
+        return int(_commit(peer, {})["height"])
+    except (KeyError, TypeError, ValueError):
+        raise MalformedError("node-answer", "no commit", node=peer.url) from None
+
+
+def _commit(peer: Peer, params: dict[str, str]) -> Any:
+    """The commit that a node shows. Raises what `_json` raises, `KeyError` and `TypeError` for another answer."""
+    question = {"id": 1, "jsonrpc": "2.0", "method": "commit", "params": params}
+    return _json(peer, "POST", json.dumps(question).encode("ascii"))["result"]["signed_header"]["commit"]
 
 
 def _json(peer: Peer, method: str, body: bytes | None) -> Any:
@@ -144,4 +217,15 @@ def _json(peer: Peer, method: str, body: bytes | None) -> Any:
         raise MalformedError("node-answer", "not JSON", node=peer.url) from None
 
 
-__all__ = ["LIGHT_PATH", "Question", "answer", "find_trusted", "offered", "parse_question"]
+__all__ = [
+    "LIGHT_PATH",
+    "Question",
+    "answer",
+    "chain_genesis",
+    "find_genesis",
+    "find_trusted",
+    "is_forgotten",
+    "know",
+    "offered",
+    "parse_question",
+]

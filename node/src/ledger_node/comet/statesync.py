@@ -1,33 +1,23 @@
-"""Joins a running chain from a snapshot: answers CometBFT while it syncs, until the ledger is there (SPEC R-N74 to R-N78).
+"""Answers CometBFT while a node joins a running chain from a snapshot, until the ledger is there (SPEC R-N74 to R-N78).
 
-Rules: this runs instead of the node, before it, and only where `state-sync.json` lies in the data directory. CometBFT finds
-snapshots and chunks at its peers and checks the app hash with its light client; what a snapshot says is checked here too,
-under a certificate of the ledger's own. When CometBFT asks the first question of consensus, its state is written: the voters
-it names must be validators of the restored registry, then it is stopped and the node starts as always.
-Killed at any moment it begins again and keeps the blocks that it has. Not here: making the ledger (see
+Rules: CometBFT finds snapshots and chunks at its peers and checks the app hash with its light client; what a snapshot says
+is checked here too, under a certificate of the ledger's own. When CometBFT asks the first question of consensus, its state
+is written: the voters it names must be validators of the restored registry, then it is over.
+Not here: running CometBFT, and again where it failed (see `syncing`); making the ledger (see
 `ledger.adapters.ordering.restoring`).
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import os
-import signal
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from hashlib import sha256
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final, Protocol
 
 import structlog
 
-from ledger.adapters.home.comethome import ABCI_SOCKET, HOME
-from ledger.adapters.home.links import DEFAULT, Links
-from ledger.adapters.home.statesyncfile import STATE_SYNC, LightClient, TrustedHeader, check_servers, read_request
-from ledger.adapters.ordering.peers import Peer
-from ledger.adapters.ordering.restoring import Covered, Restoring, Standing, standing
+from ledger.adapters.ordering.restoring import Covered, Restoring, Standing, check_begun, standing
 from ledger.adapters.ordering.snapshots import ChunkFiles
 from ledger.core.checkpoint import app_hash
 from ledger.core.keys import CONSENSUS
@@ -36,24 +26,26 @@ from ledger.limits import SNAPSHOT_CHUNKS_MAX
 from ledger.snapshotformat import FORMAT, Manifest, parse_manifest
 from ledger_node.comet import abci_pb2 as pb
 from ledger_node.comet.handler import ABCI_VERSION, FILTER_ADDR, FILTER_ID, OK, REFUSED
-from ledger_node.comet.lightclient import find_trusted
-from ledger_node.comet.process import CometProcess
-from ledger_node.comet.server import AbciServer
 
 COVER_TRIES: Final = 5
 COVER_PAUSE_S: Final = 1.0
-TELL_S: Final = 5.0
-LOOK_S: Final = 0.1
-SILENCE_S: Final = 60.0
-"""Without a word from CometBFT for so long it is started again."""
-STOPPING: Final = (signal.SIGTERM, signal.SIGINT)
 Offer, Apply = pb.ResponseOfferSnapshot, pb.ResponseApplySnapshotChunk
+
+
+class Log(Protocol):
+    """Where it is told how the sync goes."""
+
+    def info(self, event: str, **fields: object) -> object:
+        """Something that had to come."""
+
+    def warning(self, event: str, **fields: object) -> object:
+        """Something that somebody may have to look at."""
 
 
 class StateSync:
     """The ABCI application of a node that joins from a snapshot. `done`: CometBFT goes on by itself."""
 
-    def __init__(self, restoring: Restoring, data_dir: Path, peer_ids: Iterable[str]) -> None:
+    def __init__(self, restoring: Restoring, data_dir: Path, peer_ids: Iterable[str], log: Log | None = None) -> None:
         """`peer_ids` are the node ids that may connect meanwhile: the registry that says so is not here yet."""
         self._restoring, self._data_dir = restoring, data_dir
         self._peer_ids = {each.lower() for each in peer_ids}
@@ -62,12 +54,22 @@ class StateSync:
         self._height = 0
         self._applied: set[int] = set()
         self._at: Standing = standing(data_dir)
-        self._log = structlog.get_logger("state-sync")
+        self._log: Log = log or structlog.get_logger("state-sync")
         self.done = False
-        self.again = False
-        """CometBFT has to be started again: it was told to give up."""
+        self.again = ""
+        """Why CometBFT has to be started again: it was told to give up. Empty where it goes on."""
         self.trace: Callable[[str], None] | None = None
         """Told of every ABCI call, by tests."""
+
+    @property
+    def fetching(self) -> bool:
+        """True while chunks of a snapshot that was accepted are on their way."""
+        return self._chunks is not None
+
+    @property
+    def restored(self) -> int:
+        """CometBFT's height of the snapshot that is the ledger now; 0 before."""
+        return self._at.engine_height
 
     # --- what every connection asks --------------------------------------------------------------------------------
 
@@ -125,7 +127,7 @@ class StateSync:
             self._covered = self._cover(manifest)
         except UnavailableError as error:
             self._log.warning("snapshot.waits", height=offered.height, reason=str(error))
-            self.again = True
+            self.again = str(error)
             return Offer(result=Offer.ABORT)
         except LedgerError as error:
             self._log.warning("snapshot.rejected", height=offered.height, reason=str(error))
@@ -148,7 +150,7 @@ class StateSync:
         """Keep a chunk; with the last one make the ledger."""
         chunks, covered = self._chunks, self._covered
         if chunks is None or covered is None or request.index >= SNAPSHOT_CHUNKS_MAX:
-            self.again = True
+            self.again = "a chunk of no snapshot that was accepted"
             return Apply(result=Apply.ABORT)
         if not chunks.put(request.index, request.chunk):
             self._log.warning("snapshot.chunk", index=request.index, sender=request.sender, reason="another chunk")
@@ -161,13 +163,14 @@ class StateSync:
             self._restoring.restore(chunks, self._height, covered)
         except UnavailableError as error:
             self._log.warning("snapshot.waits", height=self._height, reason=str(error))
-            self.again = True
+            self.again = str(error)
             return Apply(result=Apply.ABORT)
         except (MalformedError, VerificationError) as error:
             self._log.warning("snapshot.rejected", height=self._height, reason=str(error))
             self._chunks = None
             return Apply(result=Apply.REJECT_SNAPSHOT)
-        self._at = standing(self._data_dir)
+        check_begun(self._data_dir)
+        self._at, self._chunks = standing(self._data_dir), None
         self._log.info("snapshot.restored", height=self._height, size=self._at.size)
         return Apply(result=Apply.ACCEPT)
 
@@ -185,12 +188,12 @@ class StateSync:
     def process_proposal(self, request: pb.RequestProcessProposal) -> pb.ResponseProcessProposal:
         """The chain goes on: the node answers the next question."""
         self._voted(vote.validator.address for vote in request.proposed_last_commit.votes)
-        raise _Over
+        raise Over
 
     def finalize_block(self, request: pb.RequestFinalizeBlock) -> pb.ResponseFinalizeBlock:
         """The chain goes on: the node decides this block."""
         self._voted(vote.validator.address for vote in request.decided_last_commit.votes)
-        raise _Over
+        raise Over
 
     def extend_vote(self, request: pb.RequestExtendVote) -> pb.ResponseExtendVote:
         """Not enabled (R-N16)."""
@@ -218,113 +221,5 @@ class StateSync:
         self.done = True
 
 
-class _Over(Exception):
+class Over(Exception):
     """The application has done what it was there for."""
-
-
-@dataclass(slots=True)
-class _Run:
-    """One CometBFT that syncs: what it was told, and whether it has to begin again."""
-
-    error: BaseException | None = None
-    heard: float = 0.0
-
-    def failed(self, error: BaseException) -> None:
-        """The first error that CometBFT was told."""
-        if self.error is None:
-            self.error = error
-
-
-def run_state_sync(
-    data_dir: Path,
-    binary: Path,
-    nodes: Sequence[str],
-    p2p_peers: Sequence[str],
-    configure: Callable[[LightClient], None],
-    *,
-    derived: Sequence[str] = (),
-    links: Links = DEFAULT,
-) -> None:
-    """Join the chain of `data_dir` from a snapshot; returns when an ordinary start goes on from there.
-
-    `nodes` are other nodes' addresses, `p2p_peers` their engines', `configure` writes CometBFT's settings, `derived` are
-    names of databases that go with the old ledger, `links` how this node asks others. Ends with the process at SIGTERM.
-    Raises `FatalError` for another chain, `MalformedError` (`state-sync-nodes`) where too few nodes are known,
-    `UnavailableError` (`state-sync-disk`).
-    """
-    nodes = check_servers(nodes)
-    handlers = {number: signal.signal(number, _stop) for number in STOPPING}
-    try:
-        log = structlog.get_logger("state-sync")
-        peers = [Peer(url, links) for url in nodes]
-        trusted = read_request(data_dir) or _find_trusted(peers, log.info)
-        configure(LightClient(nodes, trusted))
-        told = _Teller(log.info)
-        restoring = Restoring(data_dir, peers, told, derived=derived)
-        sync = StateSync(restoring, data_dir, (peer.partition("@")[0] for peer in p2p_peers))
-        log.info("state-sync.begins", trusted_height=trusted.height, nodes=list(nodes))
-        asyncio.run(_sync(sync, data_dir / HOME, binary))
-        restoring.clear()
-        (data_dir / STATE_SYNC).unlink()
-        log.info("state-sync.joined")
-    except OSError as error:
-        raise UnavailableError("state-sync-disk", "the disk does not take it", reason=str(error)) from error
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-
-
-async def _sync(sync: StateSync, home: Path, binary: Path) -> None:
-    run = _Run(heard=time.monotonic())
-
-    def called(name: str) -> None:
-        run.heard = time.monotonic()
-        if sync.trace is not None:
-            sync.trace(name)
-
-    server = AbciServer(sync, run.failed, called)
-    await server.start(str(home / ABCI_SOCKET))
-    process = CometProcess(home, binary)
-    try:
-        process.start()
-        while not sync.done and run.error is None:
-            await asyncio.sleep(LOOK_S)
-            if sync.again or time.monotonic() - run.heard > SILENCE_S:
-                # A sync that failed leaves CometBFT running without another try.
-                sync.again, run.heard = False, time.monotonic()
-                if process.pid is not None:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(process.pid, signal.SIGTERM)
-    finally:
-        process.close()
-        await server.close()
-    if run.error is not None and not isinstance(run.error, _Over):
-        raise run.error
-
-
-def _find_trusted(peers: Sequence[Peer], tell: Callable[..., object]) -> TrustedHeader:
-    """What the other nodes agree on, as soon as they offer a snapshot."""
-    while True:
-        try:
-            return find_trusted(peers)
-        except UnavailableError as error:
-            tell("state-sync.waits", reason=str(error))
-            time.sleep(TELL_S)
-
-
-class _Teller:
-    """Says how far it is, not more often than every `TELL_S`."""
-
-    def __init__(self, tell: Callable[..., object]) -> None:
-        self._tell, self._at = tell, 0.0
-
-    def __call__(self, what: str, done: int, whole: int) -> None:
-        if time.monotonic() - self._at >= TELL_S:
-            self._at = time.monotonic()
-            self._tell("state-sync.goes-on", step=what, done=done, of=whole)
-
-
-def _stop(number: int, frame: object) -> NoReturn:
-    """End the process in order, wherever it is: what was fetched stays."""
-    del frame
-    raise SystemExit(128 + number if number != signal.SIGTERM else 0)

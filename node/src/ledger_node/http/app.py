@@ -34,6 +34,7 @@ from ledger_node.http.access import LocalToken
 from ledger_node.http.append import Append, Recorder
 from ledger_node.http.body import BodyReader, Receive, Scope
 from ledger_node.http.context import Context
+from ledger_node.http.direct import DirectAppend
 from ledger_node.http.docs import docs_page
 from ledger_node.http.edge import Answer, Edge, language_of
 from ledger_node.http.gate import Gate
@@ -49,6 +50,7 @@ from ledger_node.query.ports import Node
 from ledger_node.reads.journal import Journal
 from ledger_node.reads.readers import Readers, owner_of
 from ledger_node.reads.recorder import KIND, ReadRecorder
+from ledger_node.reads.sealing import Plan
 from ledger_node.settings import Settings
 
 APPEND_PATH: Final = "/v1/submissions"
@@ -112,6 +114,7 @@ def create_app(
         metrics=metrics,
         language=settings.http.language,
     )
+    edge.direct = DirectAppend(context, edge, APPEND_PATH)
     edge.on_stopping.append(context.stop_waiting)
     return edge
 
@@ -130,7 +133,8 @@ def _gate(context: Context, token_file: Path | None) -> ReadRecorder:
 
     journal = Journal(data_dir)
     context.gated.append(Depends(Gate(context, Readers(data_dir, token_file, own), journal)))
-    return ReadRecorder(node, journal, own, settings.record_s)
+    plan = Plan(frozenset(settings.sealed_readers), settings.sealed_days, settings.sealed_ground)
+    return ReadRecorder(node, journal, own, settings.record_s, plan)
 
 
 class _HotAppend:
@@ -155,7 +159,7 @@ def _lifespan(context: Context, reads: ReadRecorder | None):  # type: ignore[no-
         watcher = context.watcher = Watcher(context.node, loop)
         context.recorder = Recorder(
             context.node,
-            Commits(loop),
+            Commits(loop, context.node.arrival),
             watcher,
             context.metrics,
             context.pool,

@@ -15,7 +15,9 @@ from fastapi import Request
 from ledger_node.http.body import header
 from ledger_node.http.context import Context
 from ledger_node.http.problems import HttpError
-from ledger_node.reads.entitled import Target, entitle
+from ledger_node.query.lineage import Sight
+from ledger_node.query.standing import Standing
+from ledger_node.reads.entitled import Read, Target, entitle
 from ledger_node.reads.journal import Journal
 from ledger_node.reads.readers import Reader, Readers
 
@@ -34,16 +36,27 @@ class Gate:
         if reader is None:
             raise HttpError("reader", "a reader's token is needed")
         loop = asyncio.get_running_loop()
-        allowed = await loop.run_in_executor(self._context.pool, self._judge, reader, target)
-        if not allowed:
+        read = await loop.run_in_executor(self._context.pool, self._judge, reader, target)
+        if read is None:
             raise HttpError("read-refused", "not for this reader", reader=reader.name)
+        if not read.oversees:
+            request.state.sees = self._sight(reader)
 
-    def _judge(self, reader: Reader, target: Target) -> bool:
+    def _sight(self, reader: Reader) -> Sight:
+        """What else the reader may see, for answers that name neighbours."""
+        registry = self._context.node.registry
+
+        def sees(standing: Standing, kind: str, identifier: str) -> bool:
+            return entitle(standing, registry, reader, Target(kind, identifier)) is not None
+
+        return sees
+
+    def _judge(self, reader: Reader, target: Target) -> Read | None:
         with self._context.standing() as standing:
             read = entitle(standing, self._context.node.registry, reader, target)
         name = reader.name.rpartition("/")[2] if reader.person else reader.name
         self._journal.note(name, "" if read is None else read.capacity, () if read is None else read.datasets)
-        return read is not None
+        return read
 
 
 def target_of(request: Request) -> Target:
@@ -55,7 +68,7 @@ def target_of(request: Request) -> Target:
         return Target("member", named["member"], whole=path.endswith("/events"))
     if "id" in named:
         kind = named.get("kind") or ("grant" if path.startswith("/v1/grants") else "dataset")
-        return Target(kind, named["id"], whole=_LINEAGE not in path)
+        return Target(kind, named["id"], whole=_LINEAGE not in path, lineage=_LINEAGE in path)
     asked = request.query_params
     if asked.get("id") and path.startswith("/v1/proofs/"):
         return Target(asked.get("kind", ""), asked["id"])

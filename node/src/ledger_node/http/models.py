@@ -227,13 +227,14 @@ class EdgeItem(Answer):
 
 
 class LineageBody(Answer):
-    """Graph and table in one."""
+    """Graph and table in one. `withheld`: how many neighbours this reader may not see; absent where there are none."""
 
     checkpoint: CheckpointBody
     edges: list[EdgeItem]
     nodes: list[NodeItem]
     root: str
     truncated: bool
+    withheld: int | None = None
 
 
 class KeyItem(Answer):

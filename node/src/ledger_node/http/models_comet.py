@@ -18,8 +18,9 @@ class SnapshotPlace(Answer):
 
 
 class SnapshotsBody(Answer):
-    """Snapshots of the state that this node offers."""
+    """Snapshots of the state that this node offers, and CometBFT's genesis.json; null where none runs beside it."""
 
+    genesis: dict[str, Any] | None
     snapshots: list[SnapshotPlace]
 
 

@@ -28,9 +28,11 @@ def routes(context: Context) -> APIRouter:
 
     @router.get(LIGHT_PATH, responses=ok(SnapshotsBody))
     def snapshots(asked: Annotated[Asked, Query()]) -> Response:
-        """Snapshots of the state that this node offers to nodes that join, the newest first."""
+        """Snapshots of the state that this node offers to nodes that join, the newest first, and how its chain began."""
         del asked
-        return answer_json({"snapshots": lightclient.offered(node.options.data_dir)})
+        folder = node.options.data_dir
+        genesis = lightclient.chain_genesis(folder) if node.role == VALIDATOR else None
+        return answer_json({"genesis": genesis, "snapshots": lightclient.offered(folder)})
 
     @router.post(
         LIGHT_PATH,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from ledger.core.proof import StreamName
@@ -89,9 +89,9 @@ def _objects(router: APIRouter, context: Context) -> None:
         return _timeline(context, "dataset", id, asked)
 
     @router.get("/v1/datasets/{id:path}/lineage", responses=ok(models.LineageBody, 404))
-    def dataset_lineage(id: str, asked: Annotated[AskLineage, Query()]) -> Response:  # noqa: A002
+    def dataset_lineage(request: Request, id: str, asked: Annotated[AskLineage, Query()]) -> Response:  # noqa: A002
         """Who got it, and what was made of it."""
-        return _lineage(context, "dataset", id, asked)
+        return _lineage(context, request, "dataset", id, asked)
 
     @router.get("/v1/datasets/{id:path}", responses=ok(models.ObjectBody, 404))
     def show_dataset(id: str, asked: Annotated[Asked, Query()]) -> Response:  # noqa: A002
@@ -124,9 +124,14 @@ def _streams(router: APIRouter, context: Context) -> None:
         return _timeline(context, kind, id, asked)
 
     @router.get("/v1/lineage/{kind}/{id:path}", responses=ok(models.LineageBody, 404))
-    def any_lineage(kind: str, id: str, asked: Annotated[AskLineage, Query()]) -> Response:  # noqa: A002
+    def any_lineage(
+        request: Request,
+        kind: str,
+        id: str,  # noqa: A002
+        asked: Annotated[AskLineage, Query()],
+    ) -> Response:
         """What an object was made from, and what was made from it."""
-        return _lineage(context, kind, id, asked)
+        return _lineage(context, request, kind, id, asked)
 
     @router.get("/v1/members", responses=ok(models.MembersBody))
     def list_members(asked: Annotated[Asked, Query()]) -> Response:
@@ -201,7 +206,7 @@ def _timeline(context: Context, kind: str, identifier: str, asked: AskTimeline) 
         )
 
 
-def _lineage(context: Context, kind: str, identifier: str, asked: AskLineage) -> Response:
+def _lineage(context: Context, request: Request, kind: str, identifier: str, asked: AskLineage) -> Response:
     with context.candidates() as found:
         return answer(
             lineage(
@@ -212,5 +217,6 @@ def _lineage(context: Context, kind: str, identifier: str, asked: AskLineage) ->
                 down=asked.direction != "up",
                 depth=asked.depth,
                 nodes=asked.nodes,
+                sees=getattr(request.state, "sees", None),
             )
         )

@@ -2,13 +2,14 @@
 
 An edge leads from every object that an event named to the one it created: dataset → application → grant →
 copy → derived copy. It carries the event, whose receipt proves it. Nodes show their certified state; graph and table come
-from one answer. Breadth first, bounded in nodes. Not here: completeness of a node's history (see `streams`).
+from one answer. Breadth first, bounded in nodes. From a reader who may not see all of it the others are withheld: counted,
+and neither named nor joined. Not here: completeness of a node's history (see `streams`), and who may see what.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -17,10 +18,14 @@ from ledger_node.query.candidates import Candidates
 from ledger_node.query.entries import join
 from ledger_node.query.index import object_number
 from ledger_node.query.objects import object_name
+from ledger_node.query.standing import Standing
 
 NODES_DEFAULT: Final = 200
 NODES_MAX: Final = 1_000
 _IN_MAX: Final = 500  # values in one SQL list
+
+Sight = Callable[[Standing, str, str], bool]
+"""Whether the reader may see the object of this kind and id."""
 
 Edge = tuple[int, int, int, int]
 """(parent, child, name of the ref, leaf index of the event) by the index's numbers."""
@@ -36,9 +41,20 @@ class Graph:
 
 
 def lineage(
-    candidates: Candidates, kind: str, identifier: str, *, up: bool, down: bool, depth: int, nodes: int
+    candidates: Candidates,
+    kind: str,
+    identifier: str,
+    *,
+    up: bool,
+    down: bool,
+    depth: int,
+    nodes: int,
+    sees: Sight | None = None,
 ) -> bytes:
-    """The answer: nodes and edges around one object. Raises `NotFoundError` for an object that nothing ever named."""
+    """The answer: nodes and edges around one object, those that `sees` lets through (None: all) beside the object itself.
+
+    Raises `NotFoundError` for an object that nothing ever named.
+    """
     check_identifier(kind, "object kind")
     check_identifier(identifier, "object id")
     start = object_number(candidates.connection, (kind, identifier), candidates.size)
@@ -47,7 +63,7 @@ def lineage(
         _walk(candidates, graph, start, -1, depth, nodes)
     if down:
         _walk(candidates, graph, start, 1, depth, nodes)
-    return _encode(candidates, graph, start)
+    return _encode(candidates, graph, start, sees)
 
 
 def _walk(candidates: Candidates, graph: Graph, start: int, step: int, depth: int, nodes_max: int) -> None:
@@ -80,7 +96,7 @@ def _select(connection: sqlite3.Connection, sql: str, numbers: list[int], size: 
         yield from connection.execute(sql.format(",".join("?" * len(part))), (*part, size))
 
 
-def _encode(candidates: Candidates, graph: Graph, start: int) -> bytes:
+def _encode(candidates: Candidates, graph: Graph, start: int, sees: Sight | None) -> bytes:
     connection, standing = candidates.connection, candidates.standing
     numbers = sorted(graph.depths)
     names: dict[int, tuple[str, str]] = {}
@@ -93,6 +109,7 @@ def _encode(candidates: Candidates, graph: Graph, start: int) -> bytes:
             part,
         ):
             names[number] = (words[kind], identifier)
+    withheld = {number for number in numbers if sees and number != start and not sees(standing, *names[number])}
     nodes = [
         b'{"depth":%d,"id":"%b","kind":"%b","object":%b}'
         % (
@@ -102,16 +119,19 @@ def _encode(candidates: Candidates, graph: Graph, start: int) -> bytes:
             standing.object(object_name(*names[number])) or b"null",
         )
         for number in sorted(numbers, key=lambda number: (abs(graph.depths[number]), number))
+        if number not in withheld
     ]
     edges = [
         b'{"from":"%b","seq":%d,"to":"%b","via":"%b"}'
         % ("/".join(names[parent]).encode(), seq, "/".join(names[child]).encode(), words[via].encode())
         for parent, child, via, seq in sorted(graph.edges, key=lambda edge: (edge[3], edge[0], edge[1]))
+        if not withheld & {parent, child}
     ]
-    return b'{"checkpoint":%b,"edges":%b,"nodes":%b,"root":"%b","truncated":%b}' % (
+    return b'{"checkpoint":%b,"edges":%b,"nodes":%b,"root":"%b","truncated":%b%b}' % (
         standing.encode(),
         join(edges),
         join(nodes),
         "/".join(names[start]).encode(),
         b"true" if graph.truncated else b"false",
+        b',"withheld":%d' % len(withheld) if withheld else b"",
     )

@@ -1,9 +1,10 @@
 """Whether a reader may see something, and in which capacity (rule C4; Decree 809, Art. 29: the authority and the provider).
 
 Rules: authority, regulator and auditor, by their roles in the registry, see everything; the provider of an entry sees the
-entry and what stands below it; a party sees the object that names it, a person the stream of its own tag; lists and lineage,
-which name what belongs to others, are for the first three, but a member sees its own stream. Judged at the certified
-state. Not here: tokens, and the record of reads.
+entry and what stands below it; a party sees the object that names it, a person the stream of its own tag. The lineage of
+what a member may see shows it the neighbours that it may see too, and says how many others there are. Lists, which number
+and page what belongs to others, are for the first three, but a member sees its own stream. Judged at the certified state.
+Not here: tokens, and the record of reads.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ class Target:
     kind: str = ""
     id: str = ""
     event: bool = False
-    whole: bool = True  # False for lineage, whose answer names neighbours
+    whole: bool = True  # False where the answer names what belongs to others
+    lineage: bool = False  # of which what belongs to others can be left out
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,11 @@ class Read:
 
     capacity: str
     datasets: tuple[str, ...] = ()
+
+    @property
+    def oversees(self) -> bool:
+        """Whether nothing is withheld from this reader."""
+        return self.capacity in OVERSIGHT
 
 
 def entitle(standing: Standing, registry: Registry, reader: Reader, target: Target) -> Read | None:
@@ -62,7 +69,7 @@ def entitle(standing: Standing, registry: Registry, reader: Reader, target: Targ
     for role in OVERSIGHT:
         if role in member.roles:
             return Read(role, datasets)
-    if not target.whole or not target.kind:
+    if not target.kind or not (target.whole or target.lineage):
         return None
     if any(_object(standing, "dataset", each).get("provider") == reader.name for each in datasets):
         mine = [each for each in datasets if _object(standing, "dataset", each).get("provider") == reader.name]

@@ -2,7 +2,8 @@
 
 Rules: batches follow one another without a gap, an empty hour is a batch too; the hour is the ledger's where its clock is
 stepped. The signed events lie on disk before they are sent and are sent again unchanged until they are recorded. A failure
-is logged and tried again; reading goes on. Not here: what counts as a reading (see `gate`).
+is logged and tried again; reading goes on. Readings of those whom the settings seal go into batches of their own, which
+are opened when their day has passed (see `sealing`). Not here: what counts as a reading (see `gate`).
 """
 
 from __future__ import annotations
@@ -18,13 +19,24 @@ from ledger import framing
 from ledger.core import canonical, merkle
 from ledger.core.event import Event, new_event
 from ledger.core.genesis import SCENARIO
-from ledger.core.ident import format_time, uuid7_at
+from ledger.core.ident import uuid7_at
 from ledger.core.mapkeys import object_key, parse_object_value
 from ledger.core.submission import Submission
 from ledger.errors import LedgerError, UnavailableError
 from ledger_node.intake.signing import sign_events
 from ledger_node.query.ports import Node
 from ledger_node.reads.journal import Journal, Reads
+from ledger_node.reads.sealing import (
+    Plan,
+    Sealed,
+    SealFolder,
+    last_day,
+    parted,
+    sealed_body,
+    sealed_root,
+    times,
+    write_durable,
+)
 
 KIND: Final = "audit.read"
 ROWS_EVENT_MAX: Final = 64
@@ -35,10 +47,14 @@ _FAILURES: Final = (LedgerError, TimeoutError, OSError)
 
 
 class ReadRecorder:
-    """One thread beside a node. `member` tells whose events the batches are, `every_s` how long one is."""
+    """One thread beside a node. `member` tells whose events the batches are, `every_s` how long one is, `plan` what of
+    them is sealed."""
 
-    def __init__(self, node: Node, journal: Journal, member: Callable[[], str], every_s: int) -> None:
+    def __init__(
+        self, node: Node, journal: Journal, member: Callable[[], str], every_s: int, plan: Plan | None = None
+    ) -> None:
         self._node, self._journal, self._member, self._every_ms = node, journal, member, every_s * 1000
+        self._plan, self._seals = plan or Plan(), SealFolder(node.options.data_dir)
         self._until = 0  # where the last batch ended, unix ms
         self._began = self._now()
         self.failure = ""
@@ -62,6 +78,7 @@ class ReadRecorder:
             try:
                 if self._journal.sent.exists() or self.due():
                     self.record()
+                self.open_ended()
                 self.failure = ""
             except _FAILURES as error:
                 self.failure = str(error) or type(error).__name__
@@ -76,16 +93,31 @@ class ReadRecorder:
         path = self._journal.sent
         if not path.exists():
             submission, until = self._make(self._journal.begin())
-            made = path.with_suffix(".new")
-            made.write_bytes(framing.encode(submission))
-            made.replace(path)
+            write_durable(path, framing.encode(submission))
         else:
             submission, until = framing.parse(path.read_bytes()), 0
         self._node.check(submission)
         committed = self._node.submit(submission).result(ANSWER_S)
         self._until = max(self._until, until)
+        self._seals.recorded()
         self._journal.recorded()
         self._log.info("reads.recorded", events=len(submission.events), height=committed.height)
+
+    def open_ended(self) -> None:
+        """Open the batches whose seal has ended, each by one event under the root it had. Raises what recording raises."""
+        for sealed in self._seals.ended(self._now(), self._node.rules.book.zone_ms):
+            path = self._seals.opening(sealed)
+            if not path.exists():
+                refs: dict[str, Any] = {"readlog": f"{self._member()}/{sealed.event_id}"}
+                if sealed.datasets:
+                    refs["dataset"] = list(sealed.datasets)
+                event = self._event(sealed.body, refs, self._now(), sealed.salt)
+                write_durable(path, framing.encode(sign_events(self._node, self._member(), [event])))
+            submission = framing.parse(path.read_bytes())
+            self._node.check(submission)
+            committed = self._node.submit(submission).result(ANSWER_S)
+            self._seals.opened(sealed)
+            self._log.info("reads.opened", batch=sealed.event_id, height=committed.height)
 
     def _now(self) -> int:
         """The ledger's time, unix ms: the wall's, or that of a stepped clock, which followers know from blocks only."""
@@ -108,18 +140,33 @@ class ReadRecorder:
     def _make(self, reads: Reads) -> tuple[Submission, int]:
         """The events of a batch under one signature, and where it ends."""
         since, now = self._since(), self._now()
-        times = {"from": format_time(min(since, now)), "to": format_time(now)}
-        events = [self._event({**times, **body}, datasets, now) for body, datasets in split(reads)]
+        covered = times(since, now)
+        opened, closed = parted(reads, self._plan.readers)
+        events = [
+            self._event({**covered, **body}, {"dataset": datasets} if datasets else {}, now)
+            for body, datasets in split(opened)
+        ]
+        self._seals.begin()
+        for body, datasets in split(closed) if closed.rows else ():
+            events.append(self._seal({**covered, **body}, datasets, now))
         return sign_events(self._node, self._member(), events), now
 
+    def _seal(self, body: dict[str, Any], datasets: list[str], now: int) -> Event:
+        """The event that tells of a sealed batch, whose entries are kept until its day has passed."""
+        salt, last = os.urandom(16), last_day(now, self._plan.days, self._node.rules.book.zone_ms)
+        body = {**body, "root": sealed_root(salt, body["reads"])}
+        event = self._event(sealed_body(body, last, self._plan.ground), {}, now)
+        self._seals.add(Sealed(event.id, last, salt, body, tuple(datasets)))
+        return event
+
     @staticmethod
-    def _event(body: dict[str, Any], datasets: list[str], now: int) -> Event:
+    def _event(body: dict[str, Any], refs: dict[str, Any], now: int, salt: bytes | None = None) -> Event:
         return new_event(
             event_id=uuid7_at(now, os.urandom(10)),
             kind=KIND,
-            refs={"dataset": datasets} if datasets else {},
+            refs=refs,
             time_ms=now,
-            salt=os.urandom(16),
+            salt=salt or os.urandom(16),
             content=body,
         )
 

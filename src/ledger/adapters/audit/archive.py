@@ -268,7 +268,7 @@ class ArchiveWriter:
             else:
                 self._partial.mkdir(parents=True)
         except OSError as error:
-            raise _disk(error, self._partial) from error
+            raise _disk(error, self._target) from error
 
     def add(self, name: str, data: bytes) -> None:
         """Add a file."""
@@ -314,7 +314,7 @@ class ArchiveWriter:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            raise _disk(error, self._partial / name) from error
+            raise _disk(error, self._target) from error
 
 
 def _sync_directory(path: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 from ledger.rules.execute import program_parts, run_parts
 from ledger.rules.program import Program, plan_event
 from ledger.verify.check import CheckContext
+from ledger.verify.source import Piece
 
 
 class _Planner:
@@ -42,13 +43,18 @@ def _planner(code: bytes) -> _Planner:
 
 
 def pack_context(context: CheckContext) -> bytes:
-    """The bytes that `unpack_context` reads in a process of this one's own."""
+    """The bytes that `unpack` reads in a process of this one's own."""
     data = io.BytesIO()
     _Pickler(data, pickle.HIGHEST_PROTOCOL).dump(context)
     return data.getvalue()
 
 
-def unpack_context(data: bytes | bytearray) -> CheckContext:
-    """The context that `pack_context` packed; never call it with bytes from anywhere else."""
-    context: CheckContext = pickle.loads(data)  # noqa: S301
-    return context
+def pack_piece(piece: Piece) -> bytes:
+    """The bytes that `unpack` reads."""
+    return pickle.dumps(piece, pickle.HIGHEST_PROTOCOL)
+
+
+def unpack(data: bytes | bytearray) -> CheckContext | Piece:
+    """What `pack_context` or `pack_piece` packed; never call it with bytes from anywhere else."""
+    told: CheckContext | Piece = pickle.loads(data)  # noqa: S301
+    return told

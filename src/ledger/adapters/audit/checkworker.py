@@ -1,25 +1,30 @@
-"""The worker process of an audit: gets a context and then pieces over one socket, and answers each with what it found.
+"""The worker process of an audit: gets contexts and pieces over one socket, and answers each piece with what it found.
 
-Rules: answers leave by a thread of their own, so that the next piece is checked while the auditor is busy with the one
-before; an error is an answer. Run as a process by `pool`. Not here: what a check is (see `verify.check`).
+Rules: a piece is checked in the last context before it; answers leave by a thread of their own, so that the next piece is
+checked while the auditor is busy with the one before; an error is an answer. Run as a process by `pool`.
+Not here: what a check is (see `verify.check`).
 """
 
 from __future__ import annotations
 
 import gc
+import os
 import pickle
 import socket
 import struct
+from contextlib import suppress
 from queue import SimpleQueue
 from threading import Thread
 from typing import Final
 
-from ledger.adapters.audit.carried import unpack_context
+from ledger.adapters.audit.carried import unpack
 from ledger.verify.check import CheckContext, check_piece
+from ledger.verify.source import Piece
 
 LENGTH: Final = struct.Struct(">Q")
 DONE: Final = 0
 FAULT: Final = 1
+NICER: Final = 5  # than the process that replays
 COLLECT_AFTER: Final = 500_000  # container objects between two searches for cyclic garbage
 
 
@@ -58,22 +63,34 @@ def serve(fd: int) -> None:
     """Check what comes until the stream ends."""
     connection = socket.socket(fileno=fd)
     relax_collector()
-    told = receive(connection)
-    if told is None:
-        return
     answers: SimpleQueue[bytes] = SimpleQueue()
     Thread(target=_answer, args=(connection, answers), daemon=True).start()
-    # What is unpickled here comes from the auditor's own process, which started this one for it.
-    context = unpack_context(told)
-    relax_collector()
+    context: CheckContext | None = None
     while (data := receive(connection)) is not None:
-        answers.put(_check(context, data))
+        try:
+            told = unpack(data)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the auditor must hear of it
+            answers.put(pickle.dumps((FAULT, error), pickle.HIGHEST_PROTOCOL))
+            continue
+        if isinstance(told, CheckContext):
+            if context is None and not told.parse_leaves:
+                _step_back()
+            context = told
+            relax_collector()
+        elif context is not None:
+            answers.put(_check(context, told))
 
 
-def _check(context: CheckContext, data: bytearray) -> bytes:
+def _step_back() -> None:
+    """Where blocks are replayed, whoever replays is the one all wait for: checking, which is ahead, takes what is left."""
+    with suppress(OSError):
+        os.nice(NICER)
+
+
+def _check(context: CheckContext, piece: Piece) -> bytes:
     answer: tuple[int, object]
     try:
-        answer = DONE, check_piece(context, pickle.loads(data))  # noqa: S301
+        answer = DONE, check_piece(context, piece)
     except Exception as error:  # noqa: BLE001 - whatever it is, the auditor must hear of it
         answer = FAULT, error
     return pickle.dumps(answer, pickle.HIGHEST_PROTOCOL)

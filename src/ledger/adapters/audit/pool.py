@@ -14,11 +14,12 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import NoReturn, Self
 
-from ledger.adapters.audit.carried import pack_context
+from ledger.adapters.audit.carried import pack_context, pack_piece
 from ledger.adapters.audit.checkworker import FAULT, receive, relax_collector, send
-from ledger.errors import UnavailableError
+from ledger.errors import LedgerError, UnavailableError
 from ledger.verify.check import CheckContext, CheckedPiece
 from ledger.verify.source import Piece
 
@@ -31,6 +32,8 @@ class ProcessPool:
     def __init__(self, workers: int) -> None:
         self._workers = workers
         self._running: list[_CheckWorker] = []
+        self._waiting: deque[_CheckWorker] = deque()  # the worker of each piece that is under way, in order
+        self._given = 0
 
     def __enter__(self) -> Self:
         """Start the processes, so that they are there when the first piece is."""
@@ -41,18 +44,26 @@ class ProcessPool:
         """End the processes."""
         self.close()
 
+    def begin(self, context: CheckContext, pieces: Iterator[Piece]) -> None:
+        """See `Parallel`. Raises `UnavailableError` when a worker dies."""
+        self._tell(context)
+        try:
+            for piece in islice(pieces, AHEAD * self._workers):
+                self._give(piece)
+        except UnavailableError:
+            raise
+        except LedgerError:
+            return  # the pieces say so again when `check` draws them
+
     def check(self, context: CheckContext, pieces: Iterable[Piece]) -> Iterator[CheckedPiece]:
         """See `Parallel`. Raises `UnavailableError` when a worker dies."""
-        waiting: deque[_CheckWorker] = deque()
+        waiting = self._waiting
         try:
-            self._start()
-            told = pack_context(context)
-            for worker in self._running:
-                worker.give(told)
-            for number, piece in enumerate(pieces):
-                worker = self._running[number % self._workers]
-                worker.give(pickle.dumps(piece, pickle.HIGHEST_PROTOCOL))
-                waiting.append(worker)
+            if waiting:  # before a worker that may still be busy is told anything
+                yield waiting.popleft().take()
+            self._tell(context)
+            for piece in pieces:
+                self._give(piece)
                 if len(waiting) > AHEAD * self._workers:
                     yield waiting.popleft().take()
             while waiting:
@@ -63,8 +74,21 @@ class ProcessPool:
     def close(self) -> None:
         """End the processes; idempotent."""
         running, self._running = self._running, []
+        self._waiting.clear()
         for worker in running:
             worker.close()
+
+    def _tell(self, context: CheckContext) -> None:
+        self._start()
+        told = pack_context(context)
+        for worker in self._running:
+            worker.give(told)
+
+    def _give(self, piece: Piece) -> None:
+        worker = self._running[self._given % self._workers]
+        self._given += 1
+        worker.give(pack_piece(piece))
+        self._waiting.append(worker)
 
     def _start(self) -> None:
         while len(self._running) < self._workers:
@@ -98,7 +122,7 @@ class _CheckWorker:
         return self._process.pid
 
     def give(self, data: bytes) -> None:
-        """Hand over the context, then pieces. Raises `UnavailableError` when the process is gone."""
+        """Hand over a context or a piece. Raises `UnavailableError` when the process is gone."""
         try:
             send(self._connection, data)
         except OSError as error:

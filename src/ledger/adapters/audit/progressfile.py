@@ -32,7 +32,7 @@ DIGEST_BYTES: Final = 32
 ITEM_BYTES_MAX: Final = 64 << 20
 BATCH: Final = 2_000
 INTERVAL_S: Final = 5.0
-SHARE: Final = 20
+SHARE: Final = 40
 """Saving takes at most about one part in so many of the time."""
 
 CONTINUES, OTHER_QUESTION, DAMAGED, UNWRITABLE = "continues", "other-question", "damaged", "unwritable"
@@ -67,10 +67,14 @@ class ProgressFile:
         if path.exists() and not _is_ours(path):
             raise ConflictError("resume-file", "exists and holds no progress of an audit; not touched", path=str(path))
 
+    def waiting(self) -> bool:
+        """See `Keeper`."""
+        return not self._fresh and self._path.exists()
+
     def find(self, question: Mapping[str, str]) -> Point | None:
         """See `Keeper`."""
         self._question = {**question, "version": software()}
-        if self._fresh or not self._path.exists():
+        if not self.waiting():
             return None
         try:
             with self._path.open("rb") as file:

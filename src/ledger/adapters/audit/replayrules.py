@@ -9,6 +9,7 @@ from collections.abc import Callable
 from threading import Thread
 from typing import TYPE_CHECKING, Any, Final
 
+from ledger.adapters.runtime.memory import give_back
 from ledger.core.config import Config
 from ledger.core.genesis import Genesis
 from ledger.core.hashing import Digest
@@ -39,6 +40,7 @@ def rules_loader(runtime: str) -> LoadNetworkRules:
 
         bundles = {digest: bundle(digest) for digest in (genesis.rulebook, genesis.calendar)}
         program = compile_program(genesis.rulebook, genesis.calendar, bundles)
+        give_back()  # compiling took more than the whole audit will
         return LoadedRules(genesis_config(genesis, program), program, _runtime(program, runtime), reload)
 
     def reload(config: Config, bundle: Callable[[Digest], bytes]) -> tuple[Rules, Runtime]:
@@ -49,6 +51,7 @@ def rules_loader(runtime: str) -> LoadNetworkRules:
         program = compile_program(config.rulebook, config.calendar, bundles, config.steps)
         if program.source_hash != config.program:
             raise MalformedError("rule-program", "compiles to another program here", expected=config.program)
+        give_back()
         return program, _runtime(program, runtime)
 
     return load

@@ -2,7 +2,8 @@
 
 Rules: nothing here outlives the audit, so nothing is synced, and a crash costs only the run. Rows that are touched again
 and again stay in memory and reach the file when they cool down; memory does not grow with the ledger, but for the map's
-tree (64 bytes a bucket). Not here: what the state means (see `ledger.verify.scratch`).
+tree (150 bytes a bucket, which is some 16 keys). Not here: what the state means (see `ledger.verify.scratch`), the index
+of events (see `eventindex`).
 """
 
 from __future__ import annotations
@@ -14,27 +15,30 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
+from ledger.adapters.audit.eventindex import SCHEMA as EVENTS_SCHEMA
+from ledger.adapters.audit.eventindex import EventIndex
+from ledger.adapters.runtime.memory import give_back
 from ledger.core.hashing import DIGEST_BYTES, Digest
 from ledger.core.leaf import Stream
 from ledger.core.mapkeys import stream_key
 from ledger.core.maptree import MapTree
 from ledger.errors import UnavailableError
-from ledger.machine.block import Decision, Sealed, StateRow
+from ledger.machine.block import Decision, Item, Sealed, StateRow
 from ledger.verify.scratch import EventEntry
 
 K = TypeVar("K")
 V = TypeVar("V")
 
-CACHE_BYTES = 48 * 1024 * 1024  # of each of the two generations of one kind
+CACHE_BYTES = 6 * 1024 * 1024  # of each of the two generations of one kind; eight times as much saves hardly a query
+PAGES_BYTES = 8 * 1024 * 1024  # that SQLite keeps of its file
 ENTRY_BYTES = 250  # what Python adds to the bytes of an entry
 SELECT_MAX = 500  # keys of one query
-UUID_CHARS = 36
 
-_SCHEMA = """
+_SCHEMA = f"""
 CREATE TABLE rows (key BLOB PRIMARY KEY, value BLOB NOT NULL, range BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE objects (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE buckets (key INTEGER PRIMARY KEY, value BLOB NOT NULL);
-CREATE TABLE events (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+{EVENTS_SCHEMA}
 CREATE TABLE timers (key TEXT PRIMARY KEY, due INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX timers_due ON timers (due, key);
 """
@@ -57,8 +61,6 @@ class WriteBack(Generic[K, V]):
         cache_bytes: int,
     ) -> None:
         self._connection, self._to_row, self._from_row, self._cost = connection, to_row, from_row, cost
-        self.to_key: Callable[[K], Any] = _same
-        self.from_key: Callable[[Any], K] = _same
         self._bytes_max = cache_bytes
         marks = ", ".join("?" * (columns + 1))
         self._insert = f"INSERT OR REPLACE INTO {table} VALUES ({marks})"  # noqa: S608 - names of our own
@@ -69,10 +71,14 @@ class WriteBack(Generic[K, V]):
         self._dirty: set[K] = set()
         self._bytes = 0
         self.spilled = False
-        self.on_spill: Callable[[dict[K, V]], None] | None = None
 
-    def get_many(self, keys: Collection[K], on_disk: Callable[[K], bool] | None = None) -> dict[K, V]:
-        """The entries of those keys that have one; `on_disk` False says that a key cannot be in the table."""
+    def memory_bytes(self) -> int:
+        """About what is held in memory: at most twice the size of the cache, and one block's entries."""
+        cost = self._cost
+        return sum(cost(value) for generation in (self._young, self._old) for value in generation.values())
+
+    def get_many(self, keys: Collection[K]) -> dict[K, V]:
+        """The entries of those keys that have one."""
         young, old = self._young, self._old
         found: dict[K, V] = {}
         missing: list[K] = []
@@ -87,9 +93,7 @@ class WriteBack(Generic[K, V]):
                 self._bytes += self._cost(value)
             found[key] = value
         if missing and self.spilled:
-            self._load(missing if on_disk is None else list(filter(on_disk, missing)), found)
-        if self._bytes > self._bytes_max:
-            self._turn()
+            self._load(missing, found)
         return found
 
     def put_many(self, entries: Iterable[tuple[K, V]]) -> None:
@@ -100,6 +104,9 @@ class WriteBack(Generic[K, V]):
                 self._bytes += cost(value)
             young[key] = value
             dirty.add(key)
+
+    def tidy(self) -> None:
+        """Write out what was not used lately, where there is more than may be kept: after each block."""
         if self._bytes > self._bytes_max:
             self._turn()
 
@@ -109,31 +116,28 @@ class WriteBack(Generic[K, V]):
         yield from young.items()
         yield from ((key, value) for key, value in old.items() if key not in young)
         if self.spilled:
-            for stored, *columns in self._connection.execute(self._all):
-                key = self.from_key(stored)
+            for key, *columns in self._connection.execute(self._all):
                 if key not in young and key not in old:
                     yield key, self._from_row(*columns)
 
     def _load(self, missing: list[K], found: dict[K, V]) -> None:
         for first in range(0, len(missing), SELECT_MAX):
-            wanted = list(map(self.to_key, missing[first : first + SELECT_MAX]))
+            wanted = missing[first : first + SELECT_MAX]
             marks = ",".join("?" * len(wanted))
-            for stored, *columns in self._connection.execute(f"{self._select}({marks})", wanted):
-                key, value = self.from_key(stored), self._from_row(*columns)
+            for key, *columns in self._connection.execute(f"{self._select}({marks})", wanted):
+                value = self._from_row(*columns)
                 found[key] = self._young[key] = value
                 self._bytes += self._cost(value)
 
     def _turn(self) -> None:
-        """Write out what was not used since the last turn, and begin a new generation."""
+        """Begin a new generation."""
         young, dirty = self._young, self._dirty
         cold = {key: value for key, value in self._old.items() if key in dirty and key not in young}
         if cold:
-            to_key, to_row = self.to_key, self._to_row
-            self._connection.executemany(self._insert, [(to_key(key), *to_row(value)) for key, value in cold.items()])
+            to_row = self._to_row
+            self._connection.executemany(self._insert, [(key, *to_row(value)) for key, value in cold.items()])
             dirty.difference_update(cold)
             self.spilled = True
-            if self.on_spill is not None:
-                self.on_spill(cold)
         self._old, self._young, self._bytes = young, {}, 0
 
 
@@ -144,7 +148,8 @@ class ScratchState:
         self._folder = tempfile.TemporaryDirectory(prefix="ledger-verify-", dir=directory)
         try:
             self._db = sqlite3.connect(Path(self._folder.name) / "scratch.sqlite", isolation_level=None)
-            for pragma in ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE", "cache_size=-16384"):
+            pages = f"cache_size=-{PAGES_BYTES // 1024}"
+            for pragma in ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE", pages):
                 self._db.execute(f"PRAGMA {pragma}")
             self._db.executescript(_SCHEMA)
             self._db.execute("BEGIN")
@@ -166,15 +171,8 @@ class ScratchState:
         self._buckets: WriteBack[int, bytes] = WriteBack(
             self._db, "buckets", 1, lambda value: (value,), lambda value: value, _bytes_cost, cache_bytes
         )
-        self._events: WriteBack[tuple[str, str], bytes] = WriteBack(
-            self._db, "events", 1, lambda value: (value,), lambda value: value, _bytes_cost, cache_bytes
-        )
-        # Stored by id first: ids begin with their time, so that new ones go to the end of the table.
-        self._events.to_key = lambda name: name[1] + name[0]
-        self._events.from_key = lambda stored: (stored[UUID_CHARS:], stored[:UUID_CHARS])
-        self._events.on_spill = self._events_spilled
-        self._newest_spilled = ""
-        self._joining: set[Stream] = set()
+        self._events = EventIndex(self._db, cache_bytes)
+        self._unsealed: list[Item] = []  # decided since the last seal
         self._timers = 0
         self._rows_total = 0
         self.tree = MapTree.empty()
@@ -212,24 +210,31 @@ class ScratchState:
         """See `DecideView`."""
         return {
             name: [Digest(value[at : at + DIGEST_BYTES]) for at in range(0, len(value), DIGEST_BYTES)]
-            for name, value in self._find_events(ids).items()
+            for name, value in self._events.find(ids).items()
         }
-
-    def _find_events(self, names: Collection[tuple[str, str]]) -> dict[tuple[str, str], bytes]:
-        # What is newer than everything that was written out can only be in memory.
-        newest = self._newest_spilled
-        return self._events.get_many(names, on_disk=lambda name: name[1] <= newest)
 
     def missing_streams(self, streams: Collection[Stream]) -> set[Stream]:
         """See `DecideView`."""
         keys = {stream_key(kind, name, False): (kind, name) for kind, name in streams}
         found = self._rows.get_many(keys)
         missing = {stream for key, stream in keys.items() if key not in found}
-        return missing - self._joining if missing else missing
+        return missing - self._joining(missing) if missing and self._unsealed else missing
+
+    def _joining(self, missing: set[Stream]) -> set[Stream]:
+        """Those of the streams that a block which is decided and not yet sealed opens."""
+        joining: set[Stream] = set()
+        for item in self._unsealed:
+            if not item.refused_streams and not missing.isdisjoint(item.streams):
+                joining.update(item.streams)
+            if item.extra_streams:
+                joining.update(item.extra_streams)
+        return joining
 
     def read_rows(self, keys: Sequence[bytes]) -> dict[bytes, StateRow]:
         """See `SealView`."""
-        return self._rows.get_many(keys)
+        found = self._rows.get_many(keys)
+        self._rows.tidy()
+        return found
 
     def read_buckets(self, indexes: Sequence[int]) -> Sequence[bytes]:
         """See `SealView`."""
@@ -240,6 +245,11 @@ class ScratchState:
         """See `Scratch`."""
         return self._rows_total
 
+    def memory_bytes(self) -> int:
+        """About what the caches hold: bounded, whatever the length of the ledger."""
+        caches = (self._rows, self._objects, self._buckets, self._events)
+        return sum(cache.memory_bytes() for cache in caches)
+
     def entries(self) -> tuple[Iterator[tuple[bytes, StateRow]], Iterator[tuple[int, bytes]]]:
         """All rows and all buckets, in no order; nothing may be written while they are read."""
         return self._rows.entries(), self._buckets.entries()
@@ -248,9 +258,9 @@ class ScratchState:
 
     def decided(self, decision: Decision) -> None:
         """See `Scratch`."""
+        # The rules wait for this: what only saves memory is done when the block is sealed, while they run on the next one.
         objects: dict[str, bytes] = {}
         timers: dict[str, int | None] = {}
-        joining = self._joining
         events: list[EventEntry] = []
         for item in decision.items:
             if item.timer_key:
@@ -259,37 +269,31 @@ class ScratchState:
                 objects.update(item.writes)
             if item.timers:
                 timers.update(item.timers)
-            if not item.refused_streams:
-                joining.update(item.streams)
-            if item.extra_streams:
-                joining.update(item.extra_streams)
             event = item.event
             if event is not None:
                 events.append((item.member, event.fields["id"], event.hash))
+        self._unsealed.extend(decision.items)
         self._objects.put_many(objects.items())
         self._set_timers(timers)
-        self.add_events(events)
+        self._events.add(events)
 
     def sealed(self, sealed: Sealed) -> None:
         """See `Scratch`."""
         self._rows.put_many(sealed.rows.items())
         self._buckets.put_many(sealed.buckets.items())
         self._rows_total = sealed.header.state_keys
-        self._joining.clear()
+        self._unsealed = []
+        self._tidy()
 
     def add_events(self, events: Iterable[EventEntry]) -> None:
         """See `Scratch`."""
-        added: dict[tuple[str, str], bytes] = {}
-        for member, event_id, digest in events:
-            name = member, event_id
-            added[name] = added[name] + digest if name in added else digest
-        for name, value in self._find_events(added).items():
-            added[name] = value + added[name]
-        self._events.put_many(added.items())
+        self._events.add(events)
+        self._tidy_events()
 
     def write_rows(self, rows: dict[bytes, StateRow]) -> None:
         """See `Scratch`."""
         self._rows.put_many(rows.items())
+        self._rows.tidy()
 
     def clear(self) -> None:
         """See `Scratch`."""
@@ -300,15 +304,27 @@ class ScratchState:
     def write_buckets(self, buckets: Mapping[int, bytes]) -> None:
         """See `Scratch`."""
         self._buckets.put_many(buckets.items())
+        self._buckets.tidy()
 
     def write_objects(self, objects: Mapping[str, bytes], timers: Mapping[str, int | None]) -> None:
         """See `Scratch`."""
         self._objects.put_many(objects.items())
+        self._objects.tidy()
         self._set_timers(dict(timers))
 
     def write_tree(self, tree: MapTree, rows: int) -> None:
         """See `Scratch`."""
         self.tree, self._rows_total = tree, rows
+
+    def _tidy(self) -> None:
+        self._rows.tidy()
+        self._objects.tidy()
+        self._buckets.tidy()
+        self._tidy_events()
+
+    def _tidy_events(self) -> None:
+        if self._events.tidy():
+            give_back()  # every ten or twenty thousand events: else what is kept lies thinly among what was freed
 
     def _set_timers(self, timers: dict[str, int | None]) -> None:
         if not timers:
@@ -321,17 +337,10 @@ class ScratchState:
             self._timers += len(armed)
             self._db.executemany("INSERT OR REPLACE INTO timers VALUES (?, ?)", armed)
 
-    def _events_spilled(self, cold: dict[tuple[str, str], bytes]) -> None:
-        self._newest_spilled = max([self._newest_spilled, *(event_id for _, event_id in cold)])
-
-
-def _same(key: Any) -> Any:
-    return key
-
 
 def _row_cost(row: StateRow) -> int:
-    # A stream's row keeps its compact range in parsed form too, an object for each hash.
-    return len(row.value) + 4 * len(row.range) + 2 * ENTRY_BYTES
+    # A stream's row keeps its value and its compact range in parsed form too, an object for each hash.
+    return 2 * len(row.value) + 4 * len(row.range) + 4 * ENTRY_BYTES
 
 
 def _bytes_cost(value: bytes) -> int:

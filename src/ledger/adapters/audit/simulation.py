@@ -38,7 +38,8 @@ class Decided(ScratchState):
     def decided(self, decision: Decision) -> None:
         """See `Scratch`; streams are forgotten, because nothing asks for them."""
         super().decided(decision)
-        self._joining.clear()
+        self._unsealed = []
+        self._tidy()
 
 
 @contextmanager

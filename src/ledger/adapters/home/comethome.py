@@ -28,9 +28,9 @@ from ledger.core import canonical
 from ledger.core.engine import chain_id
 from ledger.core.genesis import GENESIS_BYTES_MAX, Genesis
 from ledger.core.hashing import sha256
-from ledger.core.ident import format_time
-from ledger.core.keys import CONSENSUS, Ed25519Signer, PublicKey, node_id
-from ledger.errors import MalformedError, NotFoundError
+from ledger.core.ident import format_time, parse_time
+from ledger.core.keys import CONSENSUS, ED25519, Ed25519Signer, PublicKey, node_id, parse_public_key
+from ledger.errors import LedgerError, MalformedError, NotFoundError
 
 HOME: Final = "comet"
 CONFIG: Final = "config/config.toml"
@@ -169,6 +169,44 @@ def comet_genesis(
         ],
     }
     return canonical.encode(document, bytes_max=GENESIS_BYTES_MAX) + b"\n"
+
+
+@dataclass(frozen=True, slots=True)
+class ChainGenesis:
+    """What a genesis.json says that is not the same in every network (R-N03, R-N63); time in unix ms."""
+
+    chain_id: str
+    time_ms: int
+    validators: tuple[tuple[str, PublicKey], ...]
+    origin: str
+
+    def encode(self) -> bytes:
+        """Its bytes, the same on every node."""
+        return comet_genesis(
+            chain_id=self.chain_id, time_ms=self.time_ms, validators=self.validators, origin=self.origin
+        )
+
+    def document(self) -> dict[str, Any]:
+        """The same as JSON."""
+        found: dict[str, Any] = json.loads(self.encode())
+        return found
+
+
+def parse_chain(data: bytes) -> ChainGenesis:
+    """What a genesis.json says; the file's form is ours. Raises `MalformedError` (code `comet-genesis`) for any other."""
+    try:
+        document: Any = json.loads(data) if len(data) <= GENESIS_BYTES_MAX else None
+        validators = [
+            (each["name"], parse_public_key(ED25519, b64decode(each["pub_key"]["value"], validate=True)))
+            for each in document["validators"]
+        ]
+        time_ms = parse_time(document["genesis_time"])
+        made = ChainGenesis(document["chain_id"], time_ms, tuple(validators), document["app_state"]["origin"])
+        if made.document() == document:
+            return made
+    except (ValueError, KeyError, TypeError, RecursionError, LedgerError):
+        pass
+    raise MalformedError("comet-genesis", "no genesis.json of CometBFT", path=COMET_GENESIS)
 
 
 def genesis_of(genesis: Genesis) -> bytes:

@@ -4,7 +4,7 @@ Rules: keys are made here, on the department's own machine, and never leave it; 
 the proof that its holder asks for it (SPEC R-K04), for the others to vote on. A node that joins starts with block 0 and
 gets everything else from its peers, checked by its own replay; with CometBFT they let it connect once its `p2p` key is
 registered, and it has a vote once its `consensus` key is; there it
-may take the state from a snapshot. Not here: fetching an invitation from a node, and the votes.
+may take the state from a snapshot, behind moves too. Not here: fetching an invitation from a node, and the votes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from ledger.adapters.home.nodefile import (
     encode_settings,
     event_key_file,
 )
-from ledger.adapters.home.statesyncfile import TrustedHeader, check_servers, write_request
+from ledger.adapters.home.statesyncfile import SyncRequest, TrustedHeader, check_servers, write_request
 from ledger.core import canonical
 from ledger.core.address import encode_address, parse_address, parse_peer
 from ledger.core.genesis import COMETBFT, Genesis, check_member_id
@@ -113,15 +113,16 @@ def join_node(
 
     `listen` and `p2p` are host:port of its HTTP and its CometBFT; empty picks a free loopback port. With `snapshot` its
     first start takes the state from the other nodes instead of deciding every block again (SPEC R-N74). Of a ledger that
-    moved it is a follower, which passes all seams but the last and is moved there (`moving`). Raises
+    moved it is a follower, which passes all seams but the last and is moved there (`moving`); with `snapshot` it needs no
+    seam and is a validator to be at once. Raises
     `ConflictError` (`folder-not-empty`), `MalformedError` (`address`, `member-id`, `state-sync-nodes`), `RejectedError`
-    (`state-sync-engine`) for a snapshot of a ledger that did not begin with CometBFT.
+    (`state-sync-engine`) for a snapshot of a ledger that a sequencer orders.
     """
     check_member_id(member)
     genesis = invitation.genesis
     if snapshot is not None:
-        if genesis.engine != COMETBFT or invitation.moves:
-            raise RejectedError("state-sync-engine", "this ledger began with another engine", got=genesis.engine)
+        if genesis.engine != COMETBFT and not invitation.moves:
+            raise RejectedError("state-sync-engine", "no CometBFT orders this ledger", got=genesis.engine)
         check_servers(invitation.http)
     free = free_ports(2)
     host, port = parse_address(listen or f"{LOOPBACK}:{free[0]}")
@@ -134,20 +135,25 @@ def join_node(
         (create_key(data_dir / COSIGN_KEY), COSIGN, ()),
     ]
     role, comet = ROLE_FOLLOWER, None
-    if genesis.engine == COMETBFT and not invitation.moves:
+    if snapshot is not None or (genesis.engine == COMETBFT and not invitation.moves):
         role = ROLE_VALIDATOR
         keys = comethome.create_keys(data_dir / comethome.HOME)
         signers += [(create_key(data_dir / LOG_KEY), LOG, ()), (keys.p2p, P2P, ()), (keys.consensus, CONSENSUS, ())]
         comet = CometSettings(p2p_listen, f"{keys.node_id}@{p2p_listen}", invitation.p2p)
-        write_comet(data_dir, genesis, comet, member)
-    comment, passes = f"Node of {member} in {genesis.origin}", max(0, invitation.moves - 1)
+        if invitation.moves:  # the chain's genesis.json names its seam: other nodes have it
+            comethome.write_config(
+                data_dir / comethome.HOME, listen=comet.p2p_listen, peers=comet.p2p_peers, moniker=member
+            )
+        else:
+            write_comet(data_dir, genesis, comet, member)
+    comment, passes = f"Node of {member} in {genesis.origin}", 0 if comet else max(0, invitation.moves - 1)
     text = encode_settings(role, invitation.http, host, port, comment, comet, passes)
     (data_dir / SETTINGS).write_text(text, "utf-8")
     write_secret(data_dir / TOKEN, secrets.token_urlsafe(32).encode("ascii") + b"\n")
     write_pinned(data_dir, genesis, invitation.bundles)
     make_ledger(data_dir, genesis, invitation.bundles)
     if snapshot is not None:
-        write_request(data_dir, snapshot.trusted)
+        write_request(data_dir, SyncRequest(snapshot.trusted, invitation.moves > 0))
     documents = {use: _document(signer, genesis.origin, member, use, roles) for signer, use, roles in signers}
     settings = NodeSettings(role, invitation.http, host, port, comet)
     return Joined(settings, documents, _write_registrations(data_dir / REGISTRATIONS, documents))

@@ -1,6 +1,8 @@
 """The file that asks a node to join its chain from a snapshot at its next start, and what CometBFT is told for it (R-N74).
 
-    state-sync.json   {"trust": null} or {"trust": {"hash": "…", "height": 1200}}; removed once the node has joined
+    state-sync.json   {"moved": false, "trust": null}, or "trust": {"hash": "…", "height": 1200}; removed once the node has
+                      joined. "moved": CometBFT's genesis.json comes from other nodes, and is checked against the ledger.
+    state-sync.said   what the node logged last about it, one line of JSON, for `ledger node status --data`
 
 Rule: a height and its header hash that an operator was given by people go before what other nodes say.
 Not here: asking other nodes for a hash to start from, and the sync itself (see `ledger_node.comet.statesync`).
@@ -9,7 +11,8 @@ Not here: asking other nodes for a hash to start from, and the sync itself (see 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -20,11 +23,13 @@ from ledger.errors import MalformedError
 from ledger.limits import INT_MAX
 
 STATE_SYNC: Final = "state-sync.json"
+SAID: Final = "state-sync.said"
 LIGHT_PATH: Final = "/v1/comet"
 """Where a node answers the questions of other nodes' light clients."""
 SERVERS_MIN: Final = 2
 """CometBFT compares what one node says with what another one says."""
 _BYTES_MAX: Final = 4_096
+_SAID_CHARS: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,15 @@ class TrustedHeader:
 
     height: int
     hash: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class SyncRequest:
+    """The header that the operator named, None where other nodes are to be asked; `moved`: the ledger moved to this chain,
+    so that its genesis.json is not made from the ledger's."""
+
+    trusted: TrustedHeader | None = None
+    moved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,27 +68,48 @@ def parse_trusted(text: str) -> TrustedHeader:
         raise MalformedError("trusted-header", "expected HEIGHT:HASH", got=text) from None
 
 
-def write_request(data_dir: Path, trusted: TrustedHeader | None) -> None:
+def write_request(data_dir: Path, asked: SyncRequest) -> None:
     """Ask the node in `data_dir` to join from a snapshot."""
+    trusted = asked.trusted
     trust = None if trusted is None else {"hash": trusted.hash.hex(), "height": trusted.height}
-    (data_dir / STATE_SYNC).write_bytes(canonical.encode({"trust": trust}) + b"\n")
+    (data_dir / STATE_SYNC).write_bytes(canonical.encode({"moved": asked.moved, "trust": trust}) + b"\n")
 
 
-def read_request(data_dir: Path) -> TrustedHeader | None:
-    """The header that the operator named; None where other nodes are to be asked. Raises `MalformedError`."""
+def read_request(data_dir: Path) -> SyncRequest:
+    """What the node is asked to do. Raises `MalformedError` (code `trusted-header`)."""
     with (data_dir / STATE_SYNC).open("rb") as file:
         data = file.read(_BYTES_MAX + 1)
     try:
         document = json.loads(data)
-        trust = document["trust"]
+        trust, moved = document["trust"], document.get("moved", False)
+        if type(moved) is not bool:
+            raise ValueError
         if trust is None:
-            return None
+            return SyncRequest(None, moved)
         height, digest = trust["height"], parse_hex_digest(trust["hash"])
-    except (ValueError, KeyError, TypeError, RecursionError, MalformedError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, MalformedError):
         raise MalformedError("trusted-header", "no request to join from a snapshot", got=STATE_SYNC) from None
     if type(height) is not int or not 0 < height <= INT_MAX:
         raise MalformedError("trusted-header", "no height", got=height)
-    return TrustedHeader(height, digest)
+    return SyncRequest(TrustedHeader(height, digest), moved)
+
+
+def write_said(data_dir: Path, event: str, fields: Mapping[str, object]) -> None:
+    """Keep what was logged last; a disk that does not take it is told elsewhere."""
+    with suppress(OSError):
+        text = json.dumps({"event": event, **fields}, default=str, ensure_ascii=False)
+        (data_dir / SAID).write_text(text[:_SAID_CHARS] + "\n", "utf-8")
+
+
+def read_said(data_dir: Path) -> str | None:
+    """What a node that is joining logged last, empty before its first start; None for a node that is not joining."""
+    if not (data_dir / STATE_SYNC).is_file():
+        return None
+    try:
+        with (data_dir / SAID).open("rb") as file:
+            return " ".join(file.read(_BYTES_MAX).decode("utf-8", "replace").split())
+    except OSError:
+        return ""
 
 
 def encode_table(light: LightClient) -> str:

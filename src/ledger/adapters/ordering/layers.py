@@ -24,7 +24,11 @@ from ledger.machine.block import Sealed, StateRow
 
 LAYERS_MAX = UNCERTIFIED_BLOCKS_MAX + 200
 TRIES = 12
-LAYERS_KEPT = 128  # below the certified height, for answers that began before the newest certificate
+# Below the certified height, for answers that began before the newest certificate: so many layers, while the rows in
+# them are no more than this, and these few in any case.
+LAYERS_KEPT = 128
+LAYERS_LEAST = 8
+ROWS_KEPT = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +58,11 @@ class Layers:
     def certified(self, height: int) -> None:
         """Drop the layers that no proof needs any more; an answer in the making may still stand a little lower."""
         with self._lock:
-            for known in [known for known in self._layers if known <= height - LAYERS_KEPT]:
-                del self._layers[known]
+            rows = 0
+            for known in sorted((known for known in self._layers if known <= height), reverse=True):
+                rows += len(self._layers[known].old_rows)
+                if height - known >= (LAYERS_LEAST if rows > ROWS_KEPT else LAYERS_KEPT):
+                    del self._layers[known]
 
     def first_after(self, height: int) -> TreeUndo | None:
         """The undo layer of the block after `height`, None while there is none."""

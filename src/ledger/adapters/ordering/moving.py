@@ -9,6 +9,7 @@ on; keys and states that exist are never replaced. Not here: the vote (see `ledg
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from ledger.adapters.home.signerstate import SignerState
 from ledger.adapters.ordering.certificates import CertificateBook
 from ledger.adapters.ordering.epochs import read_epochs
 from ledger.adapters.ordering.peers import Peer
+from ledger.adapters.ordering.snapshots import FOLDER as SNAPSHOTS
 from ledger.adapters.sqlite.reader import SqliteReader
 from ledger.adapters.sqlite.snapshot import Snapshot
 from ledger.adapters.sqlite.store import SqliteStore
@@ -155,7 +157,9 @@ def move_node(data_dir: Path, peers: Sequence[str]) -> Moved:
             if parse_peer(peer)[0] not in known:
                 raise RejectedError("move-peer", "no member's engine has this node id", got=peer)
         keys = comethome.read_keys(home)
-        _begin_chain(home, in_force.chain_id)
+        if _begin_chain(home, in_force.chain_id):
+            # Their heights are the other chain's, and would pass for newer than any of this one.
+            shutil.rmtree(data_dir / SNAPSHOTS, ignore_errors=True)
         store.write_engine_height(0)
     finally:
         store.close()
@@ -239,19 +243,22 @@ def check_chain(home: Path, in_force: Engine, origin: str) -> None:
         raise FatalError("chain-origin", "the chain was made for another ledger", got=named)
 
 
-def _begin_chain(home: Path, chain_id: str) -> None:
-    """Set aside what an earlier chain left, its signing state too: heights begin anew, and votes name their chain."""
+def _begin_chain(home: Path, chain_id: str) -> bool:
+    """Set aside what an earlier chain left, its signing state too: heights begin anew, and votes name their chain.
+
+    True where there was one."""
     try:
         before, _ = comethome.read_chain(home)
     except NotFoundError:
-        return
+        return False
     if before == chain_id:
-        return
+        return False
     data, aside = home / "data", home / f"{_OLD_DATA}{before}"
     if not aside.exists():
         data.rename(aside)
     if not (home / comethome.SIGNING_STATE).exists():
         comethome.create_signing_state(home)
+    return True
 
 
 def _write_settings(data_dir: Path, role: str, comet: CometSettings) -> NodeSettings:

@@ -3,7 +3,8 @@
 Rules: a snapshot is taken only where a certificate, led to from the genesis through the ends of all epochs, covers the log
 that it names. The log comes as blocks, leaves and all, and must have that root; the rows must have the state root that the
 log's last header names; and before the new database takes the place of the old one the auditor goes through all of it, with
-everything but the rules. What this node did not decide itself it says (`restored_height`).
+everything but the rules. What this node did not decide itself it says (`restored_height`). Where the ledger moved, the chain
+that CometBFT joined must be the one that the certified state names, begun at the seam in the certified log.
 A restore that was interrupted keeps the blocks it has. Not here: where chunks come from (see `ledger_node.comet.statesync`).
 """
 
@@ -22,10 +23,11 @@ from typing import Final
 from ledger.adapters.audit.replayrules import NONE, rules_loader
 from ledger.adapters.audit.scratch import ScratchState
 from ledger.adapters.audit.sources import DataDirectorySource
-from ledger.adapters.home import datadir
+from ledger.adapters.home import comethome, datadir
 from ledger.adapters.home.handover import read_pinned
 from ledger.adapters.ordering.configs import Configs
 from ledger.adapters.ordering.follower import read_page
+from ledger.adapters.ordering.moving import check_chain
 from ledger.adapters.ordering.peers import Peer
 from ledger.adapters.ordering.snapshots import ChunkFiles
 from ledger.adapters.sqlite.lock import DataDirLock
@@ -36,10 +38,11 @@ from ledger.adapters.sqlite.stored import read_block
 from ledger.blockcodec import BlockData
 from ledger.core import merkle
 from ledger.core.checkpoint import Checkpoint, parse_checkpoint_text
-from ledger.core.genesis import Genesis
+from ledger.core.engine import ENGINE_KEY
+from ledger.core.genesis import Genesis, parse_genesis
 from ledger.core.hashing import Digest, parse_hex_digest
 from ledger.core.header import parse_header
-from ledger.core.keys import LOG, PublicKey
+from ledger.core.keys import CONSENSUS, LOG, PublicKey
 from ledger.core.mapkeys import NS_KEY, parse_object_value
 from ledger.core.note import NoteVerifier, open_note, parse_note
 from ledger.core.proofepochs import EpochEnd, adopt, parse_ends
@@ -48,6 +51,7 @@ from ledger.core.prooftrust import trust_genesis, verify_certification
 from ledger.core.registry import Registry, parse_key_entry
 from ledger.errors import FatalError, LedgerError, MalformedError, NotFoundError, UnavailableError, VerificationError
 from ledger.limits import NOTE_BYTES_MAX, PROOF_BYTES_MAX
+from ledger.machine.enginemove import engine_in_force
 from ledger.snapshotformat import Manifest, Row
 from ledger.verify.ledger import Options, verify_ledger
 from ledger.verify.trust import Trust
@@ -86,6 +90,41 @@ def standing(data_dir: Path) -> Standing:
             raise NotFoundError("store", "the store is empty", path=str(data_dir))
         return Standing(store.engine_height(), head.size, head.log.root(), head.registry)
     finally:
+        store.close()
+
+
+def check_begun(data_dir: Path) -> None:
+    """CometBFT's genesis.json is that of the chain in force, where the restored ledger moved to it (SPEC R-N61, R-N63).
+
+    Raises `FatalError` (`chain-id`, `chain-origin`; `chain-validators` for another time or validators than the seam's).
+    """
+    store = SqliteStore.open(data_dir / datadir.DATABASE)
+    reader = SqliteReader(data_dir / datadir.DATABASE)
+    try:
+        genesis, head = parse_genesis(store.genesis()), store.load_head()
+        in_force = engine_in_force(genesis, store.read_objects([ENGINE_KEY]).get(ENGINE_KEY))
+        if head is None or not in_force.moves:
+            return
+        home = data_dir / comethome.HOME
+        check_chain(home, in_force, genesis.origin)
+        begun = comethome.parse_chain((home / comethome.COMET_GENESIS).read_bytes())
+        with reader.snapshot() as snap:
+            seam = parse_header(read_block(snap, in_force.seam).leaves[-1])
+        # Which of the keys of that time ended since, and how, the state does not keep to the last: each was one.
+        entries = [head.registry.keys.get(key.key_id) for _, key in begun.validators]
+        known = all(
+            entry is not None
+            and entry.use == CONSENSUS
+            and entry.from_height <= seam.height + 1
+            and (entry.until_height is None or entry.until_height >= seam.height)
+            for entry in entries
+        )
+        if begun.time_ms != seam.time or not entries or not known:
+            raise FatalError(
+                "chain-validators", "genesis.json is not that of the seam", got=len(entries), height=seam.height
+            )
+    finally:
+        reader.close()
         store.close()
 
 

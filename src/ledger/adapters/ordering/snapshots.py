@@ -4,8 +4,9 @@
     snapshots/1200/0          the first chunk, and so on
 
 Rules: one snapshot is made from one read transaction, beside the node's work and slower than that; it appears whole, by one
-rename, or not at all. The newest stay. What cannot be written is left out: a snapshot is a service to others, and no node
-needs its own. Not here: when one is taken, and what a node does with one (see `restoring`).
+rename, or not at all. The newest stay and are offered; an older one that somebody fetches stays until it was not asked for
+in a while, or whoever fetches would have to begin again. What cannot be written is left out: a snapshot is a service to
+others, and no node needs its own. Not here: when one is taken, and what a node does with one (see `restoring`).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from ledger.limits import (
     SNAPSHOT_CHUNK_BYTES_MAX,
     SNAPSHOT_CHUNKS_MAX,
     SNAPSHOT_METADATA_BYTES_MAX,
+    SNAPSHOTS_FETCHED_MAX,
     SNAPSHOTS_KEPT,
     SNAPSHOTS_LISTED_MAX,
 )
@@ -39,6 +41,8 @@ _PART: Final = ".part"
 PAGE_ROWS: Final = 256
 PAUSE_S: Final = 0.004
 """Between two pages: about as long as one takes, so that blocks get at least every other moment."""
+FETCHED_S: Final = 600.0
+"""So long after its last chunk was asked for, a snapshot is still being fetched."""
 
 
 class StateSnapshots:
@@ -46,6 +50,7 @@ class StateSnapshots:
 
     def __init__(self, data_dir: Path, kept: int = SNAPSHOTS_KEPT) -> None:
         self._folder, self._kept = data_dir / FOLDER, kept
+        self._asked: dict[int, float] = {}  # height: when a chunk of it was last asked for
 
     def write(self, height: int, snap: Snapshot, stopped: Callable[[], bool] = lambda: False) -> Manifest | None:
         """Write the snapshot of the state in `snap`, the one after CometBFT's `height`; older ones beyond the bound go.
@@ -70,9 +75,18 @@ class StateSnapshots:
             made.rename(self._folder / str(height))
         finally:
             shutil.rmtree(made, ignore_errors=True)
-        for old in self.heights()[self._kept :]:
-            shutil.rmtree(self._folder / str(old), ignore_errors=True)
+        self._drop()
         return manifest
+
+    def _drop(self) -> None:
+        """Remove what is neither among the newest nor being fetched."""
+        since = time.monotonic() - FETCHED_S
+        older = self.heights()[self._kept :]
+        fetched = [height for height in older if self._asked.get(height, since) > since][:SNAPSHOTS_FETCHED_MAX]
+        for height in older:
+            if height not in fetched:
+                shutil.rmtree(self._folder / str(height), ignore_errors=True)
+                self._asked.pop(height, None)
 
     def heights(self) -> list[int]:
         """CometBFT's heights of the snapshots that are there, the newest first."""
@@ -81,9 +95,9 @@ class StateSnapshots:
         return sorted(found, reverse=True)[:SNAPSHOTS_LISTED_MAX]
 
     def listed(self) -> list[tuple[int, Manifest]]:
-        """CometBFT's height and the manifest of each snapshot that can be read, the newest first."""
+        """CometBFT's height and the manifest of each of the newest snapshots that can be read, the newest first."""
         found: list[tuple[int, Manifest]] = []
-        for height in self.heights():
+        for height in self.heights()[: self._kept]:
             with suppress(OSError, MalformedError):
                 data = _read(self._folder / str(height) / MANIFEST, SNAPSHOT_METADATA_BYTES_MAX)
                 found.append((height, snapshotformat.parse_manifest(data)))
@@ -92,9 +106,11 @@ class StateSnapshots:
     def chunk(self, height: int, number: int) -> bytes:
         """A chunk, b"" where there is none: whoever asked for it asks somebody else then."""
         try:
-            return _read(self._folder / str(height) / str(number), SNAPSHOT_CHUNK_BYTES_MAX)
+            found = _read(self._folder / str(height) / str(number), SNAPSHOT_CHUNK_BYTES_MAX)
         except OSError:
             return b""
+        self._asked[height] = time.monotonic()
+        return found
 
 
 class ChunkFiles:

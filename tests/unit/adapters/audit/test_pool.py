@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from ledger.adapters.audit import carried, pool
-from ledger.adapters.audit.carried import pack_context, unpack_context
+from ledger.adapters.audit.carried import pack_context, unpack
+from ledger.adapters.audit.checkworker import NICER
 from ledger.adapters.audit.pool import AHEAD, ProcessPool
 from ledger.errors import MalformedError, UnavailableError
 from ledger.rules import execute
 from ledger.verify.check import CheckContext
+from ledger.verify.ledger import _Pieces
 from ledger.verify.source import Piece, PieceData
 from tests.unit.rules.test_worker import sample
 
@@ -99,7 +101,9 @@ def test_carried_program_plans_the_same_and_is_not_compiled_again(monkeypatch: p
     program, call = sample()
     packed = pack_context(CheckContext(ORIGIN, {}, (), (), rules=program))
     monkeypatch.setattr(execute, "_code", None)
-    arrived = unpack_context(packed).rules
+    told = unpack(packed)
+    assert isinstance(told, CheckContext)
+    arrived = told.rules
     assert arrived is not None
     planned = 0
     for step in call["steps"]:
@@ -107,4 +111,44 @@ def test_carried_program_plans_the_same_and_is_not_compiled_again(monkeypatch: p
         assert arrived.plan(step[1], head, body) == program.plan(step[1], head, body)
         planned += len(arrived.plan(step[1], head, body))
     assert planned
-    assert carried.unpack_context(pack_context(CONTEXT)) == CONTEXT
+    assert carried.unpack(pack_context(CONTEXT)) == CONTEXT
+
+
+def test_pieces_that_were_begun_come_first_and_the_others_in_the_whole_context() -> None:
+    """What is begun before the context is whole is yielded first, in order; what follows is checked in the new context."""
+    pieces = iter([NumberedPiece(number) for number in range(7)])
+    with ProcessPool(2) as running:
+        running.begin(CONTEXT, pieces)
+        whole = CheckContext(ORIGIN, {}, (), (), digests=True)
+        checked = list(running.check(whole, pieces))
+    assert [each.place for each in checked] == [f"piece {number}" for number in range(7)]
+    assert [each.digest is not None for each in checked] == [False] * 4 + [True] * 3
+
+
+@pytest.mark.parametrize(("parse_leaves", "nicer"), [(False, NICER), (True, 0)])
+def test_checking_steps_back_behind_a_replay(parse_leaves: bool, nicer: int) -> None:
+    """Beside a replay, which all wait for, workers run at a lower priority; where nothing is replayed they do not."""
+    context = CheckContext(ORIGIN, {}, (), (), parse_leaves=parse_leaves)
+    with ProcessPool(1) as running:
+        checked = running.check(context, map(NumberedPiece, range(4)))
+        next(checked)
+        (worker,) = running._running
+        own = os.getpriority(os.PRIO_PROCESS, 0)
+        assert os.getpriority(os.PRIO_PROCESS, worker.pid) == min(19, own + nicer)
+        assert len(list(checked)) == 3
+
+
+def test_source_that_breaks_while_pieces_are_begun_breaks_the_check() -> None:
+    """A source that cannot be read is not told of when beginning, but by the check that draws on."""
+
+    def torn() -> Iterator[Piece]:
+        yield NumberedPiece(0)
+        raise MalformedError("archive", "torn")
+
+    pieces = _Pieces(torn)
+    with ProcessPool(1) as running:
+        running.begin(CONTEXT, pieces)
+        with pytest.raises(MalformedError, match="torn"):
+            list(running.check(CONTEXT, pieces))
+    with pytest.raises(MalformedError, match="torn"):
+        next(pieces)

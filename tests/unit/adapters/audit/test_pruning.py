@@ -113,6 +113,10 @@ def test_only_what_the_record_covers_goes_and_the_auditor_names_it(made: Made) -
     kept = ledger("verify", made.kept, "--origin", origin, "--json", home=made.kept.parent)
     assert "replay-stopped" not in {gap["code"] for gap in kept.json["not_checked"]}
     assert kept.json["findings_total"] == 0
+    both = ledger("verify", made.folder, "--with", made.kept, "--origin", origin, "--json", home=made.kept.parent)
+    left = {gap["code"] for gap in both.json["not_checked"]}
+    assert not left & {"bodies-pruned", "bodies-missing", "replay-stopped"} and both.json["findings_total"] == 0
+    assert both.json["counts"]["filled_bodies"] == 3 and both.json["levels"]["replay"] == "checked", both.out
 
 
 def open_origin(made: Made) -> str:

@@ -22,7 +22,7 @@ from ledger.adapters.home.network import (
     read_rulebook,
 )
 from ledger.adapters.home.nodefile import member_of, read_settings
-from ledger.adapters.home.statesyncfile import STATE_SYNC, TrustedHeader, read_request
+from ledger.adapters.home.statesyncfile import STATE_SYNC, SyncRequest, TrustedHeader, read_request
 from ledger.core.genesis import COMETBFT, SEQUENCER
 from ledger.core.hashing import sha256
 from ledger.core.keys import CONSENSUS, COSIGN, EVENT, LOG, P2P, node_id, parse_public_key, registration_message
@@ -140,14 +140,26 @@ def test_a_node_may_ask_to_join_from_a_snapshot(invitation: Invitation, tmp_path
     trusted = TrustedHeader(1200, sha256(b"header"))
     for name, asked in (("a", FromSnapshot()), ("b", FromSnapshot(trusted))):
         join_node(tmp_path / name, invitation, "jy", snapshot=asked)
-        assert read_request(tmp_path / name) == asked.trusted
+        assert read_request(tmp_path / name) == SyncRequest(asked.trusted)
     join_node(tmp_path / "c", invitation, "jy")
     assert not (tmp_path / "c" / STATE_SYNC).exists()
 
 
-def test_a_snapshot_needs_two_nodes_and_a_ledger_that_began_with_cometbft(
-    invitation: Invitation, tmp_path: Path
-) -> None:
+def test_a_snapshot_of_a_ledger_that_moved_makes_a_validator_to_be(tmp_path: Path) -> None:
+    """SPEC R-N74: it needs no seam, so that its keys are made at once; genesis.json of the chain it gets from others."""
+    network(tmp_path / "net", SEQUENCER)
+    moved = replace(read_invitation(tmp_path / "net" / INVITATION), moves=2, p2p=(f"{'ab' * 20}@127.0.0.1:1",))
+    joined = join_node(tmp_path / "a", moved, "jy", snapshot=FromSnapshot())
+    settings = read_settings(tmp_path / "a")
+    assert settings.role == "validator" and settings.comet is not None and settings.comet.p2p_peers == moved.p2p
+    assert set(joined.registrations) == {EVENT, COSIGN, LOG, P2P, CONSENSUS}
+    assert read_request(tmp_path / "a") == SyncRequest(None, moved=True)
+    assert not (tmp_path / "a" / HOME / "config" / "genesis.json").exists()
+    assert (tmp_path / "a" / HOME / SIGNING_STATE).exists() and (tmp_path / "a" / LOG_STATE).exists()
+    assert "pass_seams" not in (tmp_path / "a" / "node.toml").read_text("utf-8")
+
+
+def test_a_snapshot_needs_two_nodes_and_a_ledger_that_cometbft_orders(invitation: Invitation, tmp_path: Path) -> None:
     """SPEC R-N74, R-N75: anything else is refused before a key is made."""
     network(tmp_path / "net", SEQUENCER)
     other = read_invitation(tmp_path / "net" / INVITATION)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ledger.adapters.home.datadir import DATABASE
+from ledger.adapters.ordering import snapshots
 from ledger.adapters.ordering.snapshots import FOLDER, MANIFEST, ChunkFiles, StateSnapshots
 from ledger.adapters.sqlite.reader import SqliteReader
 from ledger.adapters.sqlite.snapshot import Snapshot
@@ -76,6 +77,22 @@ def test_the_newest_two_stay_and_are_offered(folder: Path, tmp_path: Path) -> No
     assert files.chunk(30, len(chunks)) == files.chunk(10, 0) == files.chunk(99, 0) == b""
     (tmp_path / FOLDER / "30" / MANIFEST).write_bytes(b"damaged")
     assert [height for height, _ in files.listed()] == [20]
+
+
+def test_a_snapshot_that_is_fetched_stays_until_it_is_not(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SPEC R-N73: it is offered no more, but its chunks are there while somebody asks for them, and of few such only."""
+    files = StateSnapshots(tmp_path)
+    with opened(folder) as snap:
+        for height in (10, 20, 30, 40, 50):
+            files.write(height, snap)
+            assert files.chunk(height, 0)
+        assert files.heights() == [50, 40, 30, 20] and files.chunk(20, 0) and not files.chunk(10, 0)
+        assert [height for height, _ in files.listed()] == [50, 40]
+        monkeypatch.setattr(snapshots, "FETCHED_S", -1.0)
+        files.write(60, snap)
+    assert files.heights() == [60, 50]
 
 
 def test_what_is_given_up_or_cannot_be_written_leaves_nothing(folder: Path, tmp_path: Path) -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,10 +12,11 @@ import pytest
 
 pytest.importorskip("ledger_node.comet.statesync", reason="suyuan-node is not installed")
 
-from ledger.adapters.home.comethome import encode_config
+from ledger.adapters.home.comethome import HOME, encode_config, genesis_of, write_genesis
 from ledger.adapters.home.datadir import DATABASE
 from ledger.adapters.home.statesyncfile import (
     LightClient,
+    SyncRequest,
     TrustedHeader,
     check_servers,
     encode_table,
@@ -36,16 +35,22 @@ from ledger.core.keys import CONSENSUS, P2P, node_id
 from ledger.errors import FatalError, MalformedError, UnavailableError, VerificationError
 from ledger.snapshotformat import FORMAT, Manifest
 from ledger_node.comet import abci_pb2 as pb
-from ledger_node.comet.lightclient import find_trusted, parse_question
+from ledger_node.comet.lightclient import (
+    chain_genesis,
+    find_genesis,
+    find_trusted,
+    is_forgotten,
+    know,
+    parse_question,
+)
 from ledger_node.comet.snapshots import SnapshotTaker
-from ledger_node.comet.statesync import Apply, Offer, StateSync, _Over
+from ledger_node.comet.statesync import Apply, Offer, Over, StateSync
+from tests.models.light_nodes import GONE, NEWEST, LightNodes
 from tests.models.native_commits import consensus_signer
 from tests.models.real_ledger import RealLedger, begin_ledger, real_ledger
 from tests.models.snapshot_peer import StoredPeer
 
 HEIGHT = 40
-GONE = 7
-"""A height that no node has any more."""
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +135,7 @@ def test_a_joining_node_takes_over_and_goes_on(
             joiner.finalize_block(pb.RequestFinalizeBlock(decided_last_commit=commit))
         assert caught.value.code == "snapshot-validators" and not joiner.done
     commit = pb.CommitInfo(votes=[pb.VoteInfo(validator=pb.Validator(address=each)) for each in known])
-    with pytest.raises(_Over):
+    with pytest.raises(Over):
         joiner.process_proposal(pb.RequestProcessProposal(proposed_last_commit=commit))
     assert joiner.done
     # A CometBFT that was killed before it wrote its state offers once more, and the ledger is made once more.
@@ -216,51 +221,10 @@ def test_only_questions_about_blocks_are_handed_on() -> None:
         assert caught.value.code == "light-request"
 
 
-class Nodes:
-    """HTTP servers that say which snapshots they have and which block they hold for the one of a height."""
-
-    def __init__(self) -> None:
-        self._servers: list[HTTPServer] = []
-
-    def add(self, heights: object, digest: str | None) -> str:
-        """One more; its address."""
-
-        class Node(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self._say({"snapshots": heights})
-
-            def do_POST(self) -> None:
-                asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                known = digest is not None and asked["params"]["height"] != str(GONE)
-                block = {"signed_header": {"commit": {"block_id": {"hash": digest}}}} if known else None
-                self._say({"result": block} if block else {"error": {"code": 1}})
-
-            def _say(self, value: object) -> None:
-                data = json.dumps(value).encode()
-                self.send_response(200)
-                self.send_header("content-length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        server = HTTPServer(("127.0.0.1", 0), Node)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        self._servers.append(server)
-        return f"http://127.0.0.1:{server.server_port}"
-
-    def close(self) -> None:
-        """End them."""
-        for server in self._servers:
-            server.shutdown()
-            server.server_close()
-
-
 @pytest.fixture
-def nodes() -> Iterator[Nodes]:
+def nodes() -> Iterator[LightNodes]:
     """None yet."""
-    found = Nodes()
+    found = LightNodes()
     try:
         yield found
     finally:
@@ -271,7 +235,7 @@ def _peers(*urls: str) -> list[Peer]:
     return [Peer(url) for url in urls]
 
 
-def test_the_first_header_is_what_all_nodes_say(nodes: Nodes) -> None:
+def test_the_first_header_is_what_all_nodes_say(nodes: LightNodes) -> None:
     """SPEC R-N75: the block of the lowest snapshot that at least two nodes know and name alike, whatever height one of them
     invents; a contradiction is for people."""
     digest, other = sha256(b"header").hex().upper(), sha256(b"other").hex().upper()
@@ -294,10 +258,50 @@ def test_the_first_header_is_what_all_nodes_say(nodes: Nodes) -> None:
     assert lied.value.code == "state-sync-trust"
 
 
+def test_a_named_header_is_waited_for_and_believed_before_others(nodes: LightNodes) -> None:
+    """SPEC R-N75: at least two nodes have to have that block; what others say instead is told, and changes nothing."""
+    named, digest = TrustedHeader(30, sha256(b"header")), sha256(b"header").hex().upper()
+    one, two = nodes.add([], digest), nodes.add([], digest)
+    liar, gone = nodes.add([], sha256(b"other").hex().upper()), "http://127.0.0.1:1"
+    assert know(_peers(gone, liar, one, two), named) == named
+    for asked, header in (([one, liar], named), ([one, two], TrustedHeader(GONE, named.hash))):
+        with pytest.raises(UnavailableError) as caught:
+            know(_peers(*asked), header)
+        assert caught.value.code == "state-sync-few" and caught.value.evidence["height"] == header.height
+
+
+def test_a_block_is_forgotten_where_nodes_answer_and_none_has_it(nodes: LightNodes) -> None:
+    """SPEC R-N78: silence is no answer, and one node that has it is enough."""
+    digest = sha256(b"header").hex().upper()
+    one, two, later = nodes.add([], digest), nodes.add([], digest), nodes.add([], digest, gone=())
+    gone, dumb = "http://127.0.0.1:1", nodes.add([], None)
+    assert is_forgotten(_peers(one, gone, two, dumb), GONE)
+    assert not is_forgotten(_peers(one, later), GONE) and not is_forgotten(_peers(one, two), GONE + 1)
+    assert not is_forgotten(_peers(gone, dumb), GONE)
+    assert not is_forgotten(_peers(one, two), NEWEST + 1)  # not made yet
+
+
+def test_the_genesis_of_a_chain_is_what_most_nodes_say(nodes: LightNodes, made: RealLedger, tmp_path: Path) -> None:
+    """SPEC R-N63, R-N75: at least two; a node that has none, or names something else, does not count."""
+    genesis = genesis_of(made.genesis)
+    other = genesis.replace(b'"genesis_time":"2', b'"genesis_time":"3')
+    one, two = nodes.add([], None, genesis=json.loads(genesis)), nodes.add([], None, genesis=json.loads(genesis))
+    liar, odd = nodes.add([], None, genesis=json.loads(other)), nodes.add([], None, genesis={"chain_id": "x"})
+    none, gone = nodes.add([], None), "http://127.0.0.1:1"
+    assert find_genesis(_peers(liar, gone, one, odd, none, two)) == genesis != other
+    for asked in ([one, liar], [none, odd, gone], []):
+        with pytest.raises(UnavailableError) as caught:
+            find_genesis(_peers(*asked))
+        assert caught.value.code == "state-sync-few"
+    assert chain_genesis(tmp_path) is None
+    write_genesis(tmp_path / HOME, genesis)
+    assert chain_genesis(tmp_path) == json.loads(genesis)
+
+
 def test_the_request_and_comets_table(tmp_path: Path) -> None:
     """SPEC R-N75: what an operator named goes into CometBFT's settings; odd files and too few nodes are refused."""
     trusted = parse_trusted("1200:" + "AB" * 32)
-    for value in (None, trusted):
+    for value in (SyncRequest(), SyncRequest(trusted), SyncRequest(None, moved=True), SyncRequest(trusted, moved=True)):
         write_request(tmp_path, value)
         assert read_request(tmp_path) == value
     table = encode_table(LightClient(("http://a:1", "http://b:2"), trusted))
@@ -318,6 +322,8 @@ def test_the_request_and_comets_table(tmp_path: Path) -> None:
         b"",
         b"{}",
         b'{"trust":{}}',
+        b'{"moved":1,"trust":null}',
+        b"[]",
         b'{"trust":{"hash":"ab","height":1}}',
         b'{"trust":{"hash":"%s","height":true}}' % (b"ab" * 32),
     ):
