@@ -90,6 +90,10 @@ class LiveNode:
         assert answer.json()["events"][0]["outcome"] != "refused", answer.text
         return f"{member}/{event.id}"
 
+    def settle(self) -> None:
+        """Wait until what was recorded so far is certified, so that two questions have the same answer."""
+        assert self.node.certificates.wait_certified(self.node.head.size, 30), "the head is not certified in time"
+
     def step(self, ms: int) -> None:
         """Step the network's clock by `ms`, through the interface."""
         when = time_text(self.node.head.time + ms)

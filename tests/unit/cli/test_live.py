@@ -132,8 +132,9 @@ def test_searching_lists_and_pages(call) -> None:
     assert missing.code == Exit.NOT_FOUND
 
 
-def test_a_narrow_screen_keeps_the_names_of_events_whole(call) -> None:
+def test_a_narrow_screen_keeps_the_names_of_events_whole(live: object, call) -> None:
     """What `event get` wants is never cut: on a screen too narrow for the table each event has two lines."""
+    live.settle()  # type: ignore[attr-defined]
     names = [
         f"{entry['leaf']['member']}/{entry['leaf']['id']}"
         for entry in call("event", "search", "--json").json["entries"]

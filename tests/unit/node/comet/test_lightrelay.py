@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,16 +20,6 @@ from tests.models.light_nodes import LightNodes
 
 DIGEST = "AB" * 32
 QUESTION = {"jsonrpc": "2.0", "id": 3, "method": "commit", "params": {"height": "9"}}
-
-
-@pytest.fixture
-def nodes() -> Iterator[LightNodes]:
-    """None yet."""
-    found = LightNodes()
-    try:
-        yield found
-    finally:
-        found.close()
 
 
 def ask(url: str, body: bytes, method: str = "POST", **headers: str) -> tuple[int, bytes]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,7 +28,6 @@ from ledger.adapters.ordering.restoring import Restoring
 from ledger.adapters.ordering.snapshots import StateSnapshots
 from ledger.adapters.sqlite.reader import SqliteReader
 from ledger.core.checkpoint import app_hash
-from ledger.core.genesis import COMETBFT
 from ledger.core.hashing import sha256
 from ledger.core.keys import CONSENSUS, P2P, node_id
 from ledger.errors import FatalError, MalformedError, UnavailableError, VerificationError
@@ -47,22 +45,10 @@ from ledger_node.comet.snapshots import SnapshotTaker
 from ledger_node.comet.statesync import Apply, Offer, Over, StateSync
 from tests.models.light_nodes import GONE, NEWEST, LightNodes
 from tests.models.native_commits import consensus_signer
-from tests.models.real_ledger import RealLedger, begin_ledger, real_ledger
+from tests.models.real_ledger import RealLedger
 from tests.models.snapshot_peer import StoredPeer
 
 HEIGHT = 40
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> RealLedger:
-    """A validator's ledger."""
-    return real_ledger(tmp_path_factory.mktemp("real") / "ga", engine=COMETBFT)
-
-
-@pytest.fixture(scope="module")
-def begun(made: RealLedger, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The data directory of a node with block 0, to be copied."""
-    return begin_ledger(tmp_path_factory.mktemp("begun"), made.genesis)
 
 
 @pytest.fixture
@@ -219,16 +205,6 @@ def test_only_questions_about_blocks_are_handed_on() -> None:
         with pytest.raises(MalformedError) as caught:
             parse_question(data)
         assert caught.value.code == "light-request"
-
-
-@pytest.fixture
-def nodes() -> Iterator[LightNodes]:
-    """None yet."""
-    found = LightNodes()
-    try:
-        yield found
-    finally:
-        found.close()
 
 
 def _peers(*urls: str) -> list[Peer]:

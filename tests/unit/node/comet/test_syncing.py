@@ -6,7 +6,6 @@ import json
 import shutil
 import sys
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -32,31 +31,18 @@ from ledger.adapters.home.statesyncfile import (
     read_said,
     write_request,
 )
-from ledger.core.genesis import COMETBFT
 from ledger.core.hashing import sha256
 from ledger_node.comet import syncing
 from ledger_node.comet.statesync import StateSync
 from ledger_node.comet.syncing import forget_chain, run_state_sync
 from tests.models.light_nodes import GONE, NEWEST, LightNodes
-from tests.models.real_ledger import RealLedger, begin_ledger, real_ledger
+from tests.models.real_ledger import RealLedger
 
 DIGEST = sha256(b"header").hex().upper()
 
 
 class Enough(Exception):
     """The test has seen what it wanted to."""
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> RealLedger:
-    """A validator's ledger."""
-    return real_ledger(tmp_path_factory.mktemp("real") / "ga", engine=COMETBFT)
-
-
-@pytest.fixture(scope="module")
-def begun(made: RealLedger, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The data directory of a node with block 0, to be copied."""
-    return begin_ledger(tmp_path_factory.mktemp("begun"), made.genesis)
 
 
 @pytest.fixture
@@ -69,16 +55,6 @@ def folder(begun: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
         (copied / HOME).mkdir(exist_ok=True)
         create_signing_state(copied / HOME)
     return copied
-
-
-@pytest.fixture
-def nodes() -> Iterator[LightNodes]:
-    """None yet."""
-    found = LightNodes()
-    try:
-        yield found
-    finally:
-        found.close()
 
 
 def program(path: Path, body: str) -> Path:
