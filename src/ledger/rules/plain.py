@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Mapping
+from functools import lru_cache
+from types import CodeType
 from typing import Any, Final
 
 from ledger.rules import grammar
@@ -63,15 +65,13 @@ class Plain:
     def _load(self, rule: RuleFacts, source: bytes, path: str) -> None:
         helpers = {name: self._namespace[name] for name in grammar.HELPERS}
         module: dict[str, Any] = {"__builtins__": dict(_BUILTINS), "__name__": rule.id, **helpers}
-        exec(compile(source, path, "exec"), module)  # noqa: S102 - the author's own file, checked before
+        exec(_compiled(source, path), module)  # noqa: S102 - the author's own file, checked before
         for name in rule.functions:
             if name.startswith("on_"):
                 function = module[name] if self._wrap is None else self._wrap(rule.id, name, module[name])
-                self._namespace[function_name(rule.id, name)] = self._handler(function, path, _marks(rule))
+                self._namespace[function_name(rule.id, name)] = self._handler(function, path, rule)
 
-    def _handler(
-        self, function: Callable[..., Any], path: str, marks: Mapping[int, int]
-    ) -> Callable[[Any, Any, Any], Any]:
+    def _handler(self, function: Handler, path: str, rule: RuleFacts) -> Handler:
         fault = self._namespace["_fault"]
 
         def handle(event: Any, state: Any, env: Any) -> Any:
@@ -79,9 +79,15 @@ class Plain:
                 return function(_Record(event), _ordered(state), _Record(env))
             except Exception as error:  # noqa: BLE001 - a rule that raises is a verdict, as in the compiled program
                 line = _line(error, path)
-                return fault(marks.get(line, line), error)
+                return fault(_marks(rule).get(line, line), error)
 
         return handle
+
+
+@lru_cache(maxsize=256)
+def _compiled(source: bytes, path: str) -> CodeType:
+    """A rule file's code: who explains many events runs the same files in a namespace of each event's own."""
+    return compile(source, path, "exec")
 
 
 def _ordered(value: Any) -> Any:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,14 @@ from tests.unit.client.server import problem, serve
 
 COMMAND = [sys.executable, "-m", "ledger.cli.main"]
 PLAIN = {name: value for name, value in os.environ.items() if not name.startswith("LEDGER_")}
+
+
+@pytest.fixture(autouse=True)
+def heard() -> Iterator[None]:
+    """What is started here hears Ctrl-C, also where the suite itself runs in the background, which has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def run(*arguments: object, **more: object) -> subprocess.CompletedProcess[bytes]:
