@@ -227,7 +227,7 @@ def _tell(story: Story) -> None:
     quality = {"completeness": 9800, "accuracy": 9900, "consistency": 9500, "timeliness": 9000}
     story.record("ga", "office", event("quality.plan", refs, **quality))
     story.record("ga", "head", event("catalog.submit", refs, attested=["secrecy", "pi-impact", "no-secrets"]))
-    story.record("sj", "office", event("catalog.publish", refs))
+    story.record("sj", "office", event("catalog.publish", {**refs, "item": ["name-tag", "status"]}))
     asked = {
         "basis": "条例第二十条", "purpose": "pension-check", "items": ["status"], "method": "api", "until": "2026-12-31",
     }  # fmt: skip

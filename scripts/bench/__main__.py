@@ -1,4 +1,4 @@
-"""Measure the product: `./dev bench append|verify|query|scale|profile|rules|peers|engine [--json FILE]`.
+"""Measure the product: `./dev bench append|verify|query|scale|start|profile|rules|peers|engine [--json FILE]`.
 
 `./dev bench report` writes the page and its pictures from the JSON files in docs/bench.
 """
@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-CELLS = "1:1,1:4,1:50,10:4,10:50,100:1,100:4,100:50,1000:1,1000:4"
+CELLS = "1:1,1:4,1:50,10:1,10:4,10:50,100:1,100:4,100:50,1000:1,1000:4,1000:50"
 SIZES = {"verify": "10000,100000", "query": "10000,100000", "scale": "10000,100000,1000000"}
 
 
@@ -23,7 +23,7 @@ def main() -> int:
     """Run one benchmark; exit code 1 when a request failed or nothing could be measured."""
     parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
     parser.add_argument(
-        "what", choices=("append", "verify", "query", "scale", "profile", "rules", "peers", "engine", "report")
+        "what", choices=("append", "verify", "query", "scale", "start", "profile", "rules", "peers", "engine", "report")
     )
     parser.add_argument("--cells", default=CELLS, help="batch:in_flight,… (append)")
     parser.add_argument("--seconds", type=float, default=15.0, help="measured seconds per cell (append, peers)")
@@ -68,6 +68,10 @@ def measure(given: argparse.Namespace) -> list[dict[str, Any]]:
         from scripts.bench import profile
 
         return profile.run(int(given.events or profile.EVENTS), given.repeat)
+    if given.what == "start":
+        from scripts.bench import starting
+
+        return starting.run(given.repeat)
     if given.what == "rules":
         from scripts.bench import rulecost
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import statistics
 import threading
 import time
 from bisect import bisect_left
+from pathlib import Path
 from typing import Any, Self
 
 from ledger.client.http import NodeClient
@@ -24,12 +26,14 @@ from ledger.core.note import parse_note
 from ledger.core.quorum import threshold
 from ledger.limits import PROOF_BYTES_MAX
 from scripts.bench.bed import Bed, bed
-from scripts.bench.load import Check, Run, closed_loop, request_bytes
+from scripts.bench.load import Check, Sample, closed_loop, request_bytes
 from scripts.bench.processes import cpu_seconds, folder_bytes, resident_bytes
 from scripts.bench.repeat import summary
 
 WARM_UP_S = 3.0
+FSYNCS = 50  # of a page each, to say what one costs on this disk
 CATCH_UP_S = 60.0
+RECORDED = 201
 RATE_GUESS = {1: 4_000, 10: 1_800, 100: 260, 1000: 32}  # requests a second never exceeded, to build enough of them
 
 
@@ -103,6 +107,7 @@ def cell(network: Bed, batch: int, in_flight: int, seconds: float, checked: bool
     del bodies
     warm = max(1, int(len(requests) * WARM_UP_S / (seconds + WARM_UP_S)))
     pids = [node.pid for node in network.network.nodes]
+    fsync_s = one_fsync(network.folder.parent)
     asyncio.run(closed_loop(network.host, network.port, requests[:warm], in_flight, WARM_UP_S, check))
     disk, own = folder_bytes(network.folder), time.process_time()
     cpu = [cpu_seconds(pid) for pid in pids]
@@ -115,12 +120,15 @@ def cell(network: Bed, batch: int, in_flight: int, seconds: float, checked: bool
         client = time.process_time() - own
         rss = [resident_bytes(pid) for pid in pids]
         time.sleep(1.0)
-    events = len(measured.samples) * batch
+    recorded = [sample for sample in measured.samples if sample.status == RECORDED]  # a refusal is no event
+    if not recorded:
+        raise RuntimeError(f"{batch}:{in_flight}: nothing was recorded, {measured.failed} requests failed")
+    events = len(recorded) * batch
     row = {
         "batch": batch,
         "in_flight": in_flight,
         "events_per_s": round(events / took),
-        **_latencies(measured, watch),
+        **_latencies(recorded, watch),
         "failed": measured.failed,
         "events": events,
         "server_cpu_s_per_1000": round(spent[0] / events * 1000, 4),
@@ -128,14 +136,28 @@ def cell(network: Bed, batch: int, in_flight: int, seconds: float, checked: bool
         "rss_mb": round(rss[0] / 2**20),
         "disk_bytes_per_event": round((folder_bytes(network.folder) - disk) / events),
         "raw_bytes_per_event": round(raw),
+        "fsync_ms": round(fsync_s * 1000, 2),
+        "followers": len(pids) - 1,
         "ran_out": len(measured.samples) >= len(requests) - warm,
     }
     if len(pids) > 1:
-        row["followers"] = len(pids) - 1
         row["network_cpu_s_per_1000"] = round(sum(spent) / events * 1000, 4)
         row["network_rss_mb"] = round(sum(rss) / 2**20)
         row["follower_lag_ms"] = round(lag * 1000)
     return row
+
+
+def one_fsync(folder: Path) -> float:
+    """The median of what appending a page to a file below `folder` and making it durable takes, in seconds."""
+    path, page, times = folder / "fsync", bytes(4096), list[float]()
+    with path.open("wb", buffering=0) as file:
+        for _ in range(FSYNCS):
+            started = time.perf_counter()
+            file.write(page)
+            os.fsync(file.fileno())
+            times.append(time.perf_counter() - started)
+    path.unlink()
+    return statistics.median(times)
 
 
 def receipt_check(network: Bed) -> Check:
@@ -168,11 +190,9 @@ def _catch_up(network: Bed) -> float:
     return time.perf_counter() - started
 
 
-def _latencies(run: Run, watch: CertificateWatch) -> dict[str, float]:
-    committed = sorted(sample.answered - sample.sent for sample in run.samples)
-    certified = sorted(
-        at - sample.sent for sample in run.samples if (at := watch.certified_at(sample.size)) is not None
-    )
+def _latencies(samples: list[Sample], watch: CertificateWatch) -> dict[str, float]:
+    committed = sorted(sample.answered - sample.sent for sample in samples)
+    certified = sorted(at - sample.sent for sample in samples if (at := watch.certified_at(sample.size)) is not None)
     found: dict[str, float] = {}
     for name, values in (("", committed), ("certified_", certified)):
         for percent in (50, 95, 99):

@@ -20,7 +20,7 @@ Rows = Sequence[dict[str, Any]]
 APPEND_COLUMNS: Final = (
     "batch", "in_flight", "events_per_s", "events_per_s_min", "events_per_s_max", "p50_ms", "p95_ms", "p99_ms",
     "certified_p50_ms", "certified_p95_ms", "certified_p99_ms", "server_cpu_s_per_1000", "client_cpu_s_per_1000", "rss_mb",
-    "disk_bytes_per_event", "raw_bytes_per_event",
+    "disk_bytes_per_event", "raw_bytes_per_event", "fsync_ms", "followers", "failed",
 )  # fmt: skip
 FOLLOWER_COLUMNS: Final = (
     *APPEND_COLUMNS[:11], "followers", "network_cpu_s_per_1000", "network_rss_mb", "follower_lag_ms",
@@ -37,6 +37,13 @@ SECTIONS: Final[dict[str, tuple[str, Sequence[str] | None]]] = {
     "verify": ("Verification", None),
     "query": ("Answers with proofs", None),
     "scale": ("Cost against ledger size", None),
+    "start": ("Commands from start to end", None),
+    "city": ("A year of a city, with planted breaches", None),
+}
+# What records a document; `./dev bench <name>` where nothing else is said.
+RECORDED_BY: Final = {
+    "followers": "./dev bench append --followers 3 --cells 1:1,1:50,100:4",
+    "city": "LEDGER_CITY_JSON=$PWD/docs/bench/city.json ./dev soak tests/property/test_city_year.py",
 }
 
 
@@ -61,10 +68,11 @@ def write(folder: Path, page: Path) -> None:
         for picture, caption, svg in pictures(name, rows):
             (folder / picture).write_text(svg, "utf-8")
             parts.append(f"![{caption}](bench/{picture})\n")
+    parts.append(absent(documents))
     notes = folder / "notes.md"
     if notes.exists():
         parts.append(notes.read_text("utf-8"))
-    page.write_text("\n".join(parts).rstrip() + "\n", "utf-8")
+    page.write_text("\n".join(part for part in parts if part).rstrip() + "\n", "utf-8")
 
 
 def page_head(documents: dict[str, dict[str, Any]]) -> str:
@@ -82,10 +90,31 @@ def page_head(documents: dict[str, dict[str, Any]]) -> str:
         how = f"median of {rounds} rounds" if rounds > 1 else "one round"
         if c.get("seconds"):
             how += f" of {c['seconds']:g} s a cell"
-        lines.append(
-            f"- **{name}**: {c['cores']} cores, {c['cpu']}, Python {c['python']}, {how}, load average at the end {load}."
-        )
+        if name in ("append", "followers"):
+            how += f", {certified_by(c.get('followers', 0))}"
+        day = f"{c['date']}, " if c.get("date") else ""
+        machine = f"{c['cores']} cores, {c['cpu']}, Python {c['python']}"
+        lines.append(f"- **{name}**: {day}{machine}, {how}, load average at the end {load}.")
     return "\n".join([*lines, ""])
+
+
+def certified_by(followers: int) -> str:
+    """Whose cosignatures a `certified_*` figure waited for."""
+    if not followers:
+        return "no followers: `certified_*` waits for the ordering node's own cosignature alone"
+    nodes = followers + 1
+    return f"{followers} followers: `certified_*` waits for the cosignatures of more than two thirds of {nodes} nodes"
+
+
+def absent(documents: dict[str, dict[str, Any]]) -> str:
+    """What was not measured, and how it would be; empty where everything was."""
+    lines = [
+        f"- {title}: `{RECORDED_BY.get(name, f'./dev bench {name}')}"
+        + ("`." if name == "city" else f" --json docs/bench/{name}.json`.")
+        for name, (title, _) in SECTIONS.items()
+        if name not in documents
+    ]
+    return "\n".join(["## Not measured", "", *lines, ""]) if lines else ""
 
 
 def targets(documents: dict[str, dict[str, Any]]) -> str:

@@ -25,6 +25,8 @@ from ledger.adapters.ordering.engine import log_note
 from ledger.adapters.sqlite.store import SqliteStore
 from ledger.app import Application
 from ledger.client.http import NodeClient
+from ledger.core.genesis import Genesis
+from ledger.core.proof import trust_genesis, verify_proof
 from ledger.core.submission import Submission
 from ledger_node.local import LocalNetwork
 from scripts.bench.bed import make
@@ -239,7 +241,23 @@ def _query(made: CreatedNetwork, builder: Builder) -> dict[str, Any]:
             row[f"{name}_p50_ms"] = round(times[len(times) // 2] * 1000, 1)
             row[f"{name}_p95_ms"] = round(times[len(times) * 95 // 100] * 1000, 1)
             row[f"{name}_kb"] = round(len(answer) / 1024)
+            if name == "completeness":
+                row.update(_checked(answer, made.genesis))
     return row
+
+
+def _checked(proof: bytes, genesis: Genesis) -> dict[str, Any]:
+    """What a client who pinned the network needs to check a proof file, in one process."""
+    trust, times = trust_genesis(genesis, int(time.time())), list[float]()
+    for _ in range(QUERIES):
+        started = time.perf_counter()
+        verify_proof(proof, trust)
+        times.append(time.perf_counter() - started)
+    times.sort()
+    return {
+        "check_p50_ms": round(times[len(times) // 2] * 1000, 1),
+        "check_p95_ms": round(times[len(times) * 95 // 100] * 1000, 1),
+    }
 
 
 def _await_index(client: NodeClient) -> None:

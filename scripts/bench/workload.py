@@ -92,7 +92,8 @@ class Workload:
         yield self._wave((o, self.event("quality.plan", {"dataset": d}, **targets)) for d, o in catalogue)
         attested = ["secrecy", "pi-impact", "no-secrets"]
         yield self._wave((o, self.event("catalog.submit", {"dataset": d}, attested=attested)) for d, o in catalogue)
-        yield self._wave((AUTHORITY, self.event("catalog.publish", {"dataset": d})) for d, _ in catalogue)
+        named = {"item": sorted(ITEMS)}
+        yield self._wave((AUTHORITY, self.event("catalog.publish", {"dataset": d, **named})) for d, _ in catalogue)
         applied: list[tuple[str, str, str, str, str]] = []
         wave = []
         for number in range(grants):

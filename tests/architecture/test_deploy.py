@@ -15,6 +15,7 @@ from scripts.engine import COMMAND, SUMS
 from tests.architecture.tree import ROOT, text
 
 UNIT, CONTAINER = "deploy/suyuan-node.service", "deploy/Containerfile"
+OPERATIONS = ("docs/OPERATIONS.md", "docs/OPERATIONS.zh.md")
 HARDENED = {
     "NoNewPrivileges": "yes",
     "CapabilityBoundingSet": "",
@@ -121,3 +122,42 @@ def test_container_runs_as_nobody_special_and_says_how_it_is() -> None:
         if name == "COPY" and "--from" not in arguments:
             assert [part for part in arguments.split()[:-1] if not (ROOT / part).exists()] == []
     assert "--require-hashes" in text(CONTAINER) and "requirements.lock" in text(CONTAINER)
+
+
+@pytest.mark.parametrize("document", OPERATIONS)
+def test_image_is_built_in_a_format_that_keeps_its_health_check(document: str) -> None:
+    """An image in OCI's format has no HEALTHCHECK, so every line that builds this one asks for docker's."""
+    lines = [line for name in (document, CONTAINER) for line in text(name).splitlines() if "podman build" in line]
+    assert len(lines) == 2 and all("podman build --format docker -f deploy/Containerfile" in line for line in lines)
+
+
+@pytest.mark.parametrize("document", OPERATIONS)
+def test_programs_are_installed_where_the_unit_starts_them(document: str) -> None:
+    """The steps for a server make the programs, the user and the folder that the unit names, before they enable it."""
+    service, steps = unit()["Service"], text(document).partition("podman build")[0]
+    (program,) = (line.split()[0] for line in service["ExecStart"])
+    folder = program.removesuffix("/bin/ledger")
+    cometbft = service["Environment"][0].removeprefix("LEDGER_COMETBFT=")
+    wanted = [
+        f"python3 -m venv {folder}\n", f"{folder}/bin/pip install --no-index --find-links files . ./node\n",
+        f" {cometbft}\n", f"--home-dir /var/lib/{service['StateDirectory'][0]} ", f"cp {UNIT} /etc/systemd/system/\n",
+        f"{program} node init {service['ExecStart'][0].split()[-1]} ", f"systemctl enable --now {Path(UNIT).stem}\n",
+    ]  # fmt: skip
+    found = [steps.find(part) for part in wanted]
+    assert -1 not in found and found == sorted(found), list(zip(wanted, found, strict=True))
+
+
+@pytest.mark.parametrize("document", OPERATIONS)
+def test_container_steps_are_whole(document: str) -> None:
+    """One host name binds the signer states from `init` on; the proxy shares the node's network, p2p is published, and the
+    folder belongs to the image's user."""
+    block = next(part for part in text(document).split("```") if part.startswith("sh\npodman build"))
+    final = dict(instructions())
+    assert set(re.findall(r"--hostname (\S+)", block)) == {"ga-node"} and block.count("--hostname") == 2
+    made = re.search(r"podman pod create --name (\S+) --hostname", block)
+    assert made is not None and block.count(f"--pod {made[1]} ") == 2
+    assert f"-p {final['EXPOSE']}:{final['EXPOSE']} " in block and f'p2p_listen = "0.0.0.0:{final["EXPOSE"]}"' in block
+    assert f"chown -R {final['USER']} ga" in block
+    outside, inside = re.findall(r"-p (\d+):(\d+)\n", block)[0]
+    assert f"listen {inside} ssl" in text(document) and f"10.0.0.2:{outside} ssl" in text(document)
+    assert block.count(f"{final['VOLUME']} ") >= 1 and "podman healthcheck run" in block

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 
+import pytest
+
 from ledger.rules.cases import parse_cases, parse_members
 from ledger.rules.compiler import Compiler
 from ledger.rules.facts import FunctionFacts
@@ -48,30 +50,40 @@ def test_every_finding_can_be_decided() -> None:
         assert kinds <= {ref.object for ref in book.kinds[name].refs}, name
 
 
-def test_local_term_for_a_dispute_makes_a_candidate_finding() -> None:
-    """Where a locality sets a term, an authority that lets it pass is a candidate under Art. 41(2); nationally it is not."""
+@pytest.mark.parametrize(
+    ("parameter", "rule", "last", "nationally", "locally"),
+    [
+        ("dispute_days", "H2", "dispute.escalate", [], ["D809/41-2 sjj"]),
+        ("emergency_review_days", "G3", "share.approve", [], ["D809/41-3 sjj"]),
+    ],
+)
+def test_local_term_makes_a_candidate_finding(
+    parameter: str, rule: str, last: str, nationally: list[str], locally: list[str]
+) -> None:
+    """An open term that passes is a candidate under Art. 41 where a locality has set it; nationally it is not."""
     files, calendars = contract()
     text = files["params.toml"].decode()
-    head, mark, rest = text.partition("[dispute_days]")
+    head, mark, rest = text.partition(f"[{parameter}]")
     assert mark
     assert rest.count("lenient = -1") > 0
     local = (head + mark + rest.replace("lenient = -1", "lenient = 5", 1)).encode()
     said = [
-        escalated(Program.compile({**files, "params.toml": params}, calendars)) for params in (text.encode(), local)
+        late(Program.compile({**files, "params.toml": params}, calendars), rule, last)
+        for params in (text.encode(), local)
     ]
-    assert said == [[], ["D809/41-2 sjj"]]
+    assert said == [nationally, locally]
 
 
-def escalated(program: Program) -> list[str]:
-    """Findings of the 30 days after the dispute of H2's first case came before the authority."""
+def late(program: Program, rule: str, last: str) -> list[str]:
+    """Findings about the authority in the 30 days after the event `last` of the first accept case of `rule`."""
     actors, cases = parse_cases(program)
-    case = next(case for case in cases if case.rule == "H2" and case.type == "accept")
-    last = next(i for i, step in enumerate(case.steps) if step.get("do") == "dispute.escalate")
-    scratch = replayed(program, actors, case.steps[: last + 1])
+    case = next(case for case in cases if case.rule == rule and case.type == "accept")
+    until = next(i for i, step in enumerate(case.steps) if step.get("do") == last)
+    scratch = replayed(program, actors, case.steps[: until + 1])
     found: list[str] = []
     for outcome in scratch.advance(scratch.time + 30 * DAY):
         found += [f"{entry['code']} {entry['about']}" for entry in canonical_verdict(outcome).get("findings", [])]
-    return found
+    return [each for each in found if each.endswith(" sjj")]
 
 
 def replayed(program: Program, actors: dict[str, dict[str, object]], steps: tuple[dict[str, object], ...]) -> Scratch:

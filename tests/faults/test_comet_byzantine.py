@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,9 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from ledger.adapters.home.comethome import SIGNING_STATE
-from ledger.adapters.home.datadir import create_ledger
-from ledger.adapters.home.handover import read_pinned
+from ledger.adapters.home.handover import begin_again
 from ledger.adapters.home.keyfile import read_key
 from ledger.adapters.home.nodefile import COSIGN_KEY, GENESIS, LOG_KEY
 from ledger.core.quorum import verify_note
@@ -141,8 +138,4 @@ def test_another_app_hash_than_the_ledger_s(network: CometNetwork) -> None:
 def rebuild(node: Validator) -> None:
     """What is left to an operator whose node computed rubbish: keys and states of what was signed stay, the copies of ledger
     and chain go, and are replayed from the others."""
-    for path in (*node.folder.glob("*.sqlite*"), *(node.home / "data").iterdir()):
-        if path.name != Path(SIGNING_STATE).name:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-    genesis, bundles = read_pinned(node.folder)
-    create_ledger(node.folder, genesis, bundles)
+    begin_again(node.folder)

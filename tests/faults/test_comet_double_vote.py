@@ -37,11 +37,11 @@ from ledger_node.comet.rpc import CometRpc
 from tests.models.comet_network import CometNetwork, Load, Setup, Validator, comet_network, until
 from tests.unit.cli.runner import ledger
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 TWICE = "rs"
 VOTERS = ("ga", "sj", "ws")
-PROVEN_S = 60.0
+PROVEN_S = 180.0
 BLOCKS_MORE = 4  # by then each honest node has proposed what evidence it has
 
 
@@ -61,6 +61,7 @@ def twin(network: CometNetwork, cometbft: Path, tmp_path: Path) -> Iterator[Vali
     finally:
         found.stop()
         found.kill_comet()
+        found.check_calls()
 
 
 def second_node(network: CometNetwork, top: Path) -> Path:

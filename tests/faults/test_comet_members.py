@@ -1,4 +1,5 @@
-"""A fifth department joins four running validators by vote, votes itself, and leaves again, over the command line."""
+"""Who is among the validators changes while they run, by vote and over the command line: a fifth department joins, votes
+itself and leaves again, while a stranger is kept out; a department's keys change places."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import json
 import subprocess
 import sys
 import time
+from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from ledger.adapters.home.comethome import read_keys
 from ledger.adapters.home.joining import join_node, read_invitation
 from ledger.adapters.home.keyfile import read_key
 from ledger.adapters.home.network import create_network, read_rulebook
@@ -23,11 +26,13 @@ from ledger_node.comet.rpc import CometRpc
 from ledger_node.contracts_folder import rulebook_folder
 from tests.models.comet_network import Validator, until, verify
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 FOUNDERS = ("ga", "rs", "sj", "ws")
 AUTHORITY = "sj"
 NEWCOMER = "jy"
+STRANGER = "xx"
+RENEWED = "ga"
 
 
 @dataclass
@@ -52,13 +57,13 @@ class Members:
         return found
 
     def change(self, voters: tuple[str, ...], *arguments: str) -> None:
-        """Propose, approve by `voters`, and wait until it is in force."""
+        """Propose, approve by `voters`, by several with their cosigners' keys, and wait until it is in force."""
         known = set(self.proposals())
         self.cli("approve", "propose", *arguments, "--data", str(self.top / AUTHORITY))
         until(lambda: set(self.proposals()) - known, f"{arguments[0]} is proposed")
         (name,) = set(self.proposals()) - known
         for member in voters:
-            cosign = ("--cosign-key", str(self.top / member / COSIGN_KEY)) if arguments[0] == "set.change" else ()
+            cosign = ("--cosign-key", str(self.top / member / COSIGN_KEY)) if len(voters) > 1 else ()
             self.cli("approve", "sign", name, *cosign, "--data", str(self.top / member))
         until(lambda: self.proposals()[name] == "enacted", f"{arguments[0]} is in force")
 
@@ -90,6 +95,28 @@ class Members:
             key = read_key(self.top / member / COSIGN_KEY).public.key_id.hex()
             named += ["--cosigner", f"{member}={key}"]
         return named
+
+    def stop(self) -> None:
+        """End every process; what CometBFT asked of each node over all its runs had a legal order."""
+        for node in self.nodes.values():
+            node.stop()
+            node.kill_comet()
+        for node in self.nodes.values():
+            node.check_calls()
+
+    def connected(self, member: str) -> set[str]:
+        """The node ids that a member's engine is connected to."""
+        rpc = CometRpc(self.nodes[member].home)
+        try:
+            return {str(peer["node_info"]["id"]) for peer in rpc.net_info()["peers"] or ()}
+        finally:
+            rpc.close()
+
+    def record(self, member: str) -> None:
+        """An event of a department's, recorded by its own node."""
+        about = ("--ref", f"source={member}/desk", "--set", "system=desk", "--set", "method=by hand")
+        told = ("--kind", "source.register", *about, "--set", "storage=none")
+        self.cli("event", "append", *told, "--data", str(self.top / member))
 
 
 def founded(top: Path, name: str, cometbft: Path) -> Members:
@@ -127,14 +154,15 @@ def members(cometbft: Path, tmp_path: Path) -> Iterator[Members]:
             node.wait_ready(100)
         yield found
     finally:
-        for node in found.nodes.values():
-            node.stop()
-            node.kill_comet()
+        found.stop()
 
 
 def test_a_department_joins_votes_and_leaves(members: Members) -> None:
-    """Admitted by vote it may connect and replays everything; in the set it is needed and there when a founder is away;
-    out of the set the four go on without it. The auditor walks every change of the set."""
+    """Admitted by vote it may connect and replays everything, while nobody talks to a stranger's node that calls the same
+    founders (SPEC R-N14); in the set it is needed and there when a founder is away; out of the set the four go on without
+    it. The auditor walks every change of the set."""
+    join_node(members.top / STRANGER, read_invitation(members.top / "invitation"), STRANGER)
+    members.start(STRANGER)
     joined = join_node(members.top / NEWCOMER, read_invitation(members.top / "invitation"), NEWCOMER)
     files = {use: str(path) for use, path in joined.files.items()}
     members.start(NEWCOMER)
@@ -152,6 +180,9 @@ def test_a_department_joins_votes_and_leaves(members: Members) -> None:
     members.change((AUTHORITY,), "member.admit", *admit)
     until(lambda: members.level(*FOUNDERS, NEWCOMER), "the newcomer has everything")
     assert members.validators() == len(FOUNDERS)
+    own = read_keys(members.nodes[NEWCOMER].home).node_id
+    assert all(own in members.connected(founder) for founder in FOUNDERS)
+    check_stranger(members)
 
     everybody = members.cosigners(*FOUNDERS, NEWCOMER)
     members.change((AUTHORITY, "ga", "rs"), "set.change", "--registration", files["consensus"], *everybody)
@@ -172,3 +203,69 @@ def test_a_department_joins_votes_and_leaves(members: Members) -> None:
     for member in ("ga", NEWCOMER):
         verdict, findings = verify(members.top / member, members.origin)
         assert (verdict, findings) == ("intact", []), (member, json.dumps(findings)[:3000])
+
+
+def check_stranger(members: Members) -> None:
+    """A node whose key nobody registered is connected to nobody and has nothing but block 0."""
+    node = members.nodes[STRANGER]
+    own = read_keys(node.home).node_id
+    assert not any(own in members.connected(founder) for founder in FOUNDERS)
+    assert not members.connected(STRANGER)
+    rpc = CometRpc(node.home)
+    try:
+        assert int(rpc.status()["sync_info"]["latest_block_height"]) == 0
+    finally:
+        rpc.close()
+    assert node.status()["height"] == 0
+    node.stop()
+
+
+def test_a_validators_keys_change_places(members: Members) -> None:
+    """SPEC R-N52, R-G20, R-Q31: a new consensus key by `key.rotate`, a new cosigner key by `key.add` and `set.change`. The
+    node votes and cosigns until each vote is in force, and afterwards nothing is ordered or certified without its new keys;
+    the old ones have ended, and the auditor walks the change."""
+    folder = str(members.top / RENEWED)
+    node = members.nodes[RENEWED]
+    others = tuple(each for each in FOUNDERS if each != RENEWED)
+    made = members.cli("node", "renew-consensus", folder)  # while it runs
+    rotated = ("--registration", made["registration"], "--ref", f"key={made['old_key_id']}")
+    members.change(others, "key.rotate", *rotated)
+    node.stop()
+    assert members.cli("node", "renew-consensus", folder, "--switch")["key_id"] == made["key_id"]
+
+    made = members.cli("node", "renew-cosigner", folder)
+    node.start()
+    node.wait_listening(100)
+    new = ("--ref", f"member={RENEWED}", "--ref", f"key={made['key_id']}", "--set", f"key={json.dumps(made['key'])}")
+    members.change((AUTHORITY,), "key.add", *new)
+    members.change(others, "set.change", *members.cosigners(*FOUNDERS))
+    old = read_key(members.top / RENEWED / "keys" / "cosign-1.key").public.key_id.hex()
+    members.change((AUTHORITY,), "key.revoke", "--ref", f"member={RENEWED}", "--ref", f"key={old}")
+    members.record("rs")  # the first block of the epoch that the new key cosigns
+    until(lambda: members.level(*FOUNDERS), "level with the new keys")
+    node.wait_ready(100)
+
+    # Three of four: without `ga` and its new keys nothing would be ordered or certified.
+    members.nodes["ws"].kill()
+    members.nodes["ws"].kill_comet()
+    members.record(RENEWED)
+    until(lambda: members.level(RENEWED, "rs", AUTHORITY), "certified without ws")
+    assert len(set(voters(members))) == members.validators() == len(FOUNDERS)
+    assert read_keys(node.home).consensus.public.raw in voters(members)
+    members.start("ws")
+    until(lambda: members.level(*FOUNDERS), "level at the end")
+    for each in members.nodes.values():
+        each.stop()
+    for member in (RENEWED, AUTHORITY):
+        verdict, findings = verify(members.top / member, members.origin)
+        assert (verdict, findings) == ("intact", []), (member, json.dumps(findings)[:3000])
+
+
+def voters(members: Members) -> list[bytes]:
+    """The public keys of CometBFT's newest set."""
+    rpc = CometRpc(members.nodes[AUTHORITY].home)
+    try:
+        height = int(rpc.status()["sync_info"]["latest_block_height"])
+        return [b64decode(each["pub_key"]["value"]) for each in rpc.validators(height)["validators"]]
+    finally:
+        rpc.close()

@@ -25,6 +25,7 @@ from tests.faults.test_epoch_network import (
     four_nodes,
     wait_for,
 )
+from tests.models.traces import check_trace, traced
 from tests.unit.cli.runner import Ran, ledger
 
 binary = pytest.importorskip("ledger_node.comet.binary", reason="suyuan-node is not installed")
@@ -44,6 +45,8 @@ def network(tmp_path: Path) -> Iterator[tuple[CreatedNetwork, Any]]:
         pytest.skip(str(error))
     with four_nodes(tmp_path / "net", "move.test") as made:
         yield made
+    for folder in made[0].folders.values():
+        check_trace(folder)
 
 
 class Town:
@@ -52,7 +55,8 @@ class Town:
     def __init__(self, made: CreatedNetwork, nodes: Any, home: Path) -> None:
         self.made, self.home, self.at = made, home, "sj"
         self.clients = {name: NodeClient(made.urls[name]) for name in NAMES}
-        self.nodes = {name: next(node for node in nodes.nodes if node.folder == made.folders[name]) for name in NAMES}
+        by_folder = {node.folder: traced(node) for node in nodes.nodes}
+        self.nodes = {name: by_folder[made.folders[name]] for name in NAMES}
 
     @property
     def client(self) -> NodeClient:
@@ -212,7 +216,7 @@ def _join_later(town: Town, seam: int, peers: list[str], member: str = "zr") -> 
     given = [part for use, key in keys.items() if use != "consensus" for part in ("--registration", json.dumps(key))]
     titles = ("--title-zh", "执法局", "--title-en", "Enforcement Bureau")
     town.decide("sys.member.admit", "--id", member, *titles, *given)
-    node = local.NodeProcess(folder)
+    node = traced(local.NodeProcess(folder))
     reader = SqliteReader(folder / DATABASE)
     try:
         node.start()
@@ -239,6 +243,7 @@ def _join_later(town: Town, seam: int, peers: list[str], member: str = "zr") -> 
     finally:
         reader.close()
         node.stop()
+    check_trace(folder)
 
 
 def _status(client: NodeClient) -> dict[str, Any]:

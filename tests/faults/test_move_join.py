@@ -19,6 +19,7 @@ from ledger.client.http import NodeClient
 from ledger.core.engine import chain_id
 from tests.faults.test_epoch_network import NAMES, _certified, _ready, four_nodes, wait_for
 from tests.faults.test_move_engine import Town, _join_later, _status
+from tests.models.traces import check_trace, traced
 from tests.unit.cli.runner import ledger
 
 binary = pytest.importorskip("ledger_node.comet.binary", reason="suyuan-node is not installed")
@@ -40,6 +41,8 @@ def town(tmp_path: Path) -> Iterator[Town]:
         pytest.skip(str(error))
     with four_nodes(tmp_path / "net", "again.test") as (made, nodes):
         yield Town(made, nodes, tmp_path)
+    for folder in made.folders.values():
+        check_trace(folder)
 
 
 def cross(town: Town, *peers: str) -> int:
@@ -74,7 +77,7 @@ def _join_from_snapshot(town: Town, member: str) -> None:
     given = [part for use, key in keys.items() if use != "consensus" for part in ("--registration", json.dumps(key))]
     titles = ("--title-zh", "教育局", "--title-en", "Education")
     town.decide("sys.member.admit", "--id", member, *titles, *given)
-    node = local.NodeProcess(folder)
+    node = traced(local.NodeProcess(folder))
     try:
         node.start()
         wait_for(lambda: not (folder / STATE_SYNC).exists(), f"{member} took a snapshot", 200)
@@ -94,6 +97,7 @@ def _join_from_snapshot(town: Town, member: str) -> None:
         wait_for(lambda: _ready(client), f"{member} is ready")
     finally:
         node.stop()
+    check_trace(folder)
     report = ledger("verify", folder, "--origin", made.genesis.origin, "--no-remember", "--json", home=town.home).json
     assert report["findings"] == [] and report["counts"]["blocks"] > 1
 

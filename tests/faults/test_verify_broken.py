@@ -101,8 +101,10 @@ def test_flipped_bytes_of_the_genesis() -> None:
 
 @pytest.mark.parametrize("height", range(len(ENCODED) - 1))
 def test_dropped_block(height: int) -> None:
-    """A block left out is missed."""
-    check_broken(height=height + 1, encoded=[each for at, each in enumerate(ENCODED) if at != height])
+    """A block left out is missed, and it alone: no later block is accused of what it did not bring."""
+    for report in check_broken(encoded=[each for at, each in enumerate(ENCODED) if at != height]):
+        assert [(each.code, each.height) for each in report.findings.kept] == [("block-missing", height)]
+        assert "not-followed" in {each.code for each in report.gaps}
 
 
 @pytest.mark.parametrize("height", range(len(ENCODED) - 1))

@@ -16,9 +16,10 @@ from ledger.adapters.audit.replayrules import rules_loader
 from ledger.adapters.audit.scratch import ScratchState
 from ledger.adapters.audit.sources import open_source
 from ledger.archiveformat import TAR_BLOCK
-from ledger.errors import ConflictError, LedgerError, MalformedError, NotFoundError, UnavailableError
+from ledger.errors import ConflictError, FatalError, LedgerError, MalformedError, NotFoundError, UnavailableError
 from ledger.verify.ledger import Options, verify_ledger
 from ledger.verify.report import BROKEN, INCOMPLETE, INTACT, Report
+from ledger.verify.source import UnopenedError
 from ledger.verify.trust import Trust
 from tests.models.real_ledger import RealLedger, real_ledger
 
@@ -278,3 +279,137 @@ def test_flipped_bytes_of_a_database(made: RealLedger, tmp_path: Path) -> None:
             continue
         with sqlite3.connect(folder / "ledger.sqlite") as connection:
             assert "\n".join(connection.iterdump()) == content, f"byte {at} changed the content unnoticed"
+
+
+def packed(made: RealLedger) -> bytes:
+    """The database in one file."""
+    import sqlite3
+
+    source = made.folder / "ledger.sqlite"
+    with sqlite3.connect(source) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return source.read_bytes()
+
+
+def stored(made: RealLedger, sql: str) -> list[tuple[int, bytes]]:
+    """(number, bytes) of stored rows."""
+    import sqlite3
+
+    with sqlite3.connect(made.folder / "ledger.sqlite") as connection:
+        return [(number, bytes(data)) for number, data in connection.execute(sql)]
+
+
+def flip_stored(made: RealLedger, folder: Path, rows: list[bytes]) -> Path:
+    """A copy of the data directory with one bit changed in each of these stored values."""
+    data = bytearray(packed(made))
+    for row in rows:
+        data[data.index(row[:60]) + min(len(row), 60) // 2] ^= 0x20
+    folder.mkdir(exist_ok=True)
+    (folder / "ledger.sqlite").write_bytes(bytes(data))
+    return folder
+
+
+OWNER = "(SELECT max(height) FROM blocks WHERE first_seq <= seq)"
+
+
+@pytest.mark.parametrize("replay", [True, False])
+@pytest.mark.parametrize("part", ["blocks", "records", "bodies"])
+def test_the_changed_block_is_named_and_no_other(made: RealLedger, tmp_path: Path, part: str, replay: bool) -> None:
+    """SPEC R-V11: a byte changed in a stored block is found, every finding names that block, and all others are read."""
+    sql = "SELECT height, data FROM blocks" if part == "blocks" else f"SELECT {OWNER}, data FROM {part}"
+    rows = stored(made, sql)
+    for height, row in (rows[0], rows[len(rows) // 2], rows[-1]) if not replay else (rows[len(rows) // 3],):
+        report = audit(made, flip_stored(made, tmp_path / "node", [row]), replay=replay)
+        assert isinstance(report, Report)
+        assert {each.height for each in report.findings.kept} == {height}, report.findings.kept
+        assert report.findings.kept[0].place == f"block {height}"
+        assert report.counts.blocks == made.app.head.height, "a healthy block was not read"
+
+
+def test_two_changed_blocks_are_both_named(made: RealLedger, tmp_path: Path) -> None:
+    """Behind a block that cannot be read the search goes on: a second one is named too."""
+    rows = dict(stored(made, f"SELECT {OWNER}, data FROM records"))
+    report = audit(made, flip_stored(made, tmp_path / "node", [rows[2], rows[5]]), replay=False)
+    assert isinstance(report, Report)
+    assert {each.height for each in report.findings.kept} == {2, 5}
+
+
+def test_a_changed_block_among_several_pieces(
+    made: RealLedger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blocks of later pieces are not accused of the one that is missing before them."""
+    from ledger.adapters.audit import sources
+
+    monkeypatch.setattr(sources, "PIECE_LEAVES", 50)
+    for height, row in stored(made, "SELECT height, data FROM blocks")[::3]:
+        report = audit(made, flip_stored(made, tmp_path / "node", [row]), replay=False)
+        assert isinstance(report, Report)
+        assert {each.height for each in report.findings.kept} == {height}
+
+
+def test_a_changed_certificate_accuses_no_block(made: RealLedger, tmp_path: Path) -> None:
+    """A stored certificate that cannot be read is named by its size; every block is read, the other certificate counts."""
+    for size, row in stored(made, "SELECT size, data FROM certificates"):
+        report = audit(made, flip_stored(made, tmp_path / "node", [row]))
+        assert isinstance(report, Report)
+        assert {each.height for each in report.findings.kept} == {None}
+        assert report.findings.kept[0].place == f"certificate {size}"
+        assert (report.counts.blocks, report.counts.certificates) == (made.app.head.height + 1, 1)
+
+
+def test_a_changed_hash_tile_accuses_no_block(made: RealLedger, tmp_path: Path) -> None:
+    """A hash tile that differs is named alone: neither blocks nor certificates nor streams, which are sound."""
+    for _, row in stored(made, "SELECT level, hashes FROM tiles WHERE tree=0"):
+        report = audit(made, flip_stored(made, tmp_path / "node", [row]), replay=False)
+        assert isinstance(report, Report)
+        assert [(each.code, each.height) for each in report.findings.kept] == [("storage", None)]
+        assert "hash tile" in (report.findings.kept[0].got or "")
+
+
+def test_the_changed_file_of_an_export_is_named_and_no_other(
+    made: RealLedger, exports: dict[str, Path], tmp_path: Path
+) -> None:
+    """SPEC R-V11: each file of an export is reported under its own name, certificates beside their segment too."""
+    copy = tmp_path / "copy"
+    shutil.copytree(exports["directory"], copy)
+    names = {path: path.relative_to(copy).as_posix() for path in copy.rglob("*") if path.is_file()}
+    for path, name in names.items():
+        data = path.read_bytes()
+        path.write_bytes(data[:-1] + bytes((data[-1] ^ 1,)))
+        if name == "manifest.json":
+            with pytest.raises(UnopenedError):
+                open_source(str(copy))
+        else:
+            report = audit(made, copy, replay=False)
+            assert isinstance(report, Report)
+            assert {each.place for each in report.findings.kept} <= {name, None}, name
+            assert any(each.place == name for each in report.findings.kept), name
+            heights = {each.height for each in report.findings.kept} - {None}
+            assert heights <= {0} if name in ("genesis.json", "segments/000000.gz") else not heights, name
+            if name.startswith("certificates/"):
+                assert report.counts.blocks == made.app.head.height + 1
+        path.write_bytes(data)
+
+
+def test_with_kept_bodies_the_changed_block_is_named(
+    made: RealLedger, exports: dict[str, Path], tmp_path: Path
+) -> None:
+    """Bodies from a kept export do not hide a block that cannot be read."""
+    from ledger.adapters.audit.kept import FilledSource, open_copy
+
+    height, row = stored(made, f"SELECT {OWNER}, data FROM records")[2]
+    source = open_source(str(flip_stored(made, tmp_path / "node", [row])))
+    filled = FilledSource(source, [open_copy(str(exports["directory"]), source)])
+    options = Options(Trust(made.genesis.origin, "origin"), made.app.head.time, replay=False)
+    with ScratchState() as scratch:
+        report = verify_ledger(filled, options, scratch, rules_loader("inline"))
+    assert {each.height for each in report.findings.kept} == {height}
+
+
+def test_a_damaged_directory_is_not_exported(made: RealLedger, tmp_path: Path) -> None:
+    """What an audit leaves out no export leaves out: a block that cannot be read ends it, and nothing is written."""
+    _, row = stored(made, f"SELECT {OWNER}, data FROM records")[2]
+    source = open_source(str(flip_stored(made, tmp_path / "node", [row])))
+    with pytest.raises(FatalError):
+        export(source, tmp_path / "out")
+    assert [each.name for each in tmp_path.iterdir()] == ["node"]

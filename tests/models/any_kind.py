@@ -77,7 +77,7 @@ class AnyKind:
         self._exact("catalog.draft", "ga", dataset, draft)
         self._exact("quality.plan", "ga", dataset, targets)
         self._exact("catalog.submit", "ga", dataset, {"attested": ["secrecy", "pi-impact", "no-secrets"]})
-        self._exact("catalog.publish", "sj", dataset, {})
+        self._exact("catalog.publish", "sj", {**dataset, "item": sorted(set(WORDS))}, {})
         application = self._exact("share.apply", "rs", dataset, ask)
         grant = self._exact("share.approve", "ga", {**dataset, "application": application}, {})
         copy = self._exact("share.deliver", "ga", {**dataset, "grant": grant}, {"to": "rs", "method": "api"})

@@ -169,7 +169,8 @@ class _Planner:
         self.step(
             day, 11, head, "catalog.submit", {"dataset": dataset}, attested=["secrecy", "pi-impact", "no-secrets"]
         )
-        self.step(day + 1, 10, (AUTHORITY, "authority"), "catalog.publish", {"dataset": dataset})
+        named = {"dataset": dataset, "item": sorted(ITEMS)}
+        self.step(day + 1, 10, (AUTHORITY, "authority"), "catalog.publish", named)
         return dataset, day + 1
 
     def catalogue(self, number: int, dataset: str, provider: str, user: str, grant: str) -> None:
@@ -191,7 +192,7 @@ class _Planner:
         review = answer + (5 if late == 1 + LATE_REVIEW else 1)
         if late == 1 + LATE_REVIEW:
             self.expect("D809/41-3", AUTHORITY, f"dataset/{dataset}")
-        self.step(review, 9, authority, "catalog.publish", {"dataset": dataset})
+        self.step(review, 9, authority, "catalog.publish", {"dataset": dataset, "item": sorted(ITEMS)})
         day = self.random.randint(60, 100)
         correction = self.step(
             day, 9, (user, "office"), "correct.apply", {"dataset": dataset, "grant": grant},
@@ -242,14 +243,14 @@ class _Planner:
         return grant, dataset, user, first, end - 1
 
     def records(self, grant: str, dataset: str, user: str, first: int, end: int, *, kept: bool) -> None:
-        """Use on the first day, then records of use once a week; the last covers the end and says what it was good for."""
+        """Use on the first day, then records of use once a week; the last covers the end, with effect and storage."""
         self.use(grant, dataset, user, first)
         if not kept:
             self.expect("D809/40-5", user, f"grant/{grant}")
             return
         for day in [*range(first + 4, end, 5), end]:
             covers = _date(self.calendar.days[day])
-            effect = {"effect": "减少材料一份"} if day == end else {}
+            effect = {"effect": "减少材料一份", "storage": "专用库存放"} if day == end else {}
             self.step(
                 day, 17, (user, "office"), "use.record", {"dataset": dataset, "grant": grant},
                 scenario="业务办理", process="比对", covers=covers, **effect,

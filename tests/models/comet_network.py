@@ -40,16 +40,14 @@ from ledger.core.hashing import Digest
 from ledger.core.submission import Submission
 from ledger.errors import LedgerError, UnavailableError
 from ledger_node.comet.binary import VARIABLE
-from ledger_node.comet.grammar import check_calls
 from ledger_node.comet.process import PID
 from ledger_node.comet.rpc import CometRpc
 from ledger_node.contracts_folder import rulebook_folder
 from ledger_node.local import NodeProcess
 from scripts.bench.workload import KEYS, MEMBERS, Workload
 from tests.models.relay import Relays
+from tests.models.traces import PROGRAM, TRACE, check_trace
 
-PROGRAM: Final = Path(__file__).with_name("comet_node.py")
-TRACE: Final = "abci-trace"
 GRANTS: Final = 8
 CLIENT_S: Final = 8.0  # how long a client waits before it asks another node
 START_S: Final = 150.0  # a machine with other work to do
@@ -133,6 +131,11 @@ class Validator(NodeProcess):
                 yield snap
         finally:
             reader.close()
+
+    def check_calls(self) -> None:
+        """What CometBFT asked over all its runs had a legal order (see `grammar`)."""
+        if self._process is not None:
+            check_trace(self.folder)
 
     def evidence(self) -> list[Path]:
         """The files of its evidence folder."""
@@ -313,13 +316,15 @@ class CometNetwork:
             raise AssertionError(f"{error}: {[node.status() for node in nodes or self.honest]}") from error
 
     def stop(self) -> None:
-        """End every process, orphans included."""
+        """End every process, orphans included; each node, liars too, was asked in a legal order to the end."""
         for node in self.nodes:
             with contextlib.suppress(ProcessLookupError, UnavailableError):
                 os.kill(node.pid, signal.SIGTERM)
         for node in self.nodes:
             node.stop()
             node.kill_comet()
+        for node in self.nodes:
+            node.check_calls()
 
     # --- what has to hold after every fault ----------------------------------------------------------------------------
 
@@ -331,7 +336,7 @@ class CometNetwork:
         self.check_acknowledged()
         self.check_app_hashes()
         for node in self.honest:
-            check_calls((node.folder / TRACE).read_text("ascii").splitlines())
+            node.check_calls()
             kept = set(node.evidence())
             assert bool(kept - self._known_evidence) == evidence, (node.id, kept)
             self._known_evidence |= kept

@@ -159,7 +159,7 @@ def tell_story(live: LiveNode) -> None:
         "ga", "office", "quality.plan", refs, completeness=9800, accuracy=9900, consistency=9500, timeliness=9000
     )
     live.record("ga", "head", "catalog.submit", refs, attested=["secrecy", "pi-impact", "no-secrets"])
-    live.record("sj", "office", "catalog.publish", refs)
+    live.record("sj", "office", "catalog.publish", {**refs, "item": ["name-tag", "status"]})
     asked = {
         "basis": "条例第二十条", "purpose": "pension-check", "items": ["status"], "method": "api", "until": "2026-12-31",
     }  # fmt: skip

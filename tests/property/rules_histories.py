@@ -164,7 +164,7 @@ class Writer:
             case "catalog.submit":
                 refs, body = dataset, {"attested": ["secrecy", "pi-impact", "no-secrets"][: 3 if odd > 1 else 2]}
             case "catalog.publish":
-                refs = dataset
+                refs = {**dataset, "item": sorted(ITEMS)}
             case "catalog.return":
                 refs, body = dataset, {"reason": "不全"}
             case "share.apply" | "share.supplement":

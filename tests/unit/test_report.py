@@ -40,8 +40,13 @@ GRANT = ObjectKind(
 )
 
 
+USE = ObjectKind(
+    "use", TITLE, {"last": 0, "accesses": 0, "oldest": 0}, True, dict.fromkeys(("last", "accesses", "oldest"), TITLE)
+)
+
+
 def section(**fields: Any) -> Section:
-    return parse_sections({"one": {"title": TITLE, "object": "grant", **fields}}, {"grant": GRANT})[0]
+    return parse_sections({"one": {"title": TITLE, "object": "grant", **fields}}, {"grant": GRANT, "use": USE})[0]
 
 
 def collect(rows: dict[str, dict[str, Any]], *sections: Section, **wanted: Any) -> Any:
@@ -119,6 +124,7 @@ def test_events_are_counted_by_author_and_what_was_asked_for() -> None:
 @pytest.mark.parametrize(
     "fields",
     [{"events": ["no.kind"]}, {"events": ["use.record"], "sums": ["effect"]}, {"events": ["use.record"], "group": ["x"]},
+     {"events": ["share.deny"], "by": ["explanation"]},
      {"events": ["use.record"], "finding": "D809/99-9"}],
 )  # fmt: skip
 def test_bad_sections_of_events_are_refused(fields: dict[str, Any]) -> None:
@@ -160,6 +166,9 @@ def test_sections_count_sum_and_list() -> None:
     many = collect(rows, section(least={"copies": 4, "done": 2}, columns=["user"]))
     assert many.lists["one"].rows == [["b", "rs"]]
     assert collect(rows, section(member=["user"], group=["status"]), member="sj").groups["one"] == {("closed",): [1]}
+    # What cannot be narrowed to a member says nothing to somebody who asks for one.
+    assert "one" not in collect(rows, section(group=["status"]), member="sj").groups
+    assert collect(rows, section(member=["id"], columns=["user"]), member="a").lists["one"].rows == [["a", "rs"]]
 
 
 def test_long_lists_are_counted_and_cut() -> None:
@@ -169,10 +178,101 @@ def test_long_lists_are_counted_and_cut() -> None:
     assert (len(listed.rows), listed.total) == (ROWS_SHOWN_MAX, ROWS_SHOWN_MAX + 5)
 
 
+USED = {
+    "grant/a": {"status": "live", "user": "rs", "dataset": "ga/one"},
+    "grant/b": {"status": "live", "user": "sj", "dataset": "ga/two", "last": NOW},
+    "grant/c": {"status": "closed", "user": "rs", "dataset": "ga/two"},
+    "use/a": {"accesses": 3, "oldest": 0},
+    "use/c": {"accesses": 4, "oldest": 5},
+}
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_an_object_and_its_account_are_one_row(*, backwards: bool) -> None:
+    """Fields of the object beside count as the table's own, in whatever order both come; without one they are defaults."""
+    rows = dict(reversed(USED.items())) if backwards else USED
+    listed = collect(rows, section(beside="use", where={"status": ["live"]}, columns=["user", "accesses"])).lists["one"]
+    assert sorted(listed.rows) == [["a", "rs", 3], ["b", "sj", 0]]
+    accounts = section(object="use", beside="grant", member=["user"], sums=["accesses"], share={"oldest": [0]})
+    assert collect(rows, accounts).groups["one"] == {(): [2, 7, 1, 2]}
+    assert collect(rows, accounts, member="rs").groups["one"] == {(): [2, 7, 1, 2]}
+    for wanted in ({"member": "nobody"}, {"member": "sj"}, {"dataset": "ga/three"}):
+        assert "one" not in collect(rows, accounts, **wanted).groups
+    assert collect(rows, accounts, dataset="ga/two").groups["one"] == {(): [1, 4, 0, 1]}
+    # The table's own field goes first, and without an object there is nothing to show.
+    assert collect(rows, section(beside="use", columns=["last"])).lists["one"].rows.count(["b", NOW]) == 1
+    assert collect({"grant/b": USED["grant/b"]}, accounts).groups == {}
+
+
+def test_the_latest_of_several_times_says_how_old_it_is() -> None:
+    """`older` of several fields leaves out an object that one of them lies near to; what has none is old."""
+    rows = {
+        "grant/a": {"last": NOW - 91 * DAY_MS, "done": NOW},
+        "grant/b": {"last": NOW - 91 * DAY_MS, "done": NOW - 91 * DAY_MS},
+        "grant/c": {},
+    }
+    old = section(older={"field": ["last", "done"], "days": 90}, columns=["user"])
+    assert [row[0] for row in collect(rows, old).lists["one"].rows] == ["b", "c"]
+
+
+def test_unused_grants_denials_and_what_passes_are_reported_for_whom_they_concern(made: RealLedger) -> None:
+    """Tables of the rulebook name a live grant that nobody ever used, reasons of denials by provider, and shares; a member
+    whom nothing concerns sees no account and no grant of others."""
+    book = contract_program("data-sharing").book
+    grant = {"provider": "ga", "user": "rs", "dataset": "ga/one", "purposes": ["school"], "status": "live", "copies": 0}
+    rows = {
+        "grant/never": {**grant, "delivered": NOW - 91 * DAY_MS},
+        "grant/new": {**grant, "delivered": NOW - DAY_MS},
+        "grant/over": {**grant, "status": "closed"},
+        "grant/used": grant,
+        "use/used": {"accesses": 2, "records": 9, "last": NOW - DAY_MS, "oldest": 7, "outside": 0, "recorded": 0},
+        "tally/rs": {"inspected": 1, "confirmed": {}, "drills": 2},
+        "statement/a": {"status": "settled", "issuer": "ga", "counterparty": "rs"},
+        "right/a": {"type": "hold", "status": "live", "holder": "rs", "grantor": "ga"},
+        "plan/a": {"source": "ga", "owner": "ga", "status": "passed", "loops": 0},
+        "plan/b": {"source": "ga", "owner": "ga", "status": "returned", "loops": 1},
+        "plan/c": {"source": "ga", "owner": "ga", "status": "planned", "loops": 0},
+    }
+    found: dict[str, dict[str, Table]] = {}
+    for member in ("", "rs", "nobody"):
+        collector = Collector(book.sections, Filter(member=member), NOW)
+        for outcome, content in (
+            ("accepted", {"reason": "no-need"}),
+            ("accepted", {}),
+            ("refused", {"reason": "other"}),
+        ):
+            verdict = canonical.encode({"outcome": outcome})
+            collector.record(NOW, "ga", {"kind": "share.deny"}, verdict, (), canonical.encode(content))
+        for name, fields in rows.items():
+            collector.row(object_key(name), object_value(ZERO_DIGEST, canonical.encode(fields)))
+        found[member] = {table.id: table for table in build_tables(collector.finish(), book, book.sections)}
+    everyone = found[""]
+    assert everyone["dormant-grants"].rows == (("never", "ga", "rs", NOW - 91 * DAY_MS, 0, 0, 0),)
+    assert everyone["dormant-grants"].rows == found["rs"]["dormant-grants"].rows
+    assert everyone["denials"].rows == (("ga", None, 1), ("ga", "no-need", 1))
+    assert [column.id for column in everyone["denials"].columns] == ["member", "reason", "done"]
+    assert everyone["use-record-completeness"].rows == (("rs", 1, 0.0),)
+    assert everyone["quality-passed"].rows == (("ga", 2, 50.0),)
+    assert everyone["use-records"].rows == found["rs"]["use-records"].rows == ((1, 2, 9, 0, 0, 0, 0),)
+    for name in ("accountability", "statements", "rights"):
+        assert everyone[name].rows == found["rs"][name].rows != ()
+    assert found["nobody"] == {}
+    nobody = report(open_source(str(made.folder)), lambda _: Filter(member="nobody")).tables
+    assert [table.id for table in nobody] == []
+
+
 @pytest.mark.parametrize(
     "fields",
     [
         {"object": "nothing"},
+        {"beside": "nothing"},
+        {"share": {"status": "live"}},
+        {"share": {"nothing": [1]}},
+        {"share": {"status": ["live"]}, "ratio": ["done", "copies"]},
+        {"share": {"status": ["live"]}, "columns": ["user"]},
+        {"older": {"field": [], "days": 90}},
+        {"older": {"field": ["last", "nothing"], "days": 90}},
+        {"columns": ["accesses"]},
         {"group": ["nothing"]},
         {"where": {"status": "live"}},
         {"where": {"status": []}},

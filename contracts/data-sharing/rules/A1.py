@@ -9,3 +9,8 @@ IN_FORCE = ["published", "change_due", "change_overdue", "updated"]
 def on_share_apply(event, state, env):
     if state["dataset"]["status"] not in IN_FORCE:
         return refuse("not-published", status=state["dataset"]["status"])
+
+
+def on_share_approve(event, state, env):
+    if state["dataset"]["status"] not in IN_FORCE:
+        return refuse("not-published", status=state["dataset"]["status"])

@@ -1,9 +1,11 @@
 """A2 申请内容与负责人同意 · Five contents, head's consent, distinct parties. Decree 809 Art. 20, 21.
 
-What is lacking makes the application incomplete, never refused: the provider owes one notice that lists it. The law sets no
-term for the notice; under the strict reading a late one is an alert.
+What is lacking makes the application incomplete, never refused: the provider owes one notice that lists it all. A content
+that is left empty, and a time limit that has passed, are lacking as if nothing were said. The law sets no term for the
+notice; under the strict reading a late one is an alert.
 """
 
+DAY = 86400000
 CONTENTS = ["basis", "purpose", "items", "method", "until"]
 
 
@@ -13,7 +15,7 @@ def on_share_apply(event, state, env):
         return refuse("head-consent", role="office-head")
     if event.member == provider:
         return refuse("own-data")
-    lacking = [name for name in CONTENTS if event.body.get(name) is None]
+    lacking = [name for name in CONTENTS if is_lacking(event.body, name, env)]
     filed = write(
         "application",
         dataset=event.refs["dataset"],
@@ -42,6 +44,11 @@ def on_share_apply(event, state, env):
 def on_share_notice(event, state, env):
     if state["application"]["noticed"]:
         return refuse("notice-once")
+    if not event.body["lacking"]:
+        return refuse("notice-empty")
+    left = [name for name in state["application"]["lacking"] if name not in event.body["lacking"]]
+    if left:
+        return refuse("notice-partial", left=left)
     return [
         write("application", noticed=True, lacking=event.body["lacking"]),
         clear_timer("A2.notice", on="application"),
@@ -50,14 +57,14 @@ def on_share_notice(event, state, env):
 
 def on_share_supplement(event, state, env):
     before = state["application"]
-    lacking = [name for name in before["lacking"] if event.body.get(name) is None]
+    lacking = [name for name in before["lacking"] if is_lacking(event.body, name, env)]
     return [
         write(
             "application",
             purpose=event.body.get("purpose", before["purpose"]),
-            items=event.body.get("items", before["items"]),
+            items=before["items"] if is_lacking(event.body, "items", env) else event.body["items"],
             method=event.body.get("method", before["method"]),
-            until=event.body.get("until", before["until"]),
+            until=before["until"] if is_lacking(event.body, "until", env) else event.body["until"],
             lacking=lacking,
         ),
         move("application", "lacking") if lacking else None,
@@ -70,6 +77,13 @@ def on_share_withdraw(event, state, env):
 
 def nothing_owed():
     return [discharge("A2", on="application"), clear_timer("A2.notice", on="application")]
+
+
+def is_lacking(body, name, env):
+    given = body.get(name)
+    if name == "until" and given is not None:
+        return ms(given) + DAY <= env.now
+    return not given
 
 
 def on_timer_A2_notice(timer, state, env):

@@ -3,29 +3,36 @@
 The term runs from receipt, that is from the record. Silence has no effect but a candidate finding: there is no deemed
 consent, and an overdue application can still be answered. Only the authority extends the term, when the provider asks
 for it before it has passed, and by no more than was asked; the applicant reads both on its application. Whether a
-supplement starts the term anew is not set by law: the finding follows the lenient reading, that it does. Where the law
-of the provider's own jurisdiction gives the reply to its data authority (an overlay), that law's clock runs instead.
+supplement starts the term anew is not set by law, nor whether it runs while the applicant that was told what is lacking
+has not answered: the finding follows the lenient reading, that it starts anew and does not run. For an entry that is not
+to be shared the Decree names no term, nor for the authority that is asked for a longer one: slowness is an alert under
+the strict reading. What comes after office hours is received that day under the strict reading and on the next working
+day under the lenient one. Where the law of the provider's own
+jurisdiction gives the reply to its data authority (an overlay), that law's clock runs instead.
 """
+
+HOUR = 3600000
+ZONE = 28800000
 
 
 def on_share_apply(event, state, env):
     if answered_locally(state, env):
         return None
-    days = env.params["reply_days"][state["dataset"]["sharing"]]
-    return reply_duty(state["dataset"]["provider"], working_days(env, days))
+    return owed(state["dataset"]["provider"], state["dataset"]["sharing"], 0, env.now, env)
 
 
 def on_share_supplement(event, state, env):
-    if state["application"].get("decider") is not None:
+    if state["application"].get("decider") is not None or state["application"]["status"] == "overdue":
         return None
-    days = env.params["reply_days"][state["dataset"]["sharing"]] + state["application"]["extended"]
-    return reply_duty(state["application"]["provider"], working_days(env, days))
+    application = state["application"]
+    return owed(application["provider"], state["dataset"]["sharing"], application["extended"], env.now, env)
 
 
 def on_share_extend_request(event, state, env):
     if state["application"].get("decider") is not None:
         return refuse("reply-local")
-    return write("application", asked=event.body["days"])
+    due = working_days(env, env.params["extension_decision_days"]["strict"])
+    return [write("application", asked=event.body["days"]), set_timer("A3.asked", on="application", due=due)]
 
 
 def on_share_extend_decide(event, state, env):
@@ -35,7 +42,7 @@ def on_share_extend_decide(event, state, env):
     if not application["asked"]:
         return refuse("not-asked")
     if not event.body["granted"]:
-        return write("application", asked=0)
+        return [write("application", asked=0), clear_timer("A3.asked", on="application")]
     days = event.body.get("days", application["asked"])
     if days > application["asked"]:
         return refuse("more-than-asked", days=days, asked=application["asked"])
@@ -47,27 +54,49 @@ def extend(application, sharing, days, env):
     total = application["extended"] + days
     if total > longest:
         return refuse("extension-too-long", days=total, longest=longest)
-    term = env.params["reply_days"][sharing] + total
-    effects = [
-        write("application", extended=total, asked=0),
-        reply_duty(application["provider"], working_days(env, term, since=application["received"])),
-    ]
+    effects = [write("application", extended=total, asked=0), clear_timer("A3.asked", on="application")]
+    effects = effects + owed(application["provider"], sharing, total, application["received"], env)
     if sharing == "unconditional":
-        effects.append(alert("open-point", open=env.params["extension_unconditional"]["open"]))
+        return effects + [alert("open-point", open=env.params["extension_unconditional"]["open"])]
     return effects
 
 
 def on_share_withdraw(event, state, env):
-    return discharge("A3", on="application")
+    return [discharge("A3", on="application"), clear_timer("A3.slow", on="application")]
+
+
+def on_share_approve(event, state, env):
+    return clear_timer("A3.slow", on="application")
+
+
+def on_share_deny(event, state, env):
+    return clear_timer("A3.slow", on="application")
 
 
 def on_timer_A3(timer, state, env):
     application = state["application"]
+    if application["status"] == "incomplete" and application["noticed"]:
+        return alert("open-point", open=env.params["supplement_clock"]["open"])
     if application["status"] in ["under_review", "incomplete"]:
         return [
             move("application", "overdue"),
             finding("D809/39-4", about=application["provider"], on="application", what="reply"),
         ]
+
+
+def on_timer_A3_slow(timer, state, env):
+    if state["application"]["status"] in ["under_review", "incomplete"]:
+        return alert("open-point", open=env.params["refused_reply_days"]["open"])
+
+
+def on_timer_A3_hours(timer, state, env):
+    if state["application"]["status"] in ["under_review", "incomplete"]:
+        return alert("open-point", open=env.params["receipt_hour"]["open"])
+
+
+def on_timer_A3_asked(timer, state, env):
+    if state["application"]["status"] in ["under_review", "incomplete", "overdue"]:
+        return alert("extension-undecided", open=env.params["extension_decision_days"]["open"])
 
 
 def answered_locally(state, env):
@@ -78,5 +107,21 @@ def answered_locally(state, env):
     return of.get("authority") is not None and state["dataset"]["sharing"] in terms
 
 
-def reply_duty(provider, due):
-    return duty("A3", by=provider, on="application", due=due, kinds=["share.approve", "share.deny"])
+def owed(provider, sharing, extended, since, env):
+    if sharing != "refused":
+        days = env.params["reply_days"][sharing] + extended
+        due = working_days(env, days, since=since)
+        if (since + ZONE) // HOUR % 24 < env.params["receipt_hour"]["lenient"]:
+            return [duty("A3", by=provider, on="application", due=due, kinds=["share.approve", "share.deny"])]
+        later = working_days(env, days + 1, since=since)
+        return [
+            duty("A3", by=provider, on="application", due=later, kinds=["share.approve", "share.deny"]),
+            set_timer("A3.hours", on="application", due=due),
+        ]
+    days = env.params["refused_reply_days"]
+    term = working_days(env, days["lenient"] + extended, since=since) if days["lenient"] >= 0 else None
+    slow = working_days(env, days["strict"] + extended, since=since)
+    return [
+        duty("A3", by=provider, on="application", due=term, kinds=["share.approve", "share.deny"]),
+        set_timer("A3.slow", on="application", due=slow),
+    ]

@@ -1,8 +1,10 @@
 """A4 答复有据 · Reasoned reply, no added conditions. Decree 809 Art. 14, 15, 20, 21, 25.
 
 An approval is signed by the provider's office head, not by the key that applied, and adds no condition that the catalogue
-does not list; it makes the grant. A denial has a reason; one for lacking papers needs the notice first. A wider scope and a
-supply onward are answered in the same way (Art. 25), and change what the grant allows; items are added at its end.
+does not list; it makes the grant, of no item, method or (conditional class) purpose but those of the entry as it stands.
+Of an entry that is not to be shared nothing is granted before the catalogue says otherwise: only law puts it there
+(Art. 14). A denial has a reason; one for lacking papers needs the notice first. A wider scope and a supply onward are
+answered in the same way (Art. 25), and change what the grant allows; items are added at its end.
 """
 
 DAY = 86400000
@@ -20,6 +22,15 @@ def on_share_approve(event, state, env):
     added = [code for code in event.body.get("conditions", []) if code not in dataset["purposes"]]
     if added:
         return refuse("added-condition", conditions=added)
+    if dataset["sharing"] == "refused":
+        return refuse("not-to-share", law=dataset.get("legal_basis"))
+    beyond = [item for item in application["items"] if item not in dataset["items"]]
+    if dataset["sharing"] == "conditional" and application["purpose"] not in dataset["purposes"]:
+        beyond.append(application["purpose"])
+    if application["method"] not in dataset["methods"]:
+        beyond.append(application["method"])
+    if beyond:
+        return refuse("beyond-catalogue", what=beyond[:4])
     return [
         write(
             "grant",
@@ -44,6 +55,8 @@ def on_share_deny(event, state, env):
         return refuse("no-law")
     if application["lacking"] and not application["noticed"]:
         return refuse("notice-first", lacking=application["lacking"])
+    if state["dataset"]["sharing"] == "unconditional":
+        return alert("open-point", open=env.params["unconditional_refusal"]["open"])
 
 
 def on_scope_reply(event, state, env):
@@ -53,6 +66,8 @@ def on_scope_reply(event, state, env):
     grant = state["grant"]
     scope = state["scope"]
     dataset = state["dataset"]
+    if dataset["sharing"] == "refused":
+        return refuse("not-to-share", law=dataset.get("legal_basis"))
     beyond = [item for item in scope["items"] if item not in dataset["items"]]
     if dataset["sharing"] == "conditional":
         beyond = beyond + [purpose for purpose in scope["purposes"] if purpose not in dataset["purposes"]]

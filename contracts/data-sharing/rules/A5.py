@@ -1,18 +1,37 @@
 """A5 提供时限 · Delivery clock. Decree 809 Art. 22: 20 working days after consent.
 
-Delivery by the provider stops the clock; the receipt is the receiver's duty, and a slow receiver never makes the
-provider late. The law sets no term for the receipt; a receiver that contests what came says so in it. Nothing is owed
+Delivery by the provider to the user, or to whom the user has entrusted with its processing under this grant, stops the
+clock and opens the grant; a copy that goes to anybody else does neither. By another method than granted it is an alert.
+The receipt is the receiver's duty, and a slow receiver never makes the provider late. The law sets no term for the receipt; a receiver that contests what came says so in it. Nothing is owed
 to a user whose purpose has ended.
 """
 
 
 def on_share_approve(event, state, env):
     due = working_days(env, env.params["delivery_days"])
-    return duty("A5", by=state["application"]["provider"], on="grant", due=due, kinds=["share.deliver"])
+    return duty("A5", by=state["application"]["provider"], on="grant", due=due)
 
 
 def on_share_deliver(event, state, env):
-    return duty("A5.receipt", by=event.body["to"], on="new", due=None, kinds=["share.receive"])
+    effects = [duty("A5.receipt", by=event.body["to"], on="new", due=None, kinds=["share.receive"])]
+    grant = state["grant"]
+    if state["copy"] is not None or not reaches_user(event, grant, state["entrustment"]):
+        return effects
+    effects.append(discharge("A5", on="grant"))
+    effects.append(write("grant", delivered=min(event.time, grant.get("delivered", event.time))))
+    if grant["status"] == "agreed":
+        effects.append(move("grant", "live"))
+    if event.body["method"] != grant["method"]:
+        effects.append(alert("other-method", given=event.body["method"], granted=grant["method"]))
+    return effects
+
+
+def reaches_user(event, grant, held):
+    if event.body["to"] == grant["user"]:
+        return True
+    if held is None or held["status"] != "active" or held["grant"] != event.refs["grant"]:
+        return False
+    return held["principal"] == grant["user"] and held["processor"] == event.body["to"]
 
 
 def on_share_receive(event, state, env):

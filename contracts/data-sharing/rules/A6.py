@@ -1,6 +1,7 @@
 """A6 不得重复收集 · No repeated collection. Decree 809 Art. 19; Decree 716 Art. 7.
 
-What is published for sharing is kept in an index by item and synonym. A department that collects an item which
+What is published for sharing is kept in an index by item and synonym: a publication that leaves items unnamed is refused,
+for the ban could not see them; beyond the thirty-two that one event can name the rest is an alert. A department that collects an item which
 another offers is a candidate finding, unless it shows that sharing cannot serve: its application was denied or left
 unanswered, the delivery is overdue, or an assessment says that the shared data are unfit. Asked beforehand, such a
 collection is refused; one that happened stays on record and is to be justified (the law sets no term). One proof
@@ -8,6 +9,7 @@ against one entry is enough for there to be no finding; whether the other entrie
 is an alert.
 """
 
+NAMED = 32  # items that one publication can name
 INDEXED = 12  # entries kept for one item
 
 
@@ -32,6 +34,8 @@ def on_catalog_publish(event, state, env):
             offers[event.refs["dataset"]] = before["provider"]
         effects.append(write("item", name, offers=offers))
     unnamed = absent(entry["items"], named)
+    if unnamed and entry["sharing"] != "refused" and len(named) < NAMED:
+        return refuse("items-left", items=unnamed[:4])
     if unnamed and entry["sharing"] != "refused":
         effects.append(alert("not-indexed", items=len(unnamed)))
     return effects

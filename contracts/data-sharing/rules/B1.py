@@ -1,8 +1,9 @@
 """B1 授权内使用 · Use inside the grant. Decree 809 Art. 25.
 
-Purpose, items and time of an access lie inside the live grant. An access that happened is recorded whatever it was: outside
-the grant it is irregular, counts, and leaves a candidate finding. So does a derivation for a purpose that one of its grants
-does not name. A wider scope is asked for, and stands only when the provider consents: the law sets no term for the reply.
+Purpose, items, method (where it is said) and time of an access lie inside the grant. An access that happened is recorded
+whatever it was: outside the grant it is irregular, counts, and leaves a candidate finding. Its own time decides, from the
+delivery to the end or the suspension: one of before that is recorded afterwards is inside, and an alert, since that time is
+the user's word. A derivation for a purpose that one of its grants does not name is a candidate finding too. A wider scope is asked for, and stands only when the provider consents: the law sets no term for the reply.
 """
 
 OPEN = ["agreed", "live", "provider_change"]
@@ -16,7 +17,9 @@ def on_use_access(event, state, env):
         outside.append("purpose")
     if not all([item in grant["items"] for item in event.body["items"]]):
         outside.append("items")
-    if event.time >= grant["until"]:
+    if event.body.get("method", grant["method"]) != grant["method"]:
+        outside.append("method")
+    if not ran_at(grant, event.time):
         outside.append("time")
     counted = write(
         "use",
@@ -25,9 +28,28 @@ def on_use_access(event, state, env):
         last=max(use["last"], event.time),
         outside=use["outside"] + (1 if outside else 0),
     )
-    if not outside:
+    if outside:
+        return [counted, breach("D809/40-2", about=event.member, on="grant", held=event.member, outside=outside)]
+    if grant["status"] in OPEN:
         return counted
-    return [counted, breach("D809/40-2", about=event.member, on="grant", held=event.member, outside=outside)]
+    return [counted, alert("recorded-after-end", status=grant["status"])]
+
+
+# Nothing runs before it is delivered, nor from the earliest end on: the time limit, that of an emergency, the day of an end
+# that was filed, the end of the purpose, the suspension.
+def ran_at(grant, time):
+    start = grant.get("delivered", time if grant["status"] in OPEN else None)
+    if start is None or time < start:
+        return False
+    filed = grant.get("change") == "end" and grant.get("filed") is not None
+    ends = [
+        grant["until"],
+        grant.get("emergency_until"),
+        ms(grant["change_from"]) if filed else None,
+        grant.get("ended"),
+        grant.get("suspended_at"),
+    ]
+    return time < min([end for end in ends if end is not None])
 
 
 def on_use_derive(event, state, env):

@@ -12,14 +12,13 @@ def on_share_deliver(event, state, env):
     grant = state["grant"]
     receiver = event.body["to"]
     source = state["copy"]
-    if source is None:
-        lawful = receiver == grant["user"]
-        kept = write("new", source=None)
-        if lawful:
-            return kept
-        return [kept, breach("D809/39-9", about=event.member, on="grant", what="receiver", to=receiver)]
     held = state["entrustment"]
     entrusted = held is not None and held["status"] == "active" and receiver == held["processor"]
+    if source is None:
+        kept = write("new", source=None)
+        if entrusted or receiver == grant["user"] or receiver in grant["onward"]:
+            return kept
+        return [kept, breach("D809/39-9", about=event.member, on="grant", what="receiver", to=receiver)]
     lawful = source.get("origin") != "unlawful" and (entrusted or receiver in grant["onward"])
     kept = write("new", source=event.refs["copy"])
     if lawful:

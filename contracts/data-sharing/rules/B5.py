@@ -2,7 +2,8 @@
 
 Who delivers items that are personal information says for each how it is masked, by the id of a profile that this rulebook
 declares; `none-needed` is a profile too, and so a choice that is on record. An entry of personal information that does not
-say which items are means all of them. What is opened carries a registered profile; personal information is opened neither
+say which items are means all of them; an update that does not say keeps those that were, and what it adds counts as one of
+them. What is opened carries a registered profile; personal information is opened neither
 unmasked nor as raw rows (raw rows for operation: F4). It is the supplier's duty, whatever the receiver may do.
 """
 
@@ -16,6 +17,22 @@ def on_catalog_draft(event, state, env):
     if unknown:
         return refuse("no-such-item", items=unknown[:4])
     return write("dataset", pi_items=items)
+
+
+def on_catalog_update(event, state, env):
+    before = state["dataset"]
+    added = [item for item in event.body["items"] if item not in before["items"]]
+    kept = [item for item in before["pi_items"] if item in event.body["items"]]
+    items = event.body.get("pi_items", kept + (added if kept else []))
+    unknown = [item for item in items if item not in event.body["items"]]
+    if unknown:
+        return refuse("no-such-item", items=unknown[:4])
+    return write("revision", pi_items=items)
+
+
+def on_catalog_publish(event, state, env):
+    if state["dataset"]["status"] == "updated":
+        return write("dataset", pi_items=state["revision"]["pi_items"])
 
 
 def on_share_deliver(event, state, env):

@@ -1,13 +1,15 @@
 """B6 使用记录 · Records of use. Decree 809 Art. 26, 29.
 
 The user keeps records of scenario, process, effect, storage and destruction. One clock runs per grant, from the oldest use
-that no record covers: no law sets its length, so slowness is an alert under the strict reading. Effect is due when the
-purpose ends, not after each access: what is still lacking by the lenient reading after that is a candidate finding.
+that no record covers: no law sets its length, so slowness is an alert under the strict reading. Effect and storage are due
+when the purpose ends, not after each access: what is still lacking by the lenient reading after that is a candidate finding.
 Destruction is recorded by the disposal (C2). A grant under which nothing was accessed owes no record.
 """
 
 DAY = 86400000
+BEIJING = 28800000
 SLOTS = 31
+OVER = ["expired", "purpose_ended", "terminated", "closed"]
 
 
 def on_share_approve(event, state, env):
@@ -31,26 +33,32 @@ def on_use_access(event, state, env):
     use = state["use"]
     if use["oldest"] > 0 or event.time < use["covered"]:
         return None
-    return [write("use", oldest=event.time), lag(env)]
+    kept = [write("use", oldest=event.time), lag(env)]
+    grant = state["grant"]
+    # Used in time and recorded after the end: it is owed as if it had been recorded before.
+    if grant["status"] in OVER and event.time < grant.get("ended", grant["until"]) and not lacking(grant, use):
+        return kept + closing(grant, env)
+    return kept
 
 
 def on_use_record(event, state, env):
     use = state["use"]
-    covered = max(use["covered"], ms(event.body["covers"]) + DAY)
+    covered = max(use["covered"], min(ms(event.body["covers"]), today(event.time)) + DAY)
     oldest = first_after(use, covered) if use["last"] >= covered else 0
-    effects = state["grant"]["effects"] + (1 if event.body.get("effect") is not None else 0)
+    effects = state["grant"]["effects"] + (1 if event.body.get("effect") else 0)
+    stored = use["stored"] + (1 if event.body.get("storage") else 0)
     return [
-        write("use", recorded=use["recorded"] + 1, covered=covered, oldest=oldest),
+        write("use", recorded=use["recorded"] + 1, covered=covered, oldest=oldest, stored=stored),
         write("grant", effects=effects),
         lag(env) if oldest > 0 else clear_timer("B6.lag", on="grant"),
-        discharge("B6", on="grant") if oldest == 0 and effects > 0 else None,
+        discharge("B6", on="grant") if oldest == 0 and effects > 0 and stored > 0 else None,
     ]
 
 
 def on_use_effect(event, state, env):
     return [
         write("grant", effects=state["grant"]["effects"] + 1),
-        discharge("B6", on="grant") if state["use"]["oldest"] == 0 else None,
+        discharge("B6", on="grant") if state["use"]["oldest"] == 0 and state["use"]["stored"] > 0 else None,
     ]
 
 
@@ -71,8 +79,10 @@ def on_timer_B6_end(timer, state, env):
 
 
 def owed(grant, use, env):
-    if not lacking(grant, use):
-        return []
+    return closing(grant, env) if lacking(grant, use) else []
+
+
+def closing(grant, env):
     days = env.params["use_closing_days"]
     return [
         duty("B6", by=grant["user"], on="grant", due=working_days(env, days["lenient"])),
@@ -101,7 +111,13 @@ def lacking(grant, use):
     if use["accesses"] == 0:
         return []
     found = ["use"] if use["oldest"] > 0 else []
-    return found + ["effect"] if grant["effects"] == 0 else found
+    found = found + (["effect"] if grant["effects"] == 0 else [])
+    return found + (["storage"] if use["stored"] == 0 else [])
+
+
+# The beginning of that day in Beijing: a record covers no use that is still to come.
+def today(time):
+    return day(time) * DAY - BEIJING
 
 
 def lag(env):

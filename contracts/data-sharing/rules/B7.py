@@ -23,6 +23,8 @@ def on_share_approve(event, state, env):
 # A processor uses by the standing of whom it acts for.
 def on_use_access(event, state, env):
     standing = state["standing"] if state["principal"] is None else state["principal"]
+    if event.time < standing["barred_at"]:
+        return None
     if standing["barred"] > 0 and state["grant"]["status"] in ["live", "provider_change"]:
         user = state["grant"]["user"]
         return breach("D809/40-2", about=user, on="grant", held=event.member, outside=["standing"])
@@ -45,8 +47,10 @@ def on_grant_suspend(event, state, env):
             order=event.refs["finding"],
             suspended_by=event.member,
             suspended_key=env.signer.key,
+            suspended_at=grant["suspended_at"] if again else env.now,
             covers=grant["covers"] if again else event.body["covers"],
             rectify_late=False,
+            reported=0,
         ),
         discharge("B7", on="finding"),
         discharge("B7.decide", on="grant"),
@@ -61,6 +65,8 @@ def on_grant_suspend(event, state, env):
     ]
     if not again:
         effects.append(counted(state["standing"], 1, 1 if event.body["covers"] == "all" else 0, 0))
+        if event.body["covers"] == "all" and state["standing"]["barred"] == 0:
+            effects.append(write("standing", barred_at=env.now))
     return effects
 
 
@@ -93,7 +99,10 @@ def on_grant_resume(event, state, env):
     refused = not_decided_by(event, grant, env)
     if refused is not None:
         return refused
-    return over(grant) + [counted(state["standing"], -1, -1 if grant["covers"] == "all" else 0, 0)]
+    if grant["reported"] == 0:
+        return refuse("no-report")
+    resumed = [write("grant", suspended_at=None)] + over(grant)
+    return resumed + [counted(state["standing"], -1, -1 if grant["covers"] == "all" else 0, 0)]
 
 
 def on_grant_terminate(event, state, env):

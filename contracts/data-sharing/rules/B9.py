@@ -2,8 +2,9 @@
 
 An upper level returns what it holds about the area of a lower level, completely, in time and without further conditions. The
 need is a matter of record: an entry of the list of needs that names the dataset and the area by its code (GB/T 2260), inside
-the area that the dataset covers, of a department of that area below the provider's own. The law sets no number of days: the duty has no due date, slowness is an alert under
-the strict reading, and only the days that the authority sets when it urges make a candidate finding.
+the area that the dataset covers, of a department of that area below the provider's own. The law sets no number of days: the
+duty has no due date, slowness is an alert under the strict reading, and only the days that the authority sets when it urges
+make a candidate finding.
 """
 
 PAIRS = [2, 4, 6]
@@ -14,6 +15,19 @@ def on_catalog_draft(event, state, env):
     if territory is not None and not is_territory(territory):
         return refuse("no-territory", given=territory)
     return write("dataset", territory=territory)
+
+
+# An update that does not name the area leaves it as it was.
+def on_catalog_update(event, state, env):
+    territory = event.body.get("territory", state["dataset"].get("territory"))
+    if territory is not None and not is_territory(territory):
+        return refuse("no-territory", given=territory)
+    return write("revision", territory=territory)
+
+
+def on_catalog_publish(event, state, env):
+    if state["dataset"]["status"] == "updated":
+        return write("dataset", territory=state["revision"].get("territory"))
 
 
 def on_demand_list(event, state, env):

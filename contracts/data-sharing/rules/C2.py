@@ -90,7 +90,10 @@ def derived(event, state):
     for name, root in state["grant"].items():
         effects.append(write("grant", name, live=more(root["live"], event.member), copies=root["copies"] + 1))
     for name, parent in state["copy"].items():
-        effects.append(write("copy", name, live_children=parent["live_children"] + 1))
+        children = write("copy", name, live_children=parent["live_children"] + 1)
+        if parent["status"] == "on_hold" and parent.get("before") in ["unconfirmed", "held"]:
+            children = write("copy", name, live_children=parent["live_children"] + 1, before="in_use")
+        effects.append(children)
     return effects
 
 
@@ -132,6 +135,9 @@ def on_timer_C2_end(timer, state, env):
 def on_purpose_end(event, state, env):
     if state["grant"]["status"] in ["purpose_ended", "terminated", "closed"]:
         return None
+    if state["grant"]["status"] == "expired":
+        # Disposal is owed already, by the term that the provider may have set.
+        return write("grant", ended=event.time)
     ended = [write("grant", ended=event.time), clear_timer("C2.end", on="grant")]
     return ended + owed(state["grant"], env)
 
@@ -201,6 +207,8 @@ def on_dispose_verify(event, state, env):
 
 def on_custody_release(event, state, env):
     copy = state["copy"]
+    if state["grant"] is None:
+        return left(state, copy)
     others = [root["provider"] for root in state["root"].values() if root["provider"] != event.member]
     if others:
         return refuse("several-providers", others=others[:4])
@@ -233,8 +241,11 @@ def on_hold_set(event, state, env):
     if "authority" not in env.signer.roles and "auditor" not in env.signer.roles:
         return refuse("not-authority")
     holder = state["copy"]["holder"]
+    effects = [write("copy", hold=True, before=state["copy"]["status"])]
+    if state["grant"] is None:
+        return effects
     held = more(state["grant"]["held"], holder)
-    effects = [write("copy", hold=True), write("grant", held=held)]
+    effects.append(write("grant", held=held))
     if closes({"status": state["grant"]["status"], "live": state["grant"]["live"], "held": held}):
         effects.append(discharge("C2", on="grant"))
         effects.append(move("grant", "close"))
@@ -252,13 +263,38 @@ def on_hold_lift(event, state, env):
         return refuse("not-authority")
     holder = state["copy"]["holder"]
     grant = state["grant"]
-    effects = [write("copy", hold=False), write("grant", held=fewer(grant["held"], holder))]
+    lifted = [write("copy", hold=False)] + back(state["copy"].get("before"))
+    if grant is None:
+        return lifted
+    effects = [write("grant", held=fewer(grant["held"], holder))]
     for name, root in state["root"].items():
         effects.append(write("root", name, held=fewer(root["held"], holder)))
         if root["status"] == "closed":
             effects.append(move("root", "reopen", of=name))
             effects.append(duty("C2", by=root["user"], on="root", of=name, due=None))
-    return effects + revived(grant)
+    return lifted + effects + revived(grant)
+
+
+# What happens to a copy while it is on hold decides where it goes back to.
+def on_share_receive(event, state, env):
+    copy = state["copy"]
+    if copy["status"] != "on_hold":
+        return None
+    if event.body.get("contested") is not None:
+        return write("copy", before="contested")
+    if copy.get("before") in ["unconfirmed", "contested"]:
+        return write("copy", before="held")
+
+
+def back(before):
+    match before:
+        case "unconfirmed":
+            return [move("copy", "unreceived")]
+        case "contested":
+            return [move("copy", "contest")]
+        case "in_use":
+            return [move("copy", "used")]
+    return []
 
 
 # Counts by holder.

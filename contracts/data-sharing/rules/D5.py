@@ -97,16 +97,16 @@ def more(dataset, holder):
 
 
 def ended(event, state):
+    # Each entry that counts the copy is named: one left out would count its holder for ever.
     copy = state["copy"]
-    named = [name for name in event.refs.get("dataset", []) if name in copy["counted"]]
-    left = [name for name in copy["counted"] if name not in named]
-    effects = [write("copy", counted=left)]
-    for source in named:
+    left = [name for name in copy["counted"] if name not in event.refs.get("dataset", [])]
+    if left:
+        return refuse("still-counted", entries=left[:4])
+    effects = [write("copy", counted=[])]
+    for source in copy["counted"]:
         before = state["dataset"][source]["holders"]
         after = {name: before[name] - (1 if name == copy["holder"] else 0) for name in before}
         effects.append(write("dataset", source, holders={name: after[name] for name in after if after[name] > 0}))
-    if left:
-        effects.append(alert("still-counted", entries=left[:4]))
     return effects
 
 

@@ -7,14 +7,18 @@ head attests that the secrecy risk and the impact on personal information were a
 state or work secret (Art. 3: such data is no government data). Reports of such assessments may have to stay off the
 ledger, so the records are named where they are on it; one that is named must be the provider's own, of this entry,
 passed and valid. An entry of personal information without such a record is an alert. An update is attested when it
-adds items or makes the entry personal.
+adds items or makes the entry personal. An entry without a name, a format, an item or a method is no entry: it is refused.
 """
 
+FILLED = ["name", "items", "format", "methods"]
 ATTESTED = ["secrecy", "pi-impact", "no-secrets"]
 PERSONAL = ["pi", "sensitive"]
 
 
 def on_catalog_draft(event, state, env):
+    empty = [name for name in FILLED if not event.body[name]]
+    if empty:
+        return refuse("entry-empty", empty=empty)
     before = state["dataset"]
     version = 0 if before is None else before["version"]
     return write(
@@ -36,6 +40,9 @@ def on_catalog_submit(event, state, env):
 def on_catalog_update(event, state, env):
     if "dept-head" not in env.signer.roles:
         return refuse("head-consent", role="dept-head")
+    empty = [name for name in FILLED if not event.body[name]]
+    if empty:
+        return refuse("entry-empty", empty=empty)
     dataset = state["dataset"]
     personal = event.body.get("pi", dataset.get("pi"))
     added = [item for item in event.body["items"] if item not in dataset["items"]]

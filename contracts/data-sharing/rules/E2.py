@@ -3,7 +3,8 @@
 The term starts at the change, as claimed and never later than recorded. The authority that published the entry may
 consent to a longer term before it expires; it reviews and publishes an update within 2 working days of its record.
 Until then the published entry stays in force. For the first review, and for what follows a return, the law sets no
-term. An entry is withdrawn when no grant of it runs and nobody holds a copy.
+term. An entry is withdrawn when nobody holds a copy and no grant of it runs: the latest time limit of any has passed, or
+every grant that it ever gave is named and closed.
 """
 
 DAY = 86400000
@@ -109,7 +110,11 @@ def on_catalog_withdraw(event, state, env):
         return refuse("head-consent", role="dept-head")
     if dataset["holders"] or dataset["holders_more"]:
         return refuse("still-held", holders=len(dataset["holders"]))
-    if env.now < dataset["granted_until"]:
+    foreign = [name for name, grant in state["grant"].items() if grant["dataset"] != event.refs["dataset"]]
+    if foreign:
+        return refuse("grant-elsewhere", grants=foreign[:4])
+    closed = [name for name, grant in state["grant"].items() if grant["status"] == "closed"]
+    if env.now < dataset["granted_until"] and len(closed) < dataset["grants"]:
         return refuse("still-granted")
     return [discharge("E2", on="dataset"), clear_timer("E2.slow", on="dataset")]
 

@@ -1,6 +1,7 @@
 """F2 无偿用途与价格上限 · Free purposes and price cap. 数据二十条; P65 Art. 1 to 4.
 
-P65 is 发改价格〔2025〕65号, whose numbered sections stand for articles. What serves governance or welfare is free (1). For
+P65 is 发改价格〔2025〕65号, whose numbered sections stand for articles. What serves governance or welfare is free (1): the
+application says what it serves, and no statement says otherwise; where it did not say, a charge is an alert. For
 industry the authority sets an operator's permitted income and the highest price of one access (2, 3). Income beyond the
 permitted is not refused: it is carried over and deducted from what the next period permits (4), which the notice does
 not measure: a year here. The sections were read in announcements that quote the notice; the articles of 数据二十条 are
@@ -9,6 +10,16 @@ to be confirmed. Amounts are integers of fen.
 
 FREE = ["governance", "welfare"]
 DIGITS = "0123456789"
+
+
+def on_share_apply(event, state, env):
+    if event.body.get("serves") is not None:
+        return write("application", serves=event.body["serves"])
+
+
+def on_share_approve(event, state, env):
+    if state["application"].get("serves") is not None:
+        return write("grant", serves=state["application"]["serves"])
 
 
 def on_settle_tariff(event, state, env):
@@ -26,6 +37,9 @@ def on_settle_tariff(event, state, env):
 
 def on_settle_statement(event, state, env):
     price = event.body["price"]
+    serves = state["grant"].get("serves")
+    if serves is not None and event.body["purpose"] != serves:
+        return refuse("purpose-differs", purpose=event.body["purpose"], serves=serves)
     if event.body["purpose"] in FREE and price != 0:
         return refuse("must-be-free", purpose=event.body["purpose"])
     if event.body["amount"] != price * (event.body["count"] + event.body["late"]):
@@ -42,6 +56,8 @@ def on_settle_statement(event, state, env):
     stated = income["stated"] + event.body["amount"]
     over = excess(income, stated)
     effects = [write("income", stated=stated)]
+    if serves is None:
+        effects.append(alert("serves-unstated"))
     if over > 0:
         effects.append(alert("income-excess", fen=over))
     return effects

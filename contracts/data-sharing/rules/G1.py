@@ -3,7 +3,8 @@
 An incident graded larger or above is reported within hours of its discovery: critical infrastructure 1, central
 organs 2, others 4; a department of several kinds has the shortest. The first receiver passes it on. Hours run by the
 clock, and a term already past when the incident is recorded is past at once. Before the Measures the law said "at
-once" and set no number.
+once" and set no number. A report counts when somebody else receives it who is there to receive it: an authority, a
+regulator or a government; told to anybody else it is recorded, and still owed.
 """
 
 MINUTE = 60000
@@ -37,16 +38,21 @@ def on_incident_act(event, state, env):
 
 def on_incident_report(event, state, env):
     incident = state["incident"]
-    if event.member != incident["owner"] or incident["reported"] is not None:
+    to = event.body["to"]
+    known = state["to"] is not None and any([role in RECEIVERS for role in state["to"]["roles"]])
+    if not known or to in [event.member, incident["owner"]]:
+        return alert("receiver-unknown", to=to)
+    if event.member != incident["owner"]:
+        return discharge("G1.onward", on="incident")
+    if incident["reported"] is not None:
         return None
-    told = write("incident", reported=event.time, receiver=event.body["to"])
-    if state["to"] is None or not any([role in RECEIVERS for role in state["to"]["roles"]]):
-        return [told, alert("receiver-unknown", to=event.body["to"])]
-    if not incident["required"]:
-        return told
-    minutes = shortest(state, env.params["incident_onward_minutes"])
-    due = env.now + minutes * MINUTE
-    return [told, duty("G1.onward", by=event.body["to"], on="incident", due=due, kinds=["incident.report"])]
+    told = [write("incident", reported=event.time, receiver=to), discharge("G1", on="incident")]
+    if incident["status"] in ["open", "acting"]:
+        told.append(move("incident", "reported"))
+    if incident["required"]:
+        due = env.now + shortest(state, env.params["incident_onward_minutes"]) * MINUTE
+        told.append(duty("G1.onward", by=to, on="incident", due=due))
+    return told
 
 
 def on_incident_close(event, state, env):
@@ -79,10 +85,10 @@ def on_timer_G1_summary(timer, state, env):
 def clock(event, state, env, since):
     limits = env.params["incident_hours"]
     if "open" in limits:
-        at_once = duty("G1", by=event.member, on="incident", due=None, kinds=["incident.report"])
+        at_once = duty("G1", by=event.member, on="incident", due=None)
         return [at_once, alert("open-point", open=limits["open"])]
     due = hours(env, shortest(state, limits), since=since)
-    return [duty("G1", by=event.member, on="incident", due=due, kinds=["incident.report"])]
+    return [duty("G1", by=event.member, on="incident", due=due)]
 
 
 def shortest(state, limits):

@@ -4,7 +4,7 @@ A finding is a candidate. Authorities and regulators inspect, and a provider its
 state a proper reason; the authority confirms or dismisses, orders a correction with a term, accepts it, or refers the
 persons responsible: when the order was not followed, when it is grave, or when it happened again. Nobody decides in
 the own cause, and no step is automatic. For an incident the candidate is about whoever held the data then: who
-manages answers, who uses answers.
+manages answers, who uses answers; a copy whose disposal lies before that and was verified is left out.
 """
 
 DECIDERS = ["authority", "government"]
@@ -24,7 +24,8 @@ def on_inspect_record(event, state, env):
 
 
 def on_incident_open(event, state, env):
-    copies = state["copy"]
+    found = min(ms(event.body["found"]), event.time)
+    copies = {name: one for name, one in state["copy"].items() if not gone(one, found)}
     official = any([role in INSPECTORS for role in env.signer.roles])
     known = [name for name in copies if official or event.member in [copies[name]["holder"], copies[name]["provider"]]]
     holders = {copies[name]["holder"]: copies[name]["provider"] for name in known}
@@ -124,6 +125,11 @@ def on_train_record(event, state, env):
 def on_timer_H1(timer, state, env):
     late = alert("order-overdue", about=state["finding"]["about"], which=state["finding"]["code"])
     return [write("finding", overdue=True), late]
+
+
+# Whose copy was gone before, by the word of two keys, did not hold it then.
+def gone(copy, found):
+    return copy["status"] == "verified" and copy["disposed"] < found
 
 
 def may_inspect(event, state, env):

@@ -3,7 +3,8 @@
 The parties negotiate first. Then the sharing authority of their own place and level decides; across levels or places
 it is the common superior, found from the codes of administrative divisions (GB/T 2260; `000000` stands for the whole
 country). What is still open after that goes to the government of that authority. When the applicant is right in the
-end, the provider owes the consent; it is still the provider who gives it. Whether the authority of the higher of two
+end, by agreement or by decision, the provider owes the consent; it is still the provider who gives it. Otherwise a
+denial stands. Whether the authority of the higher of two
 levels is itself the common superior is not said: it and the next one above are both accepted, and the verdict names
 the point. The law sets no term for a decision or for the result of a complaint: under the strict reading slowness is
 an alert, and a finding follows only where a term is set locally.
@@ -32,7 +33,8 @@ def on_dispute_negotiate(event, state, env):
     if dispute.get("agreed") is None or dispute["agreed"] == event.member:
         return write("dispute", agreed=event.member, terms=event.body["result"], failed=False)
     if dispute["terms"] == event.body["result"]:
-        return [move("dispute", "settle"), write("dispute", decided=event.body["result"])]
+        settled = [move("dispute", "settle"), write("dispute", decided=event.body["result"])]
+        return settled + concluded(state, event.body["result"])
     return write("dispute", failed=True, agreed=None, terms=None)
 
 
@@ -58,14 +60,24 @@ def on_dispute_decide(event, state, env):
     if needed not in env.signer.roles:
         return refuse("not-authority")
     decided = [write("dispute", decided=event.body["result"]), clear_timer("H2.slow", on="dispute")]
-    final = event.body["final"] or needed == "government"
     if event.body["final"]:
         decided.append(move("dispute", "close"))
-    application = state["application"]
-    if final and application is not None and event.body["result"] == "upheld":
-        by = application["provider"]
-        decided.append(duty("H2.answer", by=by, on="application", due=None, kinds=["share.approve"]))
+    if event.body["final"] or needed == "government":
+        return decided + concluded(state, event.body["result"])
     return decided
+
+
+# What the end of a dispute means for the application that it was about.
+def concluded(state, result):
+    application = state["application"]
+    if application is None or application["status"] in ["approved", "withdrawn"]:
+        return []
+    if (result == "upheld") == (state["dispute"]["claimant"] == application["applicant"]):
+        by = application["provider"]
+        return [duty("H2.answer", by=by, on="application", due=None, kinds=["share.approve"])]
+    if application["status"] in ["disputed", "denied"]:
+        return [move("application", "close")]
+    return []
 
 
 def on_complaint_file(event, state, env):

@@ -1,14 +1,15 @@
 """R33 泄露通知时限 · Notification clock. GDPR Art. 33(1), 34(1).
 
 Seventy-two hours run from becoming aware, by the clock. Where a risk is unlikely the breach is documented only, until it is
-assessed otherwise. A later notification needs reasons. With a high risk the persons are told without undue delay: no term
-is set by law.
+assessed otherwise. A later notification needs reasons. With a high risk the persons are told without undue delay, also before the
+authority: no term and no order is set by law.
 """
 
 
 def on_breach_open(event, state, env):
     risk = event.body["risk"]
-    aware = ms(event.body["aware"])
+    # Nobody was aware later than when it was recorded as found.
+    aware = min(ms(event.body["aware"]), event.time)
     effects = [write("incident", controller=event.member, risk=risk, aware=aware)]
     return effects + owed(risk, event.member, aware, env)
 

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Final
 from ledger.adapters.home.comethome import HOME
 from ledger.adapters.ordering.engine import moved
 from ledger.adapters.ordering.follower import Follower
+from ledger.errors import FatalError
 from ledger_node.comet.engine import CometEngine
-from ledger_node.comet.process import last_error
+from ledger_node.comet.process import blocks_are_behind, last_error
 
 if TYPE_CHECKING:
     from ledger_node.wiring import Node
 
 NAMES_MAX: Final = 5
+OPENING: Final = "it is opening its ledger"
 
 Check = tuple[str, bool, str]
 """Name, whether it holds, and a remark."""
@@ -27,12 +29,13 @@ def checks_of(node: Node, *, writable: bool) -> list[Check]:
     """Every check of a node; `writable`: it was opened for writing."""
     failure, upkeep = node.engine.failure, node.store.upkeep_failure
     certified = node.certificates.certified()
-    behind = node.head.height - certified.height if certified else node.head.height + 1
+    # The certificate may cover blocks that this node lost and is fetching again.
+    behind = max(0, node.head.height - certified.height) if certified else node.head.height + 1
     withheld = node.observing or (node.cosigner.alarm if node.cosigner else "")
     unreachable, count = node.pollers.unreachable()
     containment = getattr(node.app.runtime, "containment", ())
     checks = [
-        ("engine", failure is None and writable, str(failure or "")),
+        ("engine", failure is None and writable, str(failure or ("" if writable else node.waits_for or OPENING))),
         ("certificate", certified is not None, f"{behind} blocks wait for a certificate"),
         ("cosigner", not withheld, withheld),
         ("peers", len(unreachable) * 3 < max(1, count) * 2 or not count, ", ".join(unreachable)),
@@ -43,12 +46,20 @@ def checks_of(node: Node, *, writable: bool) -> list[Check]:
     ]
     if isinstance(node.engine, CometEngine):
         connected = node.engine.connected
-        checks.append(("cometbft", connected, "" if connected else last_error(node.options.data_dir / HOME)))
+        checks.append(("cometbft", connected, "" if connected else _comet_ended(node)))
     if isinstance(node.engine, Follower):
         checks.append(("upstream", node.engine.upstream_reachable, ""))
     if node.engine.at_seam:
         checks.append(("moved", False, str(moved(node.app.engine))))
     return checks
+
+
+def _comet_ended(node: Node) -> str:
+    """Why CometBFT does not run, with a code where starting it again cannot help."""
+    said = last_error(node.options.data_dir / HOME)
+    if not blocks_are_behind(said):
+        return said
+    return str(FatalError("comet-behind", "CometBFT's blocks end before this ledger, or are gone", said=said))
 
 
 def _alarms(node: Node) -> str:

@@ -111,6 +111,7 @@ class Node:
         self._closing = Flag()
         self._fresh = Flag()  # a new checkpoint might be proposed
         self._writable = Flag()
+        self.waits_for = ""  # what has to happen before it writes, where that is known
         self._learning = Lock()
         self._threads = [Thread(target=self._open, name="open", daemon=True)]
 
@@ -154,6 +155,7 @@ class Node:
                     self.certificates,
                     self.options.recover_wait_s,
                     self._closing,
+                    self._wait_for,
                 )
                 self.published = self.app.head.height
                 self._follow_epochs()
@@ -181,6 +183,9 @@ class Node:
             self._closing.wait(PROPOSE_S)
         while isinstance(self.engine, CometEngine) and not self._closing.wait(PROPOSE_AGAIN_S):
             self.certificates.propose()  # what the rule of the blocks left uncertified, once the ledger is idle
+
+    def _wait_for(self, what: str) -> None:
+        self.waits_for = what
 
     # --- building ----------------------------------------------------------------------------------------------------
 

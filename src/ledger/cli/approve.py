@@ -55,7 +55,8 @@ def list_proposals(
         for item in document["items"]
     ]
     head = [console.text(f"approve.{name}") for name in ("proposal", "action", "status", "until", "about")]
-    text = table(rows, head, screen_columns(console.out, console.environment)) if rows else console.text("approve.none")
+    columns = screen_columns(console.out, console.environment)
+    text = table(rows, head, columns, whole=(0,)) if rows else console.text("approve.none")
     console.result({"node": client.url, **document}, text)
     if document.get("next") is not None:
         console.hint(console.text("approve.more", cursor=document["next"]))

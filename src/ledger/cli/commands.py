@@ -25,6 +25,7 @@ COMMANDS: Final[Table] = {
         "prepare-move": "ledger.cli.node:prepare_move",
         "move": "ledger.cli.node:move",
         "renew-cosigner": "ledger.cli.node:renew_cosigner",
+        "renew-consensus": "ledger.cli.node:renew_consensus",
         "reader": "ledger.cli.reader:reader",
         "start": "ledger.cli.node:start",
         "status": "ledger.cli.node:status",

@@ -13,7 +13,7 @@ from ledger.cli.output import Console
 from ledger.cli.session import node_options, open_client, open_settings
 from ledger.cli.settings import SettingError
 from ledger.cli.tables import cut, fields, safe, screen_columns, table, width
-from ledger.cli.verdicts import Rulebook, format_time, verdict_lines
+from ledger.cli.verdicts import Rulebook, coded, format_time, verdict_lines
 
 if TYPE_CHECKING:
     from ledger.client.http import NodeClient
@@ -59,7 +59,7 @@ def search(
         return
     query = {"kind": kind, "member": member, "after": after, "limit": limit}
     document = client.get_json(("v1", "events"), query)
-    rows = [event_row(entry) for entry in document.get("entries", [])]
+    rows = [event_row(console, entry) for entry in document.get("entries", [])]
     head = [console.text(f"event.{name}") for name in ("seq", "time", "kind", "event", "outcome", "about")]
     text = _listed(rows, head, screen_columns(console.out, console.environment)) if rows else console.text("event.none")
     console.result({"node": client.url, **document}, text)
@@ -112,13 +112,15 @@ def split_event(text: str) -> tuple[str, str]:
     return member, event_id
 
 
-def event_row(entry: dict[str, Any]) -> tuple[object, ...]:
+def event_row(console: Console, entry: dict[str, Any]) -> tuple[object, ...]:
     """seq, time, kind, name, outcome and refs of an entry for a table."""
     leaf, head = entry.get("leaf") or {}, entry.get("head") or {}
     name = f"{leaf['member']}/{leaf['id']}" if "member" in leaf else leaf.get("key", "")
     refs = ", ".join(f"{ref}={_short(value)}" for ref, value in head.get("refs", {}).items())
     kind = head.get("kind") or entry.get("type", "")
-    return entry.get("seq", ""), head.get("time", ""), kind, name, leaf.get("verdict", {}).get("outcome", ""), refs
+    outcome = str(leaf.get("verdict", {}).get("outcome", ""))
+    shown = coded(console.texts.find(f"event.listed-{outcome}"), outcome)
+    return entry.get("seq", ""), head.get("time", ""), kind, name, shown, refs
 
 
 def event_text(console: Console, entry: dict[str, Any], rulebook: Rulebook) -> str:

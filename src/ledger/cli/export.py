@@ -6,6 +6,7 @@ import click
 
 from ledger.cli.command import argument, command, option
 from ledger.cli.output import Console
+from ledger.cli.tables import on_screen
 
 
 @command("archive")
@@ -42,4 +43,4 @@ def archive(console: Console, target: str, source: str | None, data: str | None,
         text += console.texts.text("export.natives", catalogue_name="verify", count=result.natives)
     if result.missing_bundles:
         console.warn(console.texts.text("export.bundles", catalogue_name="verify", count=result.missing_bundles))
-    console.result({"target": target, **values}, text)
+    console.result({"target": target, **values}, on_screen(console, text))

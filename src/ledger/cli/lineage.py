@@ -10,6 +10,7 @@ from ledger.cli.command import argument, command, option
 from ledger.cli.output import Console
 from ledger.cli.session import node_options, open_client, open_settings
 from ledger.cli.tables import screen_columns, table
+from ledger.cli.verdicts import coded
 
 
 @command("show")
@@ -26,7 +27,7 @@ def show(console: Console, dataset: str, direction: str, depth: int, **connectio
     lines = [console.text("lineage.counts", nodes=len(nodes), edges=len(edges), depth=depth)]
     if nodes:
         head = [console.text(f"lineage.{name}") for name in ("depth", "node", "status")]
-        lines += ["", table([_node(node) for node in nodes], head, columns)]
+        lines += ["", table([_node(console, node) for node in nodes], head, columns)]
     if edges:
         head = [console.text(f"lineage.{name}") for name in ("from", "to", "by", "seq")]
         lines += ["", table([(edge["from"], edge["to"], edge["via"], edge["seq"]) for edge in edges], head, columns)]
@@ -37,6 +38,7 @@ def show(console: Console, dataset: str, direction: str, depth: int, **connectio
     console.result({"node": client.url, **document}, "\n".join(lines))
 
 
-def _node(node: dict[str, Any]) -> tuple[object, ...]:
-    held = node.get("object") or {}
-    return f"{node.get('depth', 0):+d}", f"{node.get('kind', '')}/{node.get('id', '')}", held.get("status", "")
+def _node(console: Console, node: dict[str, Any]) -> tuple[object, ...]:
+    status = str((node.get("object") or {}).get("status", ""))
+    words = coded(console.texts.find(status, "states"), status)
+    return f"{node.get('depth', 0):+d}", f"{node.get('kind', '')}/{node.get('id', '')}", words

@@ -58,7 +58,7 @@ def show(console: Console, member: str, **connection: str | None) -> None:
     pairs += [(safe(name), safe(str(value))) for name, value in sorted(entry["attributes"].items())]
     rows = [
         (
-            key["key_id"][:16],
+            safe(key["key_id"]),
             safe(key["entry"]["use"]),
             safe(", ".join(key["entry"]["roles"])),
             key["entry"]["from"],
@@ -67,7 +67,7 @@ def show(console: Console, member: str, **connection: str | None) -> None:
         for key in document["keys"]
     ]
     head = [console.text(f"member.{name}") for name in ("key", "use", "roles", "from", "until")]
-    shown = [fields(pairs), "", table(rows, head, screen_columns(console.out, console.environment))]
+    shown = [fields(pairs), "", table(rows, head, screen_columns(console.out, console.environment), whole=(0,))]
     console.result({"node": client.url, **document}, "\n".join(shown))
 
 

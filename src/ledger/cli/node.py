@@ -13,25 +13,41 @@ import click
 from ledger.cli.command import argument, command, option
 from ledger.cli.exits import Exit
 from ledger.cli.output import Console
+from ledger.cli.reasons import of_node
 from ledger.cli.session import node_options, open_client, open_settings
-from ledger.cli.tables import fields, table
-from ledger.cli.verdicts import format_time
+from ledger.cli.tables import fields, on_screen, table
+from ledger.cli.verdicts import coded, format_time
 from ledger.core.keys import CONSENSUS
 from ledger.errors import LedgerError, NotFoundError, UnavailableError
 from ledger.limits import ENGINE_MOVES_MAX
 
 NODE_PACKAGE = "ledger_node"
+WORDED = ("clock", "role")
+"""Members of a status document whose values are words of ours."""
 
 
 @command("init")
 @argument("data_dir", metavar="DIR", type=click.Path())
 @option("--from", "source", metavar="FOLDER", type=click.Path())
-def init(console: Console, data_dir: str, source: str | None) -> None:
+@option("--again", is_flag=True)
+def init(console: Console, data_dir: str, source: str | None, again: bool) -> None:
     """Make a data directory from a hand-over folder."""
+    from ledger.adapters.home.handover import begin_again
     from ledger.adapters.home.network import init_node
+    from ledger.cli.settings import SettingError
 
-    genesis, settings = init_node(Path(source or data_dir), Path(data_dir))
+    if again and source is not None:
+        raise SettingError(
+            "setting-value", "--again begins in DIR itself, without another folder", name="from", got=source
+        )
+    aside = None
+    if again:
+        genesis, settings, aside = begin_again(Path(data_dir))
+    else:
+        genesis, settings = init_node(Path(source or data_dir), Path(data_dir))
     document = {"origin": genesis.origin, "data_dir": data_dir, "role": settings.role, "url": settings.url}
+    if aside is not None:
+        document["set_aside"] = str(aside)
     console.result(document, fields((console.text(f"node.{name}"), value) for name, value in document.items()))
     console.hint(console.text("network.start", folder=data_dir))
 
@@ -172,6 +188,32 @@ def renew_cosigner(console: Console, data_dir: str, member: str | None) -> None:
     console.hint(console.text("node.renewed"))
 
 
+@command("renew-consensus")
+@argument("data_dir", metavar="DIR", type=click.Path())
+@option("--switch", is_flag=True)
+@option("--member", metavar="ID")
+def renew_consensus(console: Console, data_dir: str, switch: bool, member: str | None) -> None:
+    """Make a new consensus key for a validator, or put it in place once it was voted in."""
+    from ledger.adapters.home import renewing
+
+    if switch:
+        key_id = renewing.switch_consensus(Path(data_dir)).key_id.hex()
+        shown = {"data_dir": data_dir, "key_id": key_id}
+        console.result(shown, fields((console.text(f"node.{name}"), value) for name, value in shown.items()))
+        console.hint(console.text("node.switched"))
+        return
+    owner = _owner(data_dir, member)
+    made = renewing.renew_consensus(Path(data_dir), owner)
+    old = made.old.key_id.hex() if made.old is not None else None
+    document = {
+        "origin": made.genesis.origin, "member": owner, "old_key_id": old, "key_id": made.new.key_id.hex(),
+        "registration": str(made.file),
+    }  # fmt: skip
+    rows = [(console.text(f"node.{name}"), value or "-") for name, value in document.items()]
+    console.result({**document, "key": made.registration}, fields(rows))
+    console.hint(console.text("node.renewed-consensus", registration=str(made.file), old=old or "…"))
+
+
 @command("start")
 @argument("data_dir", metavar="DIR", type=click.Path())
 @option("--port", type=click.IntRange(0, 65_535), metavar="PORT")
@@ -206,13 +248,24 @@ def status(console: Console, node: str | None, data: str | None, timeout: str | 
         raise _joining(settings.get("data")) or error from None
     ready, checks = readiness(client.send(_get("readyz")).body)
     document = {"node": client.url, "ready": ready, "status": state, "checks": checks}
-    # Names of what a node reports are part of its interface and stay as they are.
     shown = {**state, "time": format_time(state["time"])} if "time" in state else state
-    lines = [fields([(console.text("node.url"), client.url), *_flat(shown)])]
+    named = [(_word(console, name), _word(console, str(v)) if name in WORDED else v) for name, v in _flat(shown)]
+    lines = [fields([(console.text("node.url"), client.url), *named])]
     if checks:
         head = [console.text(f"status.{name}") for name in ("check", "ok", "detail")]
-        lines.append(table([(c["check"], console.mark(c["ok"]), c["detail"]) for c in checks], head))
-    console.result(document, "\n\n".join(lines), Exit.OK if ready else Exit.OPERATIONAL)
+        lines.append(table([_check_row(console, check) for check in checks], head))
+    console.result(document, on_screen(console, "\n\n".join(lines)), Exit.OK if ready else Exit.OPERATIONAL)
+
+
+def _word(console: Console, name: str) -> str:
+    """A name or word of a status document for a reader; what has no words here stays as it is."""
+    return console.texts.find(f"status.is.{name}") or name
+
+
+def _check_row(console: Console, check: dict[str, Any]) -> tuple[object, ...]:
+    """A readiness check for a table: its name in words, with the name that metrics and logs use."""
+    name = coded(console.texts.find(f"status.checks.{check['check']}"), check["check"])
+    return name, console.mark(check["ok"]), of_node(console.texts, check["detail"])
 
 
 def _joining(data: str | None) -> UnavailableError | None:

@@ -10,12 +10,26 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from typing import Any, Final, TextIO
+from typing import Any, Final, Self, TextIO
 
 from ledger.cli.exits import Exit
 from ledger.cli.texts import Texts, choose_language, fill
 
 _COLOURS: Final = {"red": "31", "green": "32", "yellow": "33", "bold": "1", "dim": "2"}
+
+
+class Painted(str):
+    """A text in one of our own colours, `plain` without it: a table counts the columns of `plain`, and shows the colour
+    where it escapes the control characters of every other text."""
+
+    __slots__ = ("plain",)
+    plain: str
+
+    def __new__(cls, text: str, colour: str) -> Self:
+        """`text` between the codes of `colour`."""
+        made = super().__new__(cls, f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m")
+        made.plain = text
+        return made
 
 
 class Console:
@@ -108,7 +122,7 @@ class Console:
         """`text` in colour where `stream` (stdout) is a terminal that wants it."""
         if not self.coloured(self.out if stream is None else stream):
             return text
-        return f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m"
+        return Painted(text, colour)
 
     def coloured(self, stream: TextIO) -> bool:
         """Whether colours go to `stream`: a terminal, no NO_COLOR, no TERM=dumb, no --no-color."""

@@ -15,9 +15,10 @@ from ledger.cli.output import Console
 from ledger.cli.reasons import in_words
 from ledger.cli.tables import safe
 from ledger.cli.texts import Texts, fill
-from ledger.errors import LedgerError, UnavailableError
+from ledger.errors import LedgerError, MalformedError, UnavailableError
 
 EVIDENCE_CHARS_MAX: Final = 200
+NODE_REFUSED: Final = "NodeRefused"
 _PLACEHOLDER: Final = re.compile(r"\{[a-z_]+\}")
 
 
@@ -44,12 +45,14 @@ def sentences(texts: Texts, error: LedgerError) -> tuple[str, str]:
         "message": show(error.message),
         **evidence,
     }  # texts of codes that say several things quote the English message
-    pattern = texts.find(f"{error.code}.what", "errors")
+    pattern = _of_code(texts, error, "what")
+    # A file that is broken and a request that a node cannot take are of one family, with other things to do.
+    name = NODE_REFUSED if "status" in evidence and isinstance(error, MalformedError) else _family(error)
     if pattern is None:
-        family = texts.find(f"family.{_family(error)}", "errors") or _family(error)
+        family = texts.find(f"family.{name}", "errors") or name
         # The message is English and written for the reader of a log; the family says the same in his language.
         pattern = f"{family}: {safe(error.message)}" if texts.language == "en" else f"{family}（{safe(error.message)}）"
-    advice = texts.find(f"{error.code}.do", "errors") or texts.find(f"family.{_family(error)}.do", "errors") or ""
+    advice = _of_code(texts, error, "do") or texts.find(f"family.{name}.do", "errors") or ""
     # A line of advice that speaks of something this error does not know is left out.
     known = [line for line in fill(advice, said).split("\n") if not _PLACEHOLDER.search(line)]
     told = pattern + advice
@@ -57,6 +60,12 @@ def sentences(texts: Texts, error: LedgerError) -> tuple[str, str]:
     # One code may be raised with other evidence than its text speaks of.
     what = _PLACEHOLDER.sub("…", fill(pattern, said)) + (f" ({', '.join(rest)})" if rest else "")
     return what, " ".join(known)
+
+
+def _of_code(texts: Texts, error: LedgerError, part: str) -> str | None:
+    """The text of the code; one that several families use may have a text of its own for one of them."""
+    special = texts.find(f"{error.code}.{_family(error)}.{part}", "errors")
+    return special or texts.find(f"{error.code}.{part}", "errors")
 
 
 def because(texts: Texts, error: LedgerError) -> str:

@@ -17,6 +17,7 @@ from ledger.cli.exits import Exit
 from ledger.cli.output import Console
 from ledger.cli.session import node_options, open_client, open_settings, read_input, write_result
 from ledger.cli.settings import SettingError
+from ledger.cli.tables import on_screen
 from ledger.errors import MalformedError, VerificationError
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ INCOMPLETE_CODES: Final = frozenset(("stale", "clock"))
 @argument("what", metavar="WHAT", type=click.Choice(["receipt", "completeness", "absence", "consistency", "inclusion"]))
 @argument("names", nargs=-1, required=True)
 @option("--out", metavar="FILE", type=click.Path())
+@option("--first", is_flag=True)
 @option("--refused", is_flag=True)
 @option("--begin", type=click.IntRange(0), metavar="N")
 @option("--end", type=click.IntRange(0), metavar="N")
@@ -46,6 +48,7 @@ def get(
     what: str,
     names: tuple[str, ...],
     out: str | None,
+    first: bool,
     refused: bool,
     begin: int | None,
     end: int | None,
@@ -53,7 +56,9 @@ def get(
     **connection: str | None,
 ) -> None:
     """Fetch a proof."""
-    request = _request(what, names, refused, begin, end)
+    if first and what != "receipt":
+        raise SettingError("proof-first", "only receipts stand on a certificate that can be chosen", kind=what)
+    request = _request(what, names, refused, begin, end, first=first)
     client = open_client(console, open_settings(console, connection))
     from ledger.client.request import parse_bytes
 
@@ -130,11 +135,15 @@ def _tied(client: NodeClient, data: bytes, trust: bytes) -> bytes:
     return canonical.encode(proof, bytes_max=PROOF_BYTES_MAX)
 
 
-def _request(what: str, names: tuple[str, ...], refused: bool, begin: int | None, end: int | None) -> Request:
+def _request(
+    what: str, names: tuple[str, ...], refused: bool, begin: int | None, end: int | None, *, first: bool = False
+) -> Request:
     from ledger.client.request import get as get_request
 
     if what == "receipt" and len(names) == 1:
-        return get_request(("v1", "events", *split_event(names[0]), "receipt"))
+        return get_request(
+            ("v1", "events", *split_event(names[0]), "receipt"), {"certificate": "first" if first else None}
+        )
     if what in ("completeness", "absence") and len(names) == 2:
         query: dict[str, object] = {"kind": names[0], "id": names[1]}
         if what == "completeness":
@@ -181,7 +190,7 @@ def verify(console: Console, file: str, trust: str | None, genesis: str | None, 
     mark = "!" if code == Exit.INCOMPLETE else console.mark(code == Exit.OK)
     head = f"{mark} {console.text(f'proof.{verdict}')}"
     document = {"verdict": verdict, "file": file, "origin": origin, "not_checked": gaps, **document}
-    console.result(document, "\n".join([head, *lines, *not_checked_lines(console, gaps)]), code)
+    console.result(document, on_screen(console, "\n".join([head, *lines, *not_checked_lines(console, gaps)])), code)
 
 
 def _tell_failure(console: Console, file: str, origin: str, error: VerificationError | MalformedError) -> None:
@@ -197,7 +206,7 @@ def _tell_failure(console: Console, file: str, origin: str, error: VerificationE
     ]
     document: dict[str, Any] = {"verdict": verdict, "file": file, "origin": origin}
     document["error"] = as_document(error, what, advice)
-    console.result(document, "\n".join(lines), Exit.INCOMPLETE if stale else Exit.INTEGRITY)
+    console.result(document, on_screen(console, "\n".join(lines)), Exit.INCOMPLETE if stale else Exit.INTEGRITY)
 
 
 def _verify_tlog(console: Console, file: str, data: bytes, pinned: Any, now_s: int) -> None:
@@ -235,7 +244,7 @@ def _verify_tlog(console: Console, file: str, data: bytes, pinned: Any, now_s: i
     ]
     document = {"verdict": "holds", "kind": "tlog-proof", "file": file, "origin": trust.origin, "index": proof.index}
     document["size"] = certified.checkpoint.size
-    console.result(document, "\n".join(lines))
+    console.result(document, on_screen(console, "\n".join(lines)))
 
 
 def _tell_later_set(console: Console, file: str, origin: str, index: int, size: int, *, held: bool) -> None:
@@ -249,7 +258,8 @@ def _tell_later_set(console: Console, file: str, origin: str, index: int, size: 
         *([console.text("proof.is-anchor")] if held else not_checked_lines(console, gaps)),
     ]
     document = {"verdict": verdict, "kind": "tlog-proof", "file": file, "origin": origin, "index": index, "size": size}
-    console.result({**document, "not_checked": gaps}, "\n".join(lines), Exit.OK if held else Exit.INCOMPLETE)
+    code = Exit.OK if held else Exit.INCOMPLETE
+    console.result({**document, "not_checked": gaps}, on_screen(console, "\n".join(lines)), code)
 
 
 def _as_json(data: bytes) -> object:

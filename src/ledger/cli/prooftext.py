@@ -110,6 +110,7 @@ def _completeness(console: Console, result: CompletenessResult) -> Described:
         "  " + console.text("proof.whole" if result.whole else "proof.range", **span, **ordinals),
         "  " + console.text("proof.as-of", height=result.height, time=format_time(result.time)),
         "  " + console.text("proof.counts", **levels, timers=counts.timers),
+        "  " + console.text("proof.of-refused" if result.stream.refused else "proof.without-refused", stream=stream),
     ]
     document: dict[str, Any] = {
         "kind": "completeness",

@@ -7,6 +7,7 @@ network and this member, before anybody votes on it. Not here: what the action d
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from ledger.errors import LedgerError, NotFoundError
 
 FIELDS: Final = frozenset({"algorithm", "member", "origin", "proof", "public", "roles", "use"})
 REGISTRATION_BYTES_MAX: Final = 64 * 1024
+_KEY_ID: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,9 @@ def _pairs(given: Sequence[str], option: str) -> list[list[str]]:
     pairs = [text.partition("=") for text in given]
     if not all(name and equals and value for name, equals, value in pairs):
         raise SettingError("setting-value", "expected MEMBER=KEYID", name=option, got=" ".join(given))
+    for name, _, value in pairs:
+        if not _KEY_ID.fullmatch(value):
+            raise SettingError("key-id", "a key id is 64 hex digits", name=option, member=name, got=value[:80])
     return sorted([name, value] for name, _, value in pairs)
 
 

@@ -8,6 +8,7 @@ import click
 
 from ledger.cli.command import command, option
 from ledger.cli.output import Console
+from ledger.cli.tables import on_screen
 
 if TYPE_CHECKING:
     from ledger.report.facts import Filter
@@ -62,4 +63,4 @@ def report(
         except OSError as error:
             raise UnavailableError("write", "the page cannot be written", path=page, reason=error.strerror) from None
         console.hint(console.texts.text("report.written", catalogue_name="verify", path=page))
-    console.result(made.document(), text_tables(made, console))
+    console.result(made.document(), on_screen(console, text_tables(made, console)))

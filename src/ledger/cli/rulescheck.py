@@ -15,7 +15,7 @@ from ledger.cli.command import argument, command, option
 from ledger.cli.exits import Exit
 from ledger.cli.output import Console
 from ledger.cli.rulewords import translated
-from ledger.cli.tables import safe
+from ledger.cli.tables import on_screen, safe
 from ledger.rules.remark import NOTE
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def check(console: Console, folder: str, strict: bool) -> None:
             "id": book.id, "version": book.version, "hash": found.program.rulebook_hash.hex(),
             "program": found.program.source_hash.hex(), "rules": len(book.rules), "kinds": len(book.kinds),
         }  # fmt: skip
-    console.result(document, "\n".join(lines), Exit.OPERATIONAL if bad else Exit.OK)
+    console.result(document, on_screen(console, "\n".join(lines)), Exit.OPERATIONAL if bad else Exit.OK)
 
 
 def _entry(console: Console, remark: Remark) -> dict[str, Any]:

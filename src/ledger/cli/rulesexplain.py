@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ledger.cli.command import argument, command, option
 from ledger.cli.exits import Exit
 from ledger.cli.output import Console
-from ledger.cli.tables import fields, safe
+from ledger.cli.tables import fields, on_screen, safe
 from ledger.cli.verdicts import Rulebook, format_time, verdict_lines
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def explain(console: Console, event: str, source: str, steps: bool) -> None:
         program, found = explain_fired(opened, key, due, bar.at) if key else explain_event(opened, event, bar.at)
     wrong = found.again is not None and not found.exact
     text = _render(console, program, found, steps=steps)
-    console.result(_document(console, program, found), text, Exit.INTEGRITY if wrong else Exit.OK)
+    console.result(_document(console, program, found), on_screen(console, text), Exit.INTEGRITY if wrong else Exit.OK)
 
 
 def _check_event(event: str) -> None:

@@ -17,7 +17,7 @@ import click
 from ledger.cli.command import argument, command, option
 from ledger.cli.exits import Exit
 from ledger.cli.output import Console
-from ledger.cli.tables import safe, screen_columns, table
+from ledger.cli.tables import on_screen, safe, screen_columns, table
 
 if TYPE_CHECKING:
     from ledger.verify.simulate import Difference, Simulation
@@ -57,7 +57,7 @@ def simulate(console: Console, folder: str, source: str, limit: int, runtime: st
         "id": program.book.id, "version": program.book.version, "hash": program.rulebook_hash.hex(),
         "program": program.source_hash.hex(),
     }  # fmt: skip
-    console.result(document, text, Exit.OK if complete else Exit.INCOMPLETE)
+    console.result(document, on_screen(console, text), Exit.OK if complete else Exit.INCOMPLETE)
 
 
 def _document(found: Simulation, source: str, seconds: float) -> dict[str, Any]:

@@ -43,7 +43,7 @@ KNOWN: Final = (
     Setting("reader-token", secret=True),
     Setting("trust"),
     Setting("spool"),
-    Setting("timeout", "30"),
+    Setting("timeout", "45"),
 )
 NAMES: Final = tuple(setting.name for setting in KNOWN)
 ELSEWHERE: Final = frozenset(("LEDGER_CONFIG", "LEDGER_LANG", "LEDGER_SECRETS_DIR"))

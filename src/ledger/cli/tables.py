@@ -2,26 +2,32 @@
 
 Rules: East Asian wide and full-width characters take two columns, combining and invisible ones none; control and
 bidirectional characters from outside are shown escaped, so that a title can forge no screen. On a terminal the widest
-column gives way to its width; into a pipe nothing is cut. Not here: colours.
+column gives way to its width; into a pipe nothing is cut. A text in our own colour (`Painted`) counts without it, stays
+coloured where it fits and is plain where it is cut. Not here: which colour.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, TextIO
 
-from ledger.cli.output import is_terminal
+from ledger.cli.output import Console, Painted, is_terminal
 
 GAP: Final = "  "
 COLUMN_MIN: Final = 8
 COLUMNS_DEFAULT: Final = 80
+_COLOUR_CODE: Final = re.compile(r"\x1b\[[0-9;]*m")
+_SECOND_COLUMN: Final = re.compile(r" *(?:- |[^ ]+(?: [^ ]+)*  +)")
 _INVISIBLE: Final = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
 
 
 def safe(text: object) -> str:
     """`text` on one line with control, bidirectional and invisible characters escaped."""
+    if isinstance(text, Painted):
+        return text
     string = str(text)
     if string.isascii() and string.isprintable():
         return string
@@ -30,6 +36,8 @@ def safe(text: object) -> str:
 
 def width(text: str) -> int:
     """Columns that `text` takes on a terminal."""
+    if "\x1b" in text:
+        text = _COLOUR_CODE.sub("", text)
     if text.isascii():
         return len(text)
     return sum(_char_width(char) for char in text)
@@ -39,6 +47,8 @@ def cut(text: str, columns: int) -> str:
     """`text` in at most `columns`; what does not fit ends in `..`, which every encoding has."""
     if width(text) <= columns:
         return text
+    if isinstance(text, Painted):
+        text = text.plain
     kept, used = [], 0
     for char in text:
         used += _char_width(char)
@@ -53,8 +63,11 @@ def pad(text: str, columns: int) -> str:
     return text + " " * (columns - width(text))
 
 
-def table(rows: Iterable[Sequence[object]], head: Sequence[str] = (), columns: int | None = None) -> str:
-    """Lines of aligned columns; `columns` bounds their width (None: unbounded)."""
+def table(
+    rows: Iterable[Sequence[object]], head: Sequence[str] = (), columns: int | None = None, whole: Sequence[int] = ()
+) -> str:
+    """Lines of aligned columns; `columns` bounds their width (None: unbounded), `whole` are columns that are never cut:
+    ids that people copy."""
     lines = [[safe(cell) for cell in row] for row in rows]
     if head:
         lines.insert(0, list(head))
@@ -62,7 +75,7 @@ def table(rows: Iterable[Sequence[object]], head: Sequence[str] = (), columns: i
         return ""
     widths = [max(width(row[at]) for row in lines) for at in range(len(lines[0]))]
     if columns is not None:
-        _shrink(widths, columns)
+        _shrink(widths, columns, whole)
     out: list[str] = []
     for row in lines:
         cells = [pad(cut(cell, size), size) for cell, size in zip(row, widths, strict=True)]
@@ -92,6 +105,31 @@ def wrap(text: str, columns: int, indent: str = "") -> str:
                 line += piece
         lines.append(line.rstrip())
     return "\n".join(lines)
+
+
+def on_screen(console: Console, text: str, stream: TextIO | None = None) -> str:
+    """`text` for `stream` (stdout): on a terminal its long lines are broken to the screen's width, into a pipe none."""
+    columns = screen_columns(console.out if stream is None else stream, console.environment)
+    return text if columns is None else "\n".join(fitted(line, columns) for line in text.split("\n"))
+
+
+def fitted(line: str, columns: int) -> str:
+    """A line in as many as it needs, each below the place where its text begins (behind `name  ` or `- `).
+
+    A word is never cut: what is longer than the screen has a line of its own, for people copy hashes and names.
+    """
+    if width(line) <= columns:
+        return line
+    indent = len(line) - len(line.lstrip(" "))
+    begun = _SECOND_COLUMN.match(line)
+    at = width(begun[0]) if begun else indent
+    longest = max((width(word) for word in line[begun.end() if begun else indent :].split()), default=0)
+    if begun and at <= columns // 2 and at + longest <= columns:
+        head, rest = begun[0], line[begun.end() :]
+    else:
+        at, head, rest = indent + len(GAP), " " * indent, line[indent:]
+    first, *others = wrap(rest, columns - at).split("\n")
+    return "\n".join([head + first, *(" " * at + other for other in others)])
 
 
 def screen_columns(stream: TextIO, environment: Mapping[str, str]) -> int | None:
@@ -131,10 +169,11 @@ def _pieces(text: str) -> list[str]:
     return pieces
 
 
-def _shrink(widths: list[int], columns: int) -> None:
+def _shrink(widths: list[int], columns: int, whole: Sequence[int]) -> None:
     spare = columns - len(GAP) * (len(widths) - 1)
-    while sum(widths) > spare:
-        widest = max(range(len(widths)), key=widths.__getitem__)
+    giving = [at for at in range(len(widths)) if at not in whole]
+    while giving and sum(widths) > spare:
+        widest = max(giving, key=widths.__getitem__)
         if widths[widest] <= COLUMN_MIN:
             return
         widths[widest] = max(COLUMN_MIN, widths[widest] - (sum(widths) - spare))

@@ -1,8 +1,9 @@
 """Decides which words a person reads: zh and en catalogues with the same keys and placeholders.
 
 Rules: language by `--lang`, else `LEDGER_LANG`, else the locale (`zh*` is Chinese, all others English). Codes of errors,
-kinds and outcomes are never translated; the text stands beside them. The files are TOML restricted to tables of one-line
-basic strings, so that a dozen lines read them: a TOML library costs a fifth of the time a command may take to start.
+kinds, outcomes and statuses are never translated; the text stands beside them. The files are TOML restricted to tables of
+one-line basic strings, so that a dozen lines read them: a TOML library costs a fifth of the time a command may take to
+start.
 Not here: texts of rules (those are in the rulebook).
 """
 

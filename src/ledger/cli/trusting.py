@@ -15,7 +15,7 @@ from ledger.cli.settings import SettingError, Settings, state_folder
 from ledger.client.receipt import MAX_AGE_DEFAULT_S, Pinned, pin
 from ledger.core.genesis import GENESIS_BYTES_MAX, parse_genesis
 from ledger.core.hashing import sha256
-from ledger.errors import LedgerError, NotFoundError
+from ledger.errors import LedgerError, MalformedError, NotFoundError
 
 GENESIS: Final = "genesis.json"
 TRUST_BYTES_MAX: Final = 1024 * 1024
@@ -40,7 +40,10 @@ def load_pinned(settings: Settings, genesis_path: str | None) -> Pinned:
 def _from_trust(data: bytes, path: Path, genesis_path: str | None, environment: Mapping[str, str]) -> Pinned:
     from ledger.verify.trust import parse_trust
 
-    trust = parse_trust(data)
+    try:
+        trust = parse_trust(data)
+    except MalformedError as error:
+        raise MalformedError(error.code, error.message, **error.evidence, path=str(path)) from None
     origin = trust.origin or ""
     anchor = trust.known[0].note if trust.known else None
     places = [Path(genesis_path)] if genesis_path else [path.parent / GENESIS, kept_genesis(environment, origin)]

@@ -65,6 +65,11 @@ def verdict_lines(
     return lines
 
 
+def coded(words: str | None, code: str) -> str:
+    """`words` with the code that they stand for, which is never translated; the code alone where it needs none."""
+    return code if words is None or words == code else f"{words} [{code}]"
+
+
 def format_time(ms: object) -> str:
     """Unix ms as `2026-11-21 16:00:00 +08:00`."""
     from datetime import UTC, datetime, timedelta, timezone

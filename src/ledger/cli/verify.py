@@ -16,6 +16,7 @@ import click
 from ledger.cli.command import argument, command, option
 from ledger.cli.exits import Exit
 from ledger.cli.output import Console
+from ledger.cli.tables import on_screen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from ledger.core.genesis import Predecessor
     from ledger.verify.ledger import Options
     from ledger.verify.report import Report
-    from ledger.verify.source import LedgerSource
+    from ledger.verify.source import LedgerSource, UnopenedError
     from ledger.verify.trust import Trust
 
 RUNTIME_NAMES = ("compiled", "inline", "monty", "none")
@@ -64,30 +65,46 @@ def verify(
 ) -> None:
     """Verify a ledger."""
     from ledger.adapters.audit.remembered import Remembered
-    from ledger.adapters.audit.sources import open_source
     from ledger.cli.settings import Settings, state_folder
     from ledger.cli.verifyreport import Shown, document, render
+    from ledger.verify.ledger import unopened_ledger
     from ledger.verify.report import INCOMPLETE, INTACT
 
     settings = Settings(console.environment, {"trust": trust_file})
-    opened = open_source(source, timeout_s=settings.timeout_s())
+    opened = _open(source, settings.timeout_s())
     memory = Remembered(state_folder(console.environment) / "verified") if remember else None
     trust = _trust(settings.get("trust"), genesis_file, origin, memory, opened, max_age)
     began = time.monotonic()
-    keeping = _keeping(console, opened, (runtime, *(str(Path(each).resolve()) for each in copies)), resume_file, fresh)
-    report = audit(console, _filled(opened, copies), trust, runtime, jobs, keeping)
+    if isinstance(opened, Exception):
+        report = unopened_ledger(source, trust, opened)
+    else:
+        question = (runtime, *(str(Path(each).resolve()) for each in copies))
+        keeping = _keeping(console, opened, question, resume_file, fresh)
+        report = audit(console, _filled(opened, copies), trust, runtime, jobs, keeping)
     seconds = time.monotonic() - began
     kept = None
     if memory is not None and not report.findings.total and report.certified_note and report.pinned_by:
         kept = memory.write(report.origin, report.certified_note)
     code = {INTACT: Exit.OK, INCOMPLETE: Exit.INCOMPLETE}.get(report.verdict, Exit.INTEGRITY)
-    shown = Shown(report, seconds, _continues(opened, report), copies)
+    continues = None if isinstance(opened, Exception) else _continues(opened, report)
+    shown = Shown(report, seconds, continues, copies)
     if html_file is not None:
         _write_page(console, Path(html_file), shown)
     if kept and report.last_certified is not None:
         size = report.last_certified.size
         console.hint(console.texts.text("label.remembered", catalogue_name="verify", size=size))
-    console.result(document(console, shown), render(console, shown), code)
+    console.result(document(console, shown), on_screen(console, render(console, shown)), code)
+
+
+def _open(text: str, timeout_s: float) -> LedgerSource | UnopenedError:
+    """The source; or, of an export of which nothing can be read, why: that is a verdict, not an error."""
+    from ledger.adapters.audit.sources import open_source
+    from ledger.verify.source import UnopenedError
+
+    try:
+        return open_source(text, timeout_s=timeout_s)
+    except UnopenedError as error:
+        return error
 
 
 def _filled(source: LedgerSource, copies: Sequence[str]) -> LedgerSource:
@@ -119,7 +136,7 @@ def _trust(
     genesis_file: str | None,
     origin: str | None,
     memory: Any,
-    source: LedgerSource,
+    source: LedgerSource | UnopenedError,
     max_age: str | None,
 ) -> Trust:
     """What the auditor takes for granted, from the most explicit word to the least."""
@@ -129,7 +146,8 @@ def _trust(
     from ledger.core.ident import check_origin
     from ledger.verify.trust import MAX_AGE_DEFAULT_S, REMEMBERED, Trust, known_checkpoint
 
-    trust = Trust(max_age_s=MAX_AGE_DEFAULT_S if source.is_live else None)
+    live = not isinstance(source, Exception) and source.is_live
+    trust = Trust(max_age_s=MAX_AGE_DEFAULT_S if live else None)
     if trust_file is not None:
         trust = _read_pin(Path(trust_file), "trust", trust)
     for pinned in (
@@ -169,13 +187,13 @@ def _read_pin(path: Path, name: str, base: Trust) -> Trust:
         raise NotFoundError("trust-file", "no such file", path=str(place)) from error
     try:
         return parse_trust(data)
-    except MalformedError:
+    except MalformedError as error:
         if b'"members"' not in data:
-            raise
+            raise MalformedError(error.code, error.message, **error.evidence, path=str(place)) from None
     return replace(base, origin=parse_genesis(data).origin, pinned_by=name)
 
 
-def _remembered(memory: Any, origin: str | None, source: LedgerSource) -> tuple[str, bytes] | None:
+def _remembered(memory: Any, origin: str | None, source: LedgerSource | UnopenedError) -> tuple[str, bytes] | None:
     """The remembered note of the pinned network, else of the one that the source says it is.
 
     An origin binds its genesis: whoever was remembered under it cannot be another network.
@@ -184,6 +202,8 @@ def _remembered(memory: Any, origin: str | None, source: LedgerSource) -> tuple[
     from ledger.errors import LedgerError
 
     if origin is None:
+        if isinstance(source, Exception):
+            return None
         try:
             origin = parse_genesis(source.genesis()).origin
         except LedgerError:

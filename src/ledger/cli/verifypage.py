@@ -12,6 +12,7 @@ from html import escape
 from typing import Final
 
 from ledger.cli.output import Console
+from ledger.cli.reasons import of_finding
 from ledger.cli.tables import safe
 from ledger.cli.verifyreport import Shown, gap_text, head_rows, place_words, verdict_text
 from ledger.core.ident import format_time
@@ -104,10 +105,11 @@ def _finding(console: Console, finding: Finding) -> str:
     if where:
         lines.append(f"<p>{escape(', '.join(where))}</p>")
     pairs = [
-        (console.texts.text(f"label.{name}", catalogue_name="verify"), getattr(finding, name))
+        (console.texts.text(f"label.{name}", catalogue_name="verify"), of_finding(console.texts, value))
         for name in ("expected", "got")
+        if (value := getattr(finding, name)) is not None
     ]
-    if any(value is not None for _, value in pairs):
+    if pairs:
         lines.append(_facts(pairs))
     return f"<li>{''.join(lines)}</li>"
 

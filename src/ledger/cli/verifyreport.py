@@ -10,6 +10,7 @@ from typing import Any
 
 from ledger.cli.output import Console
 from ledger.cli.problems import gap_reason
+from ledger.cli.reasons import of_finding
 from ledger.cli.tables import fields, safe, table
 from ledger.core.genesis import Predecessor
 from ledger.core.ident import TIME_MS_MAX, format_time
@@ -144,7 +145,7 @@ def _levels(console: Console, report: Report) -> str:
         status = report.level(name)
         mark = console.mark(ok=status == CHECKED) if status in (CHECKED, FAILED) else "-"
         rows.append((mark, _text(console, f"level.{name}"), _text(console, f"status.{status}")))
-    # Marks carry colour codes, which would be counted as columns.
+    # One space behind the mark, where a table has two.
     lines = table([row[1:] for row in rows]).split("\n")
     marked = [f"  {row[0]} {line}" for row, line in zip(rows, lines, strict=True)]
     return "\n".join([_text(console, "label.levels"), *marked])
@@ -176,7 +177,7 @@ def _finding(console: Console, finding: Finding) -> list[str]:
     if where:
         lines.append(f"      {', '.join(where)}")
     pairs = [
-        (_text(console, f"label.{name}"), getattr(finding, name))
+        (_text(console, f"label.{name}"), of_finding(console.texts, getattr(finding, name)))
         for name in ("expected", "got")
         if getattr(finding, name) is not None
     ]

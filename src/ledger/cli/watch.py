@@ -23,6 +23,7 @@ from ledger.cli.output import Console
 from ledger.cli.problems import because
 from ledger.cli.session import node_options, open_client, open_settings
 from ledger.cli.settings import state_folder
+from ledger.cli.tables import on_screen
 from ledger.cli.verdicts import format_time
 from ledger.errors import (
     ForkError,
@@ -94,10 +95,10 @@ def watch(
     origin = pinned.genesis.origin
     memory = Remembered(state_folder(console.environment) / "verified")
     if first_sight and memory.read(origin) is None:
-        console.warn(console.text("watch.first-sight", origin=origin))
+        console.warn(on_screen(console, console.text("watch.first-sight", origin=origin), console.err))
     watcher = Watcher(client, pinned, memory, Path(evidence))
     keep_genesis(console.environment, origin, pinned.genesis.data)
-    console.hint(console.text("watch.following", node=client.url, origin=origin))
+    console.hint(on_screen(console, console.text("watch.following", node=client.url, origin=origin), console.err))
     others = [NodeClient(url, timeout_s=settings.timeout_s(), language=console.language) for url in also]
     accusations = Accusations(pinned, Path(evidence))
     seen, code = Seen(), Exit.OK
@@ -108,9 +109,9 @@ def watch(
             entry["also"] = [_compared(console, watcher, other) for other in others]
             seen.add(entry)
             seen.misbehaviour += _accused(console, watcher, accusations, (client, *others))
-            console.line(_line(console, entry))
+            console.line(on_screen(console, _line(console, entry)))
             if entry["stale"]:
-                console.warn(console.text("watch.stale", age=entry["age_s"]))
+                console.warn(on_screen(console, console.text("watch.stale", age=entry["age_s"]), console.err))
                 code = Exit.INCOMPLETE
             elif not once:
                 code = Exit.OK
@@ -118,7 +119,7 @@ def watch(
         code = Exit.INTERRUPTED
     except BehindError as error:
         seen.problem, code = error.code, Exit.INCOMPLETE
-        console.warn(console.text("watch.behind", **error.evidence))
+        console.warn(on_screen(console, console.text("watch.behind", **error.evidence), console.err))
     verdict = {Exit.OK: "consistent", Exit.INTERRUPTED: "interrupted"}.get(code, "incomplete")
     document = {"verdict": verdict, "origin": origin, "node": client.url, "seen": seen.count}
     document |= {"misbehaviour": seen.misbehaviour, "problem": seen.problem}
@@ -407,7 +408,11 @@ def _next(console: Console, watcher: Watcher, *, patient: bool) -> dict[str, Any
             if not patient:
                 raise
             if not told:
-                console.warn(console.text("watch.unreachable", reason=because(console.texts, error)))
+                console.warn(
+                    on_screen(
+                        console, console.text("watch.unreachable", reason=because(console.texts, error)), console.err
+                    )
+                )
                 told = True
             time.sleep(RETRY_S)
             continue
@@ -415,7 +420,7 @@ def _next(console: Console, watcher: Watcher, *, patient: bool) -> dict[str, Any
             if not patient:
                 raise
             if not told:
-                console.warn(console.text("watch.behind", **error.evidence))
+                console.warn(on_screen(console, console.text("watch.behind", **error.evidence), console.err))
                 told = True
             time.sleep(RETRY_S)
             continue
@@ -430,7 +435,13 @@ def _compared(console: Console, watcher: Watcher, other: NodeClient) -> dict[str
     try:
         return {"node": other.url, "size": watcher.compare(other), "problem": ""}
     except UnavailableError as error:
-        console.warn(console.text("watch.also-silent", node=other.url, reason=because(console.texts, error)))
+        console.warn(
+            on_screen(
+                console,
+                console.text("watch.also-silent", node=other.url, reason=because(console.texts, error)),
+                console.err,
+            )
+        )
         return {"node": other.url, "size": None, "problem": error.code}
 
 
@@ -449,7 +460,7 @@ def _accused(
         for each in new:
             found.append(each.document())
             if each.fresh:
-                console.warn(console.text("watch.accused", **each.document()))
+                console.warn(on_screen(console, console.text("watch.accused", **each.document()), console.err))
     return found
 
 

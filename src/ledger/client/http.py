@@ -18,7 +18,8 @@ from urllib.parse import urlsplit
 from ledger.client.request import ANSWER_BYTES_MAX, Request, Response, check_url, get, parse_bytes, parse_json
 from ledger.errors import UnavailableError
 
-TIMEOUT_S: Final = 30.0
+TIMEOUT_S: Final = 45.0
+"""More than a node waits for the order of what it was sent (30 s) before it says so: its 503 has to arrive."""
 
 
 class NodeClient:

@@ -36,9 +36,9 @@ from ledger.machine.block import BlockInput, Decision, Head, Item, Sealed, State
 from ledger.machine.views import SealView
 
 # Pure functions of names that come again in every block; the bound is some megabytes.
-_stream_key = lru_cache(maxsize=32_768)(stream_key)
-_object_key = lru_cache(maxsize=32_768)(object_key)
-_key_hash = lru_cache(maxsize=65_536)(key_hash)
+_stream_key = lru_cache(maxsize=8_192)(stream_key)
+_object_key = lru_cache(maxsize=8_192)(object_key)
+_key_hash = lru_cache(maxsize=16_384)(key_hash)
 
 
 def seal(decision: Decision, view: SealView) -> Sealed:

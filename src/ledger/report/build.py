@@ -250,7 +250,7 @@ def _meaning(book: Rulebook, code: str) -> Title | None:
 def _section(section: Section, facts: Facts, book: Rulebook) -> Table:
     if section.events:
         return _counted(section, facts, book)
-    fields = book.objects[section.object].titles
+    fields = {**(book.objects[section.beside].titles if section.beside else {}), **book.objects[section.object].titles}
     if section.is_list:
         listed = facts.lists[section.id]
         columns = [Column("id", book.objects[section.object].title, CODE)]
@@ -259,12 +259,12 @@ def _section(section: Section, facts: Facts, book: Rulebook) -> Table:
     columns = [Column(name, fields[name], TIME if name in section.times else TEXT) for name in section.group]
     columns.append(_COUNT)
     columns.extend(Column(name, fields[name], COUNT) for name in section.sums)
-    if section.ratio is not None:
+    if section.ratio or section.share:
         columns.append(Column("rate", {"zh": "比例", "en": "Rate"}, RATE))
     rows: list[tuple[Any, ...]] = []
     for key, counts in facts.groups[section.id].items():
         row: list[Any] = [*key, *counts[: 1 + len(section.sums)]]
-        if section.ratio is not None:
+        if section.ratio or section.share:
             row.append(percent(counts[-2], counts[-1]))
         rows.append(tuple(row))
     return Table(section.id, section.title, tuple(columns), _sorted(rows), len(rows))
@@ -275,6 +275,7 @@ def _counted(section: Section, facts: Facts, book: Rulebook) -> Table:
     titles = {field.name: field.title for kind in section.events for field in book.kinds[kind].fields}
     columns = [
         Column("member", {"zh": "部门", "en": "Member"}, CODE),
+        *(Column(name, titles[name], CODE) for name in section.by),
         Column("done", {"zh": "已发生", "en": "Done"}, COUNT),
     ]
     if section.finding:

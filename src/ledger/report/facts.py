@@ -1,8 +1,9 @@
 """Collects what a report says from records and state objects, each looked at once.
 
-Rules: memory holds counts, the rows that are shown (at most `ROWS_SHOWN_MAX` of a table), and with a dataset as filter the
-names of its objects. Whoever asks for one member, one dataset or a period gets exactly what concerns it. A duty is on time
-when it was discharged before its due; one without a due is open, never overdue. Never here: whether any of it is true.
+Rules: memory holds counts, the rows that are shown (at most `ROWS_SHOWN_MAX` of a table), with a dataset as filter the
+names of its objects, and of two objects that a table shows as one what it needs of the first seen. Whoever asks for one
+member, one dataset or a period gets exactly what concerns it. A duty is on time when it was discharged before its due; one
+without a due is open, never overdue. Never here: whether any of it is true.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any, Final
 
 from ledger.core import canonical
 from ledger.core.mapkeys import NS_OBJECT, object_name, parse_object_value
-from ledger.rules.sections import Section
+from ledger.rules.sections import DATASET, ID, Section
 
 ROWS_SHOWN_MAX: Final = 1_000
 GROUPS_MAX: Final = 10_000
@@ -82,10 +83,17 @@ class Collector:
         self._wanted, self._now = wanted, now
         self._sections: dict[str, list[Section]] = defaultdict(list)
         self._counted: dict[str, list[Section]] = defaultdict(list)
+        self._joined: dict[str, list[Section]] = defaultdict(list)
+        self._halves: dict[str, dict[str, tuple[bool, dict[str, Any]]]] = defaultdict(dict)  # by section id and name
         for section in sections:
             for kind in section.events:
                 self._counted[kind].append(section)
-            if not section.events:
+            if section.events:
+                continue
+            if _needs_both(section, wanted):
+                self._joined[section.object].append(section)
+                self._joined[section.beside].append(section)
+            else:
                 self._sections[section.object].append(section)
         self.facts = Facts()
         self._related: set[str] = set()
@@ -120,18 +128,23 @@ class Collector:
     def _count(
         self, section: Section, member: str, asked: bool, decided: Mapping[str, Any], body: bytes | None
     ) -> None:
-        # [done, asked beforehand, refused beforehand for the finding's code, done with the finding, sums …]
-        counts = self.facts.groups[section.id].setdefault((member,), [0] * (4 + len(section.sums)))
         done = not asked and decided["outcome"] != "refused"
+        if not done and not section.finding:
+            return
+        content = canonical.parse(body) if done and body is not None and (section.sums or section.by) else {}
+        key = (member, *(content.get(name) for name in section.by))
+        groups = self.facts.groups[section.id]
+        if section.by and key not in groups and len(groups) >= GROUPS_MAX:
+            key = tuple("…" for _ in key)
+        # [done, asked beforehand, refused beforehand for the finding's code, done with the finding, sums …]
+        counts = groups.setdefault(key, [0] * (4 + len(section.sums)))
         found = any(reason[1] == section.finding for reason in decided.get("reasons", ()))
         counts[0] += done
         counts[1] += asked
         counts[2] += asked and found
         counts[3] += done and found
-        if done and section.sums and body is not None:
-            content = canonical.parse(body)
-            for place, name in enumerate(section.sums, 4):
-                counts[place] += content.get(name, 0)
+        for place, name in enumerate(section.sums, 4):
+            counts[place] += content.get(name, 0)
 
     def timer(self, time: int) -> None:
         """One deadline that fell due."""
@@ -145,6 +158,8 @@ class Collector:
             return
         kind, identifier = object_name(key)
         fields = canonical.parse(parse_object_value(value)[1])
+        for section in self._joined.get(kind, ()):
+            self._half(section, kind, identifier, fields)
         if self._wanted.dataset:
             if fields.get("dataset") == self._wanted.dataset or (kind, identifier) == ("dataset", self._wanted.dataset):
                 self._related.add(f"{kind}/{identifier}")
@@ -162,8 +177,30 @@ class Collector:
             if on in self._related:
                 self._object(kind, identifier, fields)
         self._waiting = []
+        for sections in self._joined.values():
+            for section in sections:
+                for identifier, (own, half) in self._halves.pop(section.id, {}).items():
+                    if own:
+                        self._join(section, identifier, half, {})
         self.facts.open_duties.sort(key=lambda row: (row[4] is None, row[4], row[0], row[1]))
         return self.facts
+
+    def _half(self, section: Section, kind: str, identifier: str, fields: dict[str, Any]) -> None:
+        """One of two objects that a section shows as one; the first waits for the other."""
+        own = kind == section.object
+        names = section.own if own else [name for name, _ in section.others]
+        half = {name: fields[name] for name in names if name in fields}
+        first = self._halves[section.id].pop(identifier, None)
+        if first is None:
+            self._halves[section.id][identifier] = (own, half)
+        else:
+            self._join(section, identifier, *((half, first[1]) if own else (first[1], half)))
+
+    def _join(self, section: Section, identifier: str, own: dict[str, Any], others: dict[str, Any]) -> None:
+        absent = {name: default for name, default in section.others if default is not None}
+        fields = {**absent, **others, **own}
+        if not self._wanted.dataset or fields.get(DATASET) == self._wanted.dataset:
+            self._section(section, identifier, fields)
 
     def _object(self, kind: str, identifier: str, fields: dict[str, Any]) -> None:
         if kind == "duty":
@@ -212,19 +249,24 @@ class Collector:
             ]
         )
 
+    @staticmethod
+    def _concerned(section: Section, identifier: str, fields: Mapping[str, Any]) -> list[Any]:
+        """The members that an object is about."""
+        return [identifier if name == ID else fields.get(name) for name in section.member]
+
     def _section(self, section: Section, identifier: str, fields: dict[str, Any]) -> None:
         wanted = self._wanted
         if any(fields.get(name) not in values for name, values in section.where.items()):
             return
-        if wanted.member and section.member and all(fields.get(name) != wanted.member for name in section.member):
+        if wanted.member and wanted.member not in self._concerned(section, identifier, fields):
             return
         if section.time and not wanted.covers(fields.get(section.time)):
             return
         if any(not isinstance(fields.get(name), int) or fields[name] < number for name, number in section.least):
             return
         if section.older is not None:
-            last = fields.get(section.older[0])
-            if isinstance(last, int) and last > self._now - section.older[1] * DAY_MS:
+            times = [time for name in section.older[0] if isinstance(time := fields.get(name), int)]
+            if times and max(times) > self._now - section.older[1] * DAY_MS:
                 return
         if section.is_list:
             self.facts.lists[section.id].add([identifier, *(fields.get(name) for name in section.columns)])
@@ -233,11 +275,26 @@ class Collector:
         key = tuple(_plain(fields.get(name)) for name in section.group)
         if key not in groups and len(groups) >= GROUPS_MAX:
             key = tuple("…" for _ in section.group)
-        counts = groups.setdefault(key, [0] * (1 + len(section.sums) + 2 * (section.ratio is not None)))
+        counts = groups.setdefault(key, [0] * (1 + len(section.sums) + 2 * bool(section.ratio or section.share)))
         counts[0] += 1
         for place, name in enumerate((*section.sums, *(section.ratio or ())), 1):
             amount = fields.get(name)
             counts[place] += amount if isinstance(amount, int) else 0
+        if section.share:
+            counts[-2] += all(fields.get(name) in values for name, values in section.share.items())
+            counts[-1] += 1
+
+
+def _needs_both(section: Section, wanted: Filter) -> bool:
+    """Whether a section reads a field of the object beside; whom and what it concerns matters only when asked for."""
+    read = {*section.columns, *section.group, *section.where, *section.sums, *section.share, *(section.ratio or ())}
+    read.update(name for name, _ in section.least)
+    read.update((section.older or ((), 0))[0], [section.time])
+    if wanted.member:
+        read.update(section.member)
+    if wanted.dataset:
+        read.add(DATASET)
+    return any(name in read for name, _ in section.others)
 
 
 def _plain(value: Any) -> Any:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from ledger.rules.kinds import Kind, ObjectKind, Reader, Title
 
 FILE: Final = "reports.toml"
 DAYS_MAX: Final = 36_500
+ID: Final = "id"
+DATASET: Final = "dataset"  # the field that a report about one dataset selects by
 _ID: Final = re.compile(r"[a-z][a-z0-9-]{0,63}").fullmatch
 
 
@@ -22,20 +24,23 @@ _ID: Final = re.compile(r"[a-z][a-z0-9-]{0,63}").fullmatch
 class Section:
     """One table of a report.
 
-    `where`: a field and the values that count; `older`: (field, days) for objects whose time lies that far back or is not
-    there; `least`: fields that hold a number, and the smallest that counts; `member`: fields that hold the member
-    concerned; `time`: the field (unix ms) that a period selects by;
-    `group`: count by these fields, with `sums` of others and `ratio` (part, whole) as a percentage; else `columns` list
-    each object. `times` are fields to be shown as times.
-    `events`: instead of objects, count events of these kinds by author, with `sums` of their body fields; `finding`: and how
-    many of them, asked for beforehand, were refused for this code, and how many were done and are a finding of it.
+    `where`: a field and the values that count; `older`: (fields, days) for objects whose latest of these times lies that
+    far back or is not there; `least`: fields that hold a number, and the smallest that counts; `member`: fields that hold
+    the member concerned, `id` for an object that is named by it; `time`: the field (unix ms) that a period selects by;
+    `group`: count by these fields, with `sums` of others and, as a percentage, `ratio` (part, whole) or `share`: how many of
+    those counted hold one of the values; else `columns` list each object. `times` are fields to be shown as times.
+    `beside`: a kind whose object of the same name gives the fields that `object` does not declare: `own` of the one and
+    `others`, with what they are where there is no such object, of the other are all that the section reads.
+    `events`: instead of objects, count events of these kinds by author and by the codes `by` in their bodies, with `sums` of
+    their body fields; `finding`: and how many of them, asked for beforehand, were refused for this code, and how many were
+    done and are a finding of it.
     """
 
     id: str
     title: Title
     object: str
     where: dict[str, tuple[Any, ...]]
-    older: tuple[str, int] | None
+    older: tuple[tuple[str, ...], int] | None
     member: tuple[str, ...]
     time: str
     group: tuple[str, ...]
@@ -46,6 +51,11 @@ class Section:
     events: tuple[str, ...] = ()
     finding: str = ""
     least: tuple[tuple[str, int], ...] = ()
+    share: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    by: tuple[str, ...] = ()
+    beside: str = ""
+    own: tuple[str, ...] = ()
+    others: tuple[tuple[str, Any], ...] = ()
 
     @property
     def is_list(self) -> bool:
@@ -95,23 +105,41 @@ def _section(name: str, table: object, objects: dict[str, ObjectKind], kinds: Ma
         columns=reader.names("columns"),
         times=frozenset(reader.names("times")),
         least=_least(reader, reader.take("least", dict, {})),
+        share=_where(reader, reader.take("share", dict, {}), "share"),
+        beside=reader.take("beside", str, ""),
     )
     reader.done()
     if ratio and len(ratio) != 2:
         reader.fail("ratio names two fields, the part and the whole")
-    if section.is_list and (section.group or section.sums or section.ratio):
+    if section.share and ratio:
+        reader.fail("a section has a ratio or a share; not both")
+    if section.is_list and (section.group or section.sums or section.ratio or section.share):
         reader.fail("a section lists columns, or counts by group; not both")
-    named = [*section.where, *section.member, *section.group, *section.sums, *section.columns, *section.times, *ratio]
-    named.extend(field for field, _ in section.least)
-    named.extend(field for field in (section.time, older and section.older and section.older[0]) if field)
-    unknown = sorted({field for field in named if field not in objects[kind].fields})
+    return _halves(reader, section, objects)
+
+
+def _halves(reader: Reader, section: Section, objects: dict[str, ObjectKind]) -> Section:
+    """The section with the fields that it reads, by the object that declares them."""
+    if section.beside and section.beside not in objects:
+        reader.fail(f"no such object: {section.beside!r}")
+    own, others = objects[section.object].fields, objects[section.beside].fields if section.beside else {}
+    named = [*section.where, *section.group, *section.sums, *section.columns, *section.times, *section.share]
+    named += [*(name for name in section.member if name != ID), *(section.ratio or ())]
+    named += [name for name, _ in section.least]
+    named += [*(section.older or ((), 0))[0], *([section.time] if section.time else [])]
+    unknown = sorted({name for name in named if name not in own and name not in others})
     if unknown:
-        reader.fail(f"{kind} has no field {unknown[0]!r}")
-    return section
+        reader.fail(f"{section.object} has no field {unknown[0]!r}")
+    read = dict.fromkeys([*named, DATASET])
+    return replace(
+        section,
+        own=tuple(name for name in read if name in own),
+        others=tuple((name, others[name]) for name in read if name not in own and name in others),
+    )
 
 
 def _events(reader: Reader, name: str, title: Title, events: tuple[str, ...], kinds: Mapping[str, Kind]) -> Section:
-    finding, sums = reader.take("finding", str, ""), reader.names("sums")
+    finding, sums, by = reader.take("finding", str, ""), reader.names("sums"), reader.names("by")
     reader.done()
     unknown = sorted(set(events) - kinds.keys())
     if unknown:
@@ -120,31 +148,39 @@ def _events(reader: Reader, name: str, title: Title, events: tuple[str, ...], ki
     unknown = sorted(set(sums) - numbers)
     if unknown:
         reader.fail(f"no number {unknown[0]!r} in the body of {events[0]}")
+    codes = {field.name for kind in events for field in kinds[kind].fields if field.type == "code"}
+    unknown = sorted(set(by) - codes)
+    if unknown:
+        reader.fail(f"no code {unknown[0]!r} in the body of {events[0]}")
     return Section(
-        name, title, "", {}, None, (), "", (), sums, None, (), frozenset(), events=events, finding=finding
+        name, title, "", {}, None, (), "", (), sums, None, (), frozenset(), events=events, finding=finding, by=by
     )  # fmt: skip
 
 
-def _where(reader: Reader, table: dict[str, Any]) -> dict[str, tuple[Any, ...]]:
+def _where(reader: Reader, table: dict[str, Any], name: str = "where") -> dict[str, tuple[Any, ...]]:
     found: dict[str, tuple[Any, ...]] = {}
-    for field, values in table.items():
+    for entry, values in table.items():
         if not isinstance(values, list) or not values or not all(isinstance(each, str | int) for each in values):
-            reader.fail(f"where.{field} must list strings, numbers or true and false")
-        found[field] = tuple(values)
+            reader.fail(f"{name}.{entry} must list strings, numbers or true and false")
+        found[entry] = tuple(values)
     return found
 
 
 def _least(reader: Reader, table: dict[str, Any]) -> tuple[tuple[str, int], ...]:
-    for field, number in table.items():
+    for entry, number in table.items():
         if type(number) is not int:
-            reader.fail(f"least.{field} must be a whole number")
+            reader.fail(f"least.{entry} must be a whole number")
     return tuple(table.items())
 
 
-def _older(reader: Reader, table: dict[str, Any]) -> tuple[str, int]:
+def _older(reader: Reader, table: dict[str, Any]) -> tuple[tuple[str, ...], int]:
     entry = Reader(FILE, f"{reader.where}.older", table)
-    field, days = entry.take("field", str, ...), entry.take("days", int, ...)
+    several = isinstance(table.get("field"), list)
+    fields = entry.names("field") if several else (entry.take("field", str, ...),)
+    days = entry.take("days", int, ...)
     entry.done()
+    if not fields:
+        entry.fail("field is missing")
     if not 0 < days <= DAYS_MAX:
         entry.fail("days must be a positive number")
-    return field, days
+    return fields, days

@@ -109,7 +109,7 @@ class BlockAudit:
         if self._replay is not None:
             self._replay.prepare(block)
         self._landed()
-        if block.note_open:
+        if block.note_open and self._follows(block.height):
             registry = self._replay.decided_head.registry if self._replay is not None else self._plain.head.registry
             check_note(block, self._genesis.origin, registry.log_keys(), needed=not registry.validators())
         if not block.damaged:
@@ -127,6 +127,11 @@ class BlockAudit:
         if self._replay is not None and self._replay_block(block):
             return
         self._plain_block(block)
+
+    def _follows(self, height: int) -> bool:
+        """Whether every block below `height` was read, so that the keys in force are known."""
+        last = self._replay.decided_head.height if self._replay is not None else self._chain.height
+        return height <= last + 1 and not self._plain.interrupted
 
     def go_on(self, head: Head, header: Header, bundles: Mapping[Digest, bytes]) -> None:
         """Take over from an earlier run that replayed every block up to `head` without a finding."""
@@ -303,6 +308,7 @@ class BlockAudit:
                 for finding in findings:
                     report.findings.add(finding)
                 return
+            self._plain.interrupt(block.height)
         findings.extend(chain.follow(block.height, block.time, facts.header, hashes, block.checkpoint))
         findings.extend(self._plain.block(block, facts, hashes, first_seq))
         if not quiet:

@@ -29,8 +29,10 @@ class Chain:
         """None when the block at `height` is the next one."""
         if height == self.height + 1:
             return None
-        code = "block-missing" if height > self.height else "block-order"
-        return Finding(code, TREE, height, expected=str(self.height + 1), got=str(height), place=place)
+        expected, got = str(self.height + 1), str(height)
+        if height > self.height:  # nothing is wrong with the block that is there
+            return Finding("block-missing", TREE, self.height + 1, expected=expected, got=got)
+        return Finding("block-order", TREE, height, expected=expected, got=got, place=place)
 
     def follow(
         self,

@@ -31,7 +31,7 @@ from ledger.verify.again import KnownPiece, SeenBlock, content_digest, see_block
 from ledger.verify.findings import BYTES, CERTIFICATES, SIGNATURES, Finding, from_error
 from ledger.verify.leaves import LeafFacts, read_leaves
 from ledger.verify.pruned import Absences
-from ledger.verify.source import Piece
+from ledger.verify.source import BrokenPart, Piece, PieceData, SalvageablePiece
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,14 +138,17 @@ def check_piece(context: CheckContext, piece: Piece) -> CheckedPiece:
     if isinstance(piece, KnownPiece):
         return _read_again(piece, checked)
     try:
-        data = piece.load()
+        data, broken = _load(piece)
     except UnavailableError:
         raise
     except LedgerError as error:
         checked.findings.append(from_error("piece-unreadable", BYTES, error, place=piece.place))
         return checked
+    checked.findings.extend(
+        from_error("piece-unreadable", BYTES, each.error, place=each.place, height=each.height) for each in broken
+    )
     checked.filled = data.filled
-    if context.digests:
+    if context.digests and not broken:
         checked.digest = content_digest(data)
     for number, encoded in enumerate(data.blocks):
         place = f"{piece.place}#{number}"
@@ -162,6 +165,18 @@ def check_piece(context: CheckContext, piece: Piece) -> CheckedPiece:
         if certificate is not None:
             checked.certificates.append(certificate)
     return checked
+
+
+def _load(piece: Piece) -> tuple[PieceData, list[BrokenPart]]:
+    """A piece, or what is left of it: what cannot be read is named, and nothing beside it is given up."""
+    try:
+        return piece.load(), []
+    except UnavailableError:
+        raise
+    except LedgerError:
+        if not isinstance(piece, SalvageablePiece):
+            raise
+        return piece.salvage()
 
 
 def _read_again(piece: KnownPiece, checked: CheckedPiece) -> CheckedPiece:

@@ -39,7 +39,7 @@ from ledger.verify.replay import LoadedRules
 from ledger.verify.report import CertifiedReport, Report
 from ledger.verify.resume import Keeper
 from ledger.verify.scratch import Scratch
-from ledger.verify.source import LedgerSource, Piece, StateEntry
+from ledger.verify.source import LedgerSource, Piece, StateEntry, UnopenedError
 from ledger.verify.state import check_rows
 from ledger.verify.trust import KnownCheckpoints, Trust, freshness
 
@@ -105,6 +105,21 @@ def verify_ledger(
     return _Audit(source, options, scratch, parallel or Serial(), progress, keeper).run(load_rules)
 
 
+def unopened_ledger(name: str, trust: Trust, error: UnopenedError) -> Report:
+    """The report on an export that cannot even be opened: broken, with the place where its container is."""
+    report = Report(name, pinned_by=trust.pinned_by if trust.origin is not None else "")
+    offset = error.evidence.get("offset")
+    place = f"offset {offset}" if offset is not None else _file(error) or "manifest.json"
+    report.findings.add(from_error("export-unreadable", BYTES, error, place=place))
+    return report
+
+
+def _file(error: LedgerError) -> str | None:
+    """The file that an error is about, where it names one."""
+    name = error.evidence.get("name")
+    return name if isinstance(name, str) else None
+
+
 class _Audit:
     def __init__(
         self,
@@ -123,12 +138,14 @@ class _Audit:
 
     def run(self, load_rules: LoadNetworkRules) -> Report:
         report, trust = self._report, self._options.trust
+        if trust.origin is not None:  # whatever is found, it was held against what was pinned
+            report.pinned_by = trust.pinned_by
         try:
             genesis = parse_genesis(self._source.genesis())
         except UnavailableError:
             raise  # this machine's own trouble says nothing about the ledger
         except LedgerError as error:
-            report.findings.add(from_error("genesis", BYTES, error, height=0))
+            report.findings.add(from_error("genesis", BYTES, error, height=0, place=_file(error)))
             return report
         report.origin, report.clock = genesis.origin, genesis.clock
         if trust.origin is None:
@@ -136,8 +153,6 @@ class _Audit:
         elif trust.origin != genesis.origin:
             report.findings.add(Finding("origin", TREE, 0, None, None, "origin", trust.origin, genesis.origin))
             return report
-        else:
-            report.pinned_by = trust.pinned_by
         if genesis.clock == "scenario":
             report.gaps.append(gap("simulated-time", CERTIFICATES, limits=False))
         self._begin(genesis)
@@ -170,7 +185,7 @@ class _Audit:
         except NotFoundError as error:
             report.gaps.append(gap("rules-unavailable", REPLAY, error=error.code, reason=str(error)))
         except VerificationError as error:
-            report.findings.add(from_error("bundle", BYTES, error, height=0))
+            report.findings.add(from_error("bundle", BYTES, error, place="bundles"))
         except MalformedError as error:
             report.gaps.append(gap("rules-unavailable", REPLAY, error=error.code, reason=str(error)))
         else:
@@ -234,9 +249,10 @@ class _Audit:
     def _end(self, audit: BlockAudit, certificates: Certificates, entries: Iterable[StateEntry] | None) -> None:
         """Everything that only the whole ledger tells."""
         report, trust = self._report, self._options.trust
-        self._claimed(audit)
-        for finding in (*certificates.end(), *audit.natives.end()) if not audit.broken else ():
-            report.findings.add(finding)
+        whole = self._claimed(audit)
+        if whole and not audit.broken:  # else the block they are over may be the one that is not here
+            for finding in (*certificates.end(), *audit.natives.end()):
+                report.findings.add(finding)
         report.gaps.extend(self._known.end(report.size))
         report.agreed = [(each.source, each.size) for each in self._known.agreed]
         report.counts.certificates, report.counts.natives = certificates.count, audit.natives.count
@@ -252,22 +268,24 @@ class _Audit:
             else:
                 report.findings.add(found)
 
-    def _claimed(self, audit: BlockAudit) -> None:
-        """The ledger ends where the source says; none is empty, for the genesis alone makes block 0."""
+    def _claimed(self, audit: BlockAudit) -> bool:
+        """Whether the ledger reaches the height that the source says; none is empty, for the genesis alone makes block 0."""
         report = self._report
         height, size = self._source.head() or (0, None)
         if audit.last_height < height:
             expected, got = f"head {height}", f"head {audit.last_height}"
             report.findings.add(Finding("block-missing", TREE, audit.last_height + 1, expected=expected, got=got))
-        elif not audit.broken and size is not None and (audit.last_height, audit.size) != (height, size):
+            return False
+        if not audit.broken and size is not None and (audit.last_height, audit.size) != (height, size):
             expected, got = f"{audit.last_height} {audit.size}", f"{height} {size}"
             report.findings.add(Finding("manifest", BYTES, field="head", expected=expected, got=got))
+        return True
 
     def _state(self, audit: BlockAudit, entries: Iterable[StateEntry] | None) -> None:
         """The source's own copy of the state, where it has one."""
         report = self._report
         header = audit.header
-        if entries is None or header is None:
+        if entries is None or header is None or audit.last_height < (self._source.head() or (0, 0))[0]:
             if not audit.replayed_all:
                 report.gaps.append(gap("state-unavailable", STATE))
             return
@@ -276,7 +294,9 @@ class _Audit:
         except UnavailableError:
             raise
         except LedgerError as error:
-            report.findings.add(from_error("state-copy", STATE, error, height=header.height))
+            place = _file(error)  # a file that cannot be read says nothing of the block whose state it holds
+            height = header.height if place is None else None
+            report.findings.add(from_error("state-copy", STATE, error, height=height, place=place))
             return
         report.counts.state_rows = result.rows
         for finding in result.findings:
@@ -352,4 +372,13 @@ def _shown(certified: Certified) -> CertifiedReport:
     )
 
 
-__all__ = ["CheckedBlock", "LoadNetworkRules", "Options", "Parallel", "RuntimeFault", "Serial", "verify_ledger"]
+__all__ = [
+    "CheckedBlock",
+    "LoadNetworkRules",
+    "Options",
+    "Parallel",
+    "RuntimeFault",
+    "Serial",
+    "unopened_ledger",
+    "verify_ledger",
+]

@@ -1,7 +1,8 @@
 """Checks what a block says where rules are not replayed: signers, records, the index of events, governance, streams.
 
 Rules: the ledger's own verdicts (conflict, governance) need no rulebook and are recomputed; a duplicate must stand in the
-log already. Not here: tree and header (see `chain`), and verdicts of rules (see `replay`).
+log already. Behind a block that is missing or damaged nobody knows what it recorded, so that what would depend on it is
+said of no later block. Not here: tree and header (see `chain`), and verdicts of rules (see `replay`).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from ledger.machine.block import Head, Item
 from ledger.machine.supported import speaks
 from ledger.verify.admission import admission_findings
 from ledger.verify.check import CheckedBlock, CheckedSubmission
-from ledger.verify.findings import LEAVES, REPLAY, STATE, Finding, gap, show
+from ledger.verify.findings import LEAVES, REPLAY, SIGNATURES, STATE, Finding, gap, show
 from ledger.verify.leaves import LeafFacts, Matched, ReadLeaf, match_leaves
 from ledger.verify.report import Report
 from ledger.verify.scratch import Scratch
@@ -52,6 +53,7 @@ class PlainAudit:
         self._objects: dict[str, bytes] = {}
         self._armed: dict[str, int] = {}
         self._lost = False
+        self.interrupted = False
         self._head = Head(-1, genesis.time, EMPTY_RANGE, 0, config or _unknown(genesis), genesis_registry(genesis))
         self._config_hash: Digest | None = config.hash if config is not None else None
         self._streams = StreamBook(scratch) if streams else None
@@ -65,6 +67,14 @@ class PlainAudit:
     def followed(self) -> bool:
         """Whether members and keys are known: no body of a vote was missing, no protocol unknown."""
         return not self._lost
+
+    def interrupt(self, height: int) -> None:
+        """What the blocks before `height` recorded is not known in full: members, keys, votes and events may be missing."""
+        if self.interrupted:
+            return
+        self.interrupted = self._lost = True
+        self._streams = None
+        self._report.gaps.append(gap("not-followed", SIGNATURES, height=height))
 
     def take_over(self, head: Head) -> None:
         """Go on from where a replay ended."""
@@ -111,6 +121,8 @@ class PlainAudit:
             findings.extend(self._config(block, facts.header))
         if self._head.config != config:
             self._config_follows()
+        if block.damaged or facts.findings or matched.findings:
+            self.interrupt(block.height + 1)
         return findings
 
     def _genesis_block(self, block: CheckedBlock, facts: LeafFacts) -> list[Finding]:
@@ -157,14 +169,14 @@ class PlainAudit:
             hashes = known.setdefault((member, event_id), [])
             expected = "duplicate" if digest in hashes else "conflict" if hashes else "new"
             got = "conflict" if read.ledger_code == "conflict" else "new"
-            if expected != got:
+            if expected != got and not (self.interrupted and expected == "new"):
                 seq = None if first_seq is None else first_seq + read.offset
                 event = f"{member}/{event_id}"
                 findings.append(Finding("event-status", LEAVES, block.height, seq, event, "verdict", expected, got))
             hashes.append(digest)
             added.append((member, event_id, digest))
         for member, event_id, digest in matched.unrecorded:
-            if digest not in known.get((member, event_id), ()):
+            if digest not in known.get((member, event_id), ()) and not self.interrupted:
                 event = f"{member}/{event_id}"
                 findings.append(Finding("event-without-leaf", LEAVES, block.height, event=event, expected=digest.hex()))
         self._scratch.add_events(added)

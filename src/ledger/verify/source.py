@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ledger.core.hashing import Digest
+from ledger.errors import LedgerError, MalformedError
 from ledger.verify.findings import Finding, Gap
 
 StateEntry = tuple[bytes, bytes]
@@ -32,6 +33,20 @@ class PieceData:
     filled: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class BrokenPart:
+    """A part of a piece that cannot be read: where it lies, why, and its height where it is a block."""
+
+    place: str
+    error: LedgerError
+    height: int | None = None
+
+
+class UnopenedError(MalformedError):
+    """An export of which nothing can be read, because what holds its files together is damaged. Evidence: `offset` in a
+    tar, or the `name` of a file; neither where it is the manifest."""
+
+
 class Piece(Protocol):
     """A part of a source that can be loaded and checked on its own, also in another process (so it pickles)."""
 
@@ -42,6 +57,16 @@ class Piece(Protocol):
 
     def load(self) -> PieceData:
         """Its content. Raises `MalformedError` for bytes that are no such piece, `LedgerError` where it cannot be read."""
+        ...
+
+
+@runtime_checkable
+class SalvageablePiece(Piece, Protocol):
+    """A piece of which more can be read when some of it is damaged."""
+
+    def salvage(self) -> tuple[PieceData, list[BrokenPart]]:
+        """What of it can be read, and each part that cannot. Raises `UnavailableError` for this machine's trouble, and
+        `LedgerError` where nothing can be read."""
         ...
 
 

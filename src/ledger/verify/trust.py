@@ -87,6 +87,10 @@ def _document(data: bytes) -> dict[str, Any]:
         return canonical.parse(canonical.encode(document))
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise MalformedError("trust", "not a JSON object", reason=str(error)) from None
+    except MalformedError as error:
+        if error.code == "trust":
+            raise
+        raise MalformedError("trust", "not a JSON object", reason=error.message) from None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -52,3 +52,9 @@ def test_damage_is_named_and_advised(made: RealLedger, tmp_path: Path) -> None:
 def test_a_scrub_needs_a_data_directory() -> None:
     """Without --data there is nothing to read: a usage error."""
     assert ledger("doctor", "--scrub").code == Exit.USAGE
+
+
+def test_marks_on_a_terminal_are_coloured() -> None:
+    """On a terminal with colours the marks of a table are in colour, and no escape code stands there as text."""
+    shown = ledger("doctor", "--node", "http://127.0.0.1:9", "--timeout", "1", terminal=True, env={"TERM": "xterm"}).out
+    assert "\x1b[31m×\x1b[0m" in shown and "\\u001b" not in shown

@@ -150,6 +150,10 @@ def test_status_shows_the_head_s_time_as_people_read_it(live: object, call) -> N
     """The text has a date and a zone; the JSON document keeps milliseconds."""
     shown = call("node", "status")
     assert re.search(r"^time +20\d\d-\d\d-\d\d \d\d:\d\d:\d\d \+08:00$", shown.out, re.MULTILINE), shown.out
+    chinese = call("node", "status", "--lang", "zh").out.splitlines()
+    assert len(chinese) == len(shown.out.splitlines())
+    for line in filter(None, chinese):
+        assert re.search(r"[\u4e00-\u9fff]", line) or set(line) <= {"-", " "}, line
     assert call("node", "status", "--json").json["status"]["time"] == live.node.head.time  # type: ignore[attr-defined]
 
 
@@ -159,6 +163,19 @@ def test_an_export_over_an_address_ends_at_its_certificate(call, tmp_path: Path)
     ran = call("export", "archive", target, "--json")
     assert ran.code == 0 and ran.json["certificates"] == 1
     assert "nothing is certified" not in ran.err
+
+
+def test_outcomes_and_statuses_are_read_in_both_languages(call) -> None:
+    """Lists name outcomes and statuses by their codes, in Chinese with the words before them."""
+    outcomes, nodes = (
+        call("event", "search", "--lang", "zh").out,
+        call("lineage", "show", "ga/hukou", "--lang", "zh").out,
+    )
+    assert "接受 [accepted]" in outcomes and "已发布 [published]" in nodes
+    assert (
+        " [accepted]" not in call("event", "search").out
+        and " [published]" not in call("lineage", "show", "ga/hukou").out
+    )
 
 
 def test_lineage_is_a_table_of_the_same_answer(live: object, call) -> None:
@@ -185,6 +202,38 @@ def test_proofs_fetched_are_proofs_that_hold(live: object, call, tmp_path: Path)
     assert call("proof", "get", "absence", "dataset", "ga/hukou").code == Exit.NOT_FOUND
     assert call("proof", "get", "inclusion", "1", "--json").json["proof"]["seq"] == 1
     assert "proof verify" not in call("proof", "get", "inclusion", "1", "--out", tmp_path / "path.json").err
+
+
+def test_the_first_certificate_shows_the_earliest_time(live: object, call, tmp_path: Path) -> None:
+    """`--first` gives a receipt with the earliest provable time, its key unchecked (7); the default shows event and key."""
+    entry = min(call("event", "search", "--json").json["entries"], key=lambda each: each["seq"])
+    name, told = f"{entry['leaf']['member']}/{entry['leaf']['id']}", []
+    for more, code in ((["--first"], Exit.INCOMPLETE), ([], Exit.OK)):
+        path = tmp_path / f"{len(more)}.json"
+        assert call("proof", "get", "receipt", name, *more, "--out", path).code == 0
+        ran = ledger("proof", "verify", path, "--trust", live.folder, "--json")  # type: ignore[attr-defined]
+        assert ran.code == code and ran.json["seq"] == entry["seq"], ran.out
+        told.append(
+            (ran.json["certification"]["size"], ran.json["certification"]["recorded_by_s"], ran.json["not_checked"])
+        )
+    (size, time, gaps), (later_size, later_time, none) = told
+    assert size < later_size and time <= later_time and gaps == ["revocation"] and none == []
+    refused = call("proof", "get", "completeness", "dataset", "ga/hukou", "--first")
+    assert refused.code == Exit.USAGE and "[proof-first]" in refused.err
+
+
+def test_completeness_says_where_refused_records_stand(live: object, call, tmp_path: Path) -> None:
+    """All records of a stream are not the refused ones that named it: the proof names the stream where they are proved."""
+    assert (
+        call("event", "append", "--kind", "catalog.submit", "--ref", "dataset=ga/hukou", local=True).code
+        == Exit.OPERATIONAL
+    )
+    live.settle()  # type: ignore[attr-defined]
+    for more, words in (([], "dataset/ga/hukou!refused (proof get"), (["--refused"], "Only refused records stand in")):
+        path = tmp_path / f"{len(more)}.json"
+        assert call("proof", "get", "completeness", "dataset", "ga/hukou", *more, "--out", path).code == 0
+        ran = ledger("proof", "verify", path, "--trust", live.folder)  # type: ignore[attr-defined]
+        assert ran.code == 0 and words in ran.out, ran.out
 
 
 def test_consistency_of_two_certified_sizes_is_a_proof_that_holds(live: object, call, tmp_path: Path) -> None:

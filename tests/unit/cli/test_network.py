@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from ledger.adapters.audit.sources import DataDirectorySource
+from ledger.adapters.home.comethome import CONSENSUS_KEY, HOME, NEXT_KEY, SIGNING_STATE, read_key_file, read_keys
 from ledger.adapters.home.datadir import DATABASE, SIGNER_STATE, load_rules
 from ledger.adapters.home.keyfile import read_key
 from ledger.adapters.home.network import read_rulebook
@@ -25,8 +26,9 @@ from ledger.cli.exits import Exit
 from ledger.cli.network import find_rulebook
 from ledger.cli.proposing import Wishes, complete
 from ledger.core.genesis import parse_genesis
+from ledger.core.hashing import Digest, sha256
 from ledger.core.header import parse_header
-from ledger.core.keys import COSIGN, EVENT, registration_message
+from ledger.core.keys import CONSENSUS, COSIGN, EVENT, parse_public_key, registration_message
 from ledger.errors import FatalError
 from tests.models.real_ledger import real_ledger
 from tests.unit.cli.runner import ledger
@@ -366,3 +368,94 @@ def test_a_node_gets_a_new_cosigner_key(tmp_path: Path) -> None:
             SignerState(folder / SIGNER_STATE, genesis.origin, old.key_id)
         SignerState(folder / f"signer-{number}.state", genesis.origin, old.key_id).close()
         old = new
+
+
+def test_a_validator_gets_a_new_consensus_key(tmp_path: Path) -> None:
+    """SPEC R-N52, R-K04: the next key proves its registration and signs nothing before the switch, which gives it a fresh
+    state and keeps the old pair beside it; half done it can be done again, and never with the old key's state."""
+    plan = ("--name", "n.test", "--member", "ga", "--engine", "cometbft", "--few-validators", *RULEBOOK)
+    assert ledger("network", "new", tmp_path / "net", *plan).code == 0
+    folder = tmp_path / "net" / "ga"
+    home, origin = folder / HOME, parse_genesis((folder / "genesis.json").read_bytes()).origin
+    first = old = read_keys(home).consensus.public
+    ran = ledger("node", "renew-consensus", folder, "--switch", "--json")
+    assert (ran.code, ran.json["error"]["code"]) == (Exit.NOT_FOUND, "key-file")
+    for number in (1, 2):
+        lock = DataDirLock(folder)  # the node runs
+        ran, again = (ledger("node", "renew-consensus", folder, "--json") for _ in range(2))
+        assert ran.code == 0 and ran.json == again.json, ran.out
+        assert read_keys(home).consensus.public == old and ran.json["old_key_id"] == old.key_id.hex()
+        document = json.loads(Path(ran.json["registration"]).read_bytes())
+        new = parse_public_key(document["algorithm"], bytes.fromhex(document["public"]))
+        new.verify(registration_message(origin, "ga", CONSENSUS), bytes.fromhex(document["proof"]))
+        assert ran.json["key_id"] == new.key_id.hex() and document == ran.json["key"]
+        assert ledger("node", "renew-consensus", folder, "--switch").code == Exit.UNREACHABLE
+        lock.close()
+        (home / SIGNING_STATE).write_text('{"height": "7", "round": 0, "step": 3}')
+        assert ledger("node", "renew-consensus", folder, "--switch").code == 0
+        assert read_keys(home).consensus.public == new
+        assert json.loads((home / SIGNING_STATE).read_bytes()) == {"height": "0", "round": 0, "step": 0}
+        assert json.loads((home / f"data/priv_validator_state-{number}.json").read_bytes())["height"] == "7"
+        assert read_key_file(home / f"config/priv_validator_key-{number}.json").public == old
+        old = new
+    assert old != first and not (home / NEXT_KEY).exists()
+    # A switch that was killed when the old pair was set aside: nothing signs until it is run again.
+    assert ledger("node", "renew-consensus", folder).code == 0
+    for name in (SIGNING_STATE, CONSENSUS_KEY):
+        (home / name).rename((home / name).with_suffix(".aside"))
+    ran = ledger("node", "renew-consensus", folder, "--json")
+    assert ran.json["old_key_id"] is None
+    assert ledger("node", "renew-consensus", folder, "--switch").code == 0
+    assert read_keys(home).consensus.public.key_id.hex() == ran.json["key_id"]
+
+
+def test_a_node_that_lost_its_ledger_begins_again_with_its_keys_and_states(tmp_path: Path) -> None:
+    """SPEC R-Q11, R-N21: block 0 is made anew, copies are set aside, every key and what it signed stay as they were;
+    a key without its state, or a node that runs, changes nothing."""
+    plan = ("--name", "n.test", "--member", "ga", "--engine", "cometbft", "--few-validators", *RULEBOOK)
+    assert ledger("network", "new", tmp_path / "net", *plan).code == 0
+    folder = tmp_path / "net" / "ga"
+    home = folder / HOME
+    (home / SIGNING_STATE).write_text('{"height": "7", "round": 0, "step": 3}')
+    (home / "data/priv_validator_state-1.json").write_text("{}")
+    state = folder / SIGNER_STATE
+    signer = SignerState(state, parse_genesis((folder / "genesis.json").read_bytes()).origin, key_of(folder))
+    signer.advance(5, sha256(b"root"), 1)
+    signer.close()
+    kept = {path: path.read_bytes() for path in folder.rglob("*") if path.suffix in (".key", ".state", ".json")}
+    inode = state.stat().st_ino
+    (home / "data" / "blockstore.db").mkdir()
+    lock = DataDirLock(folder)
+    assert ledger("node", "init", folder, "--again").code == Exit.UNREACHABLE
+    lock.close()
+    for number in (1, 2):
+        ran = ledger("node", "init", folder, "--again", "--json")
+        assert ran.code == 0 and ran.json["set_aside"].endswith(f"set-aside-{number}"), ran.out
+        assert (folder / f"set-aside-{number}" / DATABASE).exists() and (folder / DATABASE).exists()
+        assert {path: path.read_bytes() for path in kept} == kept and state.stat().st_ino == inode
+    assert (folder / "set-aside-1" / HOME / "blockstore.db").is_dir() and not (home / "data/blockstore.db").exists()
+    for lost in (home / SIGNING_STATE, state):
+        lost.rename(tmp_path / lost.name)
+        ran = ledger("node", "init", folder, "--again", "--json")
+        assert ran.json["error"]["code"] == "signer-state-missing" and not (folder / "set-aside-3").exists()
+        (tmp_path / lost.name).rename(lost)
+    ran = ledger("node", "prepare-move", folder, "--json")
+    assert ran.json["error"]["code"] == "move-already", "nor does it need the keys of a move"
+    document = json.loads((home / "config/genesis.json").read_bytes())
+    (home / "config/genesis.json").write_text(json.dumps({**document, "chain_id": "other-1"}))
+    assert ledger("node", "init", folder, "--again", "--json").json["error"]["code"] == "again-moved"
+
+
+@pytest.mark.parametrize("field", ["p2p", "listen"])
+def test_a_plan_with_no_address_names_the_field(tmp_path: Path, field: str) -> None:
+    """Which field of which member, and the form that it takes."""
+    file = tmp_path / "members.toml"
+    member = "id = 'a'\ntitle = {zh='a',en='a'}\nvalidator = true"
+    file.write_text(f"name = 'x.test'\nengine = 'cometbft'\n[[member]]\n{member}\n{field} = 'nonsense'\n")
+    ran = ledger("network", "new", tmp_path / "net", "--members", file, "--few-validators", *RULEBOOK)
+    assert ran.code and f"{field} of a is no address: nonsense" in ran.err and "host:port" in ran.err
+
+
+def key_of(folder: Path) -> Digest:
+    """The id of a node's cosigner key."""
+    return read_key(folder / COSIGN_KEY).public.key_id

@@ -5,17 +5,22 @@ from __future__ import annotations
 import errno
 import os
 import re
+import tomllib
+from pathlib import Path
 
 import pytest
 
 from ledger.cli.exits import LOCAL, Exit, exit_of
 from ledger.cli.output import Console
 from ledger.cli.problems import from_os, sentences
-from ledger.cli.reasons import OS_NAMES, in_words
+from ledger.cli.reasons import OS_NAMES, in_words, of_finding, of_node
 from ledger.cli.texts import Texts
+from ledger.cli.verify import _read_pin
 from ledger.cli.verifyreport import gap_text
-from ledger.errors import UnavailableError
-from ledger.verify.findings import REPLAY, gap
+from ledger.client.request import Response, problem
+from ledger.errors import LedgerError, MalformedError, NotFoundError, UnavailableError
+from ledger.verify.findings import BYTES, REPLAY, from_error, gap
+from ledger.verify.trust import Trust
 from tests.unit.cli.runner import ledger
 
 
@@ -81,3 +86,97 @@ def test_the_reason_of_a_gap_is_told_in_both_languages() -> None:
 def test_what_fails_on_this_machine_is_not_unreachable(code: str) -> None:
     """An unwritable file or a dead worker is exit 1, as every other file that cannot be used, and no node's fault."""
     assert exit_of(UnavailableError(code)) == Exit.OPERATIONAL
+
+
+def advice(error: LedgerError) -> str:
+    """What to do, in English; the Chinese text says something too."""
+    assert all(sentences(Texts("zh"), error))
+    return sentences(Texts("en"), error)[1]
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(422, "sizes"), (422, "query"), (413, "body-too-large"), (415, "media-type")]
+)
+def test_a_request_that_a_node_cannot_take_is_no_broken_file(status: int, code: str) -> None:
+    """What a node says of a request sends nobody to look at files and addresses; a broken file still does."""
+    said = Response(status, {"content-type": "application/problem+json"}, b'{"code": "%s"}' % code.encode())
+    assert advice(problem(said)) and "file" not in advice(problem(said))
+    assert "right file" in advice(MalformedError(code, "x"))
+
+
+def test_one_code_in_two_families_has_the_words_of_each() -> None:
+    """A key file that is not there is told apart from one that holds no key, a wrong origin from another network's."""
+    what = {
+        kind.__name__: sentences(Texts("en"), kind("key-file", "x", path="k.key"))[0]
+        for kind in (NotFoundError, MalformedError)
+    }
+    assert "no key file" in what["NotFoundError"] and "no usable private key" in what["MalformedError"]
+    wrong = sentences(Texts("en"), MalformedError("origin", "x", got="nonsense"))
+    assert "nonsense" in wrong[0] and "another network" not in "".join(wrong)
+
+
+def test_what_was_recorded_is_not_sent_again_by_advice() -> None:
+    """Who waited in vain for a certificate is not told to run a command again that would record new events."""
+    told = advice(UnavailableError("certificate-wait", "x"))
+    assert "run the command again" not in told and "ledger proof get receipt" in told
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"origin": 1.5}', '{"origin": "demo"}'])
+def test_a_wrong_trust_file_is_named(text: str, tmp_path: Path) -> None:
+    """Whatever is wrong with the trust file, proofs and audits say so of that file, not of the data."""
+    path = tmp_path / "trust.json"
+    path.write_text(text, "utf-8")
+    ran = ledger("proof", "verify", path, "--trust", path)
+    assert ran.code == Exit.OPERATIONAL and str(path) in ran.err and "[canonical]" not in ran.err
+    with pytest.raises(MalformedError) as caught:
+        _read_pin(path, "trust", Trust())
+    assert caught.value.evidence["path"] == str(path) and f"[{caught.value.code}]" in ran.err
+
+
+@pytest.mark.parametrize(
+    "detail",
+    [
+        "3 blocks wait for a certificate",
+        "1 block behind",
+        "-10 blocks behind",
+        "it is opening its ledger",
+        "1 of the 2 other cosigners that it needs have answered; it asks http://127.0.0.1:10, http://127.0.0.1:11",
+        "compiled: not contained",
+        "worker: rlimits, seccomp",
+        "this node's key is not registered for cosigning",
+        "storage-damaged: stored frame is damaged (reason=x)",
+    ],
+)
+def test_a_node_s_checks_are_told_in_chinese(detail: str) -> None:
+    """What a readiness check says is told in the reader's language; its numbers and codes stay, English is untouched."""
+    said = of_node(Texts("zh"), detail)
+    assert re.search(r"[\u4e00-\u9fff]", said) and of_node(Texts("en"), detail) == detail
+    for kept in re.findall(r"-?[0-9]+|seccomp|storage-damaged", detail):
+        assert kept in said
+    assert of_node(Texts("zh"), "words of a newer node") == "words of a newer node"
+
+
+@pytest.mark.parametrize("code", ["canonical", "framing", "leaf", "signature", "event-time", "block-order"])
+def test_what_a_finding_shows_is_told_in_chinese(code: str) -> None:
+    """An error that a finding quotes has its Chinese text before it; a value of the ledger stays as it is."""
+    got = from_error("event-malformed", BYTES, MalformedError(code, "expected an object", at=3)).got or ""
+    said = of_finding(Texts("zh"), got)
+    assert (
+        re.match(r"[^（]*[\u4e00-\u9fff]", said) and said.endswith(f"（{got}）") and of_finding(Texts("en"), got) == got
+    )
+    for value in ("catalog.draft", "no row of mine", '{"items":"a: b"}', "ab" * 32, "12"):
+        assert of_finding(Texts("zh"), value) == value
+    for words in ("no row", "3 leaves", "head 7"):
+        assert of_finding(Texts("zh"), words) != words == of_finding(Texts("en"), words)
+
+
+@pytest.mark.parametrize("path", sorted(Path(__file__).resolve().parents[3].glob("contracts/*/tables.toml")))
+def test_every_status_has_chinese_words(path: Path) -> None:
+    """Each status that a shipped rulebook moves an object to can be read in Chinese."""
+    statuses = set()
+    for moves in tomllib.loads(path.read_text("utf-8")).values():
+        statuses |= {*moves.get("start", {}).values(), *moves.get("moves", {})}
+    assert statuses and all(isinstance(each, str) for each in statuses)
+    assert [
+        each for each in sorted(statuses) if not re.search(r"[\u4e00-\u9fff]", Texts("zh").find(each, "states") or "")
+    ] == []

@@ -55,7 +55,7 @@ def test_move_names_the_chain_that_follows() -> None:
     assert complete("sys.engine.move", {}, named, Wishes(), ledger.origin)[1]["chain_id"] == "other"
 
 
-@pytest.mark.parametrize("given", ["ga", "ga=", "=ab"])
+@pytest.mark.parametrize("given", ["ga", "ga=", "=ab", "ga=0123456789abcdef", "ga=" + "G" * 64])
 def test_pairs_are_whole(given: str) -> None:
     """A cosigner without a key id is an error of the call and no proposal."""
     with pytest.raises(SettingError):

@@ -38,7 +38,22 @@ def test_the_shipped_rulebook_compiles() -> None:
         assert ran.json["explained"] == len(ran.json["remarks"])
         assert all(each["severity"] == "note" and each["advice"] for each in ran.json["remarks"])
     text = ledger("rules", "check", CONTRACT, "--lang", "zh").out
-    assert "已说明: " in text and "0 个错误，0 个警告，8 个已说明" in text
+    assert "已说明: " in text and "0 个错误，0 个警告，11 个已说明" in text
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_folder_without_a_rulebook_is_told_what_it_lacks(folder: Path, tmp_path: Path, language: str) -> None:
+    """An empty folder lacks rulebook.toml, which is named; so are missing calendars and a folder that is not there."""
+    (tmp_path / "empty").mkdir()
+    shutil.rmtree(folder / "calendars")
+    for name, lacks, code in (
+        ("empty", "rulebook.toml", Exit.OPERATIONAL),
+        ("book", "calendars/", Exit.OPERATIONAL),
+        ("none", "rulebook.toml", Exit.NOT_FOUND),
+    ):
+        ran = ledger("rules", "check", tmp_path / name, "--lang", language)
+        assert ran.code == code and "[rulebook-folder]" in ran.err
+        assert str(tmp_path / name) in ran.err and lacks in ran.err and "rules check DIR" not in ran.err
 
 
 def test_strict_takes_warnings_for_errors(folder: Path) -> None:

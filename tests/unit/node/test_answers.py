@@ -368,6 +368,19 @@ def test_health_readiness_status_metrics(live: LiveNode) -> None:
     assert 'route="/v1/datasets/{id:path}/timeline"' in text
 
 
+def test_a_method_that_a_path_lacks_is_told_what_it_has(live: LiveNode) -> None:
+    """405 of every described path names in Allow, and in the evidence, exactly the methods of its description."""
+    document = live.client.get("/openapi.json").json()
+    for path, operations in document["paths"].items():
+        there = {method.upper() for method in operations}
+        answer = live.client.request("TRACE", re.sub(r"\{[^}]*\}", "1", path))
+        assert answer.status_code == 405, path
+        assert set(answer.headers["allow"].split(", ")) == there, path
+        assert answer.json()["evidence"] == {"allow": answer.headers["allow"]}
+    answer = live.client.delete("/v1/events")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, POST")
+
+
 def test_docs_page_loads_nothing(live: LiveNode) -> None:
     """The page has no script and no address of another machine, and its policy forbids both."""
     page = live.client.get("/docs")

@@ -93,6 +93,26 @@ def test_other_headers_follow_from_the_status() -> None:
         assert (b"connection", b"close") in problem_of(HttpError(code)).headers("zh")
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_titles_of_http_follow_the_status(language: str) -> None:
+    """Each status of a request that fails as HTTP has a title of its own, which says what was wrong with it."""
+    titles = {status: set[str]() for status in HTTP_STATUS.values()}
+    for code, status in HTTP_STATUS.items():
+        titles[status].add(problem_of(HttpError(code)).document(language)["title"])
+    assert all(len(found) == 1 for found in titles.values())
+    assert len(set.union(*titles.values())) == len(titles)
+    assert set(load_catalogue().statuses) == {str(status) for status in titles}
+
+
+def test_a_body_too_large_names_the_limit() -> None:
+    """The text points to the limit, which the evidence holds in bytes; a single event is not told to be divided only."""
+    problem = problem_of(HttpError("body-too-large", limit=8))
+    assert "evidence.limit" in problem.document("en")["detail"]
+    assert "evidence.limit" in problem.document("zh")["detail"]
+    assert "single event" in problem.document("en")["detail"]
+    assert problem.document("en")["evidence"] == {"limit": 8}
+
+
 def test_header_injection_through_evidence_is_impossible() -> None:
     """What a stranger sent reaches no header but Allow, which is made of our own method names."""
     problem = problem_of(HttpError("host", got=b"a\r\nx: y"))
@@ -102,7 +122,7 @@ def test_header_injection_through_evidence_is_impossible() -> None:
 def test_every_text_is_in_both_languages() -> None:
     """No title and no detail lacks a language or repeats the other one."""
     catalogue = load_catalogue()
-    for texts in (*catalogue.families.values(), *catalogue.codes.values()):
+    for texts in (*catalogue.families.values(), *catalogue.statuses.values(), *catalogue.codes.values()):
         assert set(texts) == set(LANGUAGES)
         assert texts["zh"] != texts["en"]
         assert re.search(r"[\u4e00-\u9fff]", texts["zh"])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.bench import plots, report
+from scripts.bench import plots, report, starting
 from scripts.bench.repeat import summary
 from scripts.bench.targets import judge
 
@@ -50,7 +50,44 @@ def test_targets_are_judged_by_what_was_measured() -> None:
     assert found["batches of 100, 4 clients: as fast as immudb"].reached is False
     assert found["cost of an event grows at most 1.3 × with the ledger"].reached is False
     assert found["batches of 1,000, 4 clients: 20,000 events/s"].reached is None
-    assert found["disk: at most 0.6 × the raw events"].reached is True
+    assert found["disk: at most 0.6 × the raw events, in batches"].reached is True
+
+
+def test_single_events_of_few_clients_are_told_but_not_judged() -> None:
+    """Disk is judged for batches and for crowds of single events; what lone events take stands in the words."""
+    alone = {**APPEND, "batch": 1, "in_flight": 1, "disk_bytes_per_event": 1_200, "p50_ms": 9.0, "fsync_ms": 2.0}
+    crowd = {**alone, "in_flight": 50, "disk_bytes_per_event": 420, "events_per_s": 2_400}
+    found = {each.target: each for each in judge({"append": {"rows": [APPEND, alone, crowd]}})}
+    disk = found["disk: at most 0.8 × the raw events, in batches or with 50 in flight"]
+    assert disk.measured == "0.70 × at the worst; single events: 2.00 × 1 in flight, 0.70 × 50 in flight"
+    assert disk.reached is True
+    assert found["one event a request, 50 in flight: 2,500 events/s"].reached is False
+    one = found["one event a request, 1 in flight: p50 at most 1.5 × one fsync + 6 ms"]
+    assert (one.measured, one.reached) == ("p50 9.0 ms, one fsync 2.0 ms", True)
+
+
+def test_nothing_recorded_is_not_measured() -> None:
+    """Without documents, and with rows of an older run that lack a figure, every target says so and none fails."""
+    assert {each.measured for each in judge({})} == {"not measured"}
+    bare = {"batch": 1, "in_flight": 1, "events": 10_000_000, "peer": "immudb Set", "our_cell": "1:50", "case": "1 x 1",
+            "command": "ledger --help", "validators": 4}  # fmt: skip
+    names = ("append", "followers", "peers", "profile", "rules", "engine", "verify", "query", "scale", "start")
+    judged = judge({name: {"rows": [bare, bare]} for name in names})
+    assert {each.measured for each in judged} == {"not measured"}
+    assert {each.reached for each in judged} == {None}
+
+
+def test_starts_of_commands_are_judged() -> None:
+    """The wall time of the whole process counts; processor time stands beside."""
+    row = {"command": "ledger --help", "wall_p50_ms": 62.5, "cpu_ms": 41.0}
+    found = {each.target: each for each in judge({"start": {"rows": [row]}})}
+    assert found["`ledger --help`: less than 100 ms"].measured == "62.5 ms from start to end, 41.0 ms of processor time"
+    assert found["`ledger --help`: less than 100 ms"].reached is True
+    assert found["`ledger proof verify`: at most 250 ms"].reached is None
+    measured = starting.measure("true", ["--help"])
+    assert measured["command"] == "true" and 0 < measured["wall_p50_ms"] <= measured["wall_p95_ms"]
+    with pytest.raises(RuntimeError):
+        starting.measure("wrong", ["--no-such-option"])
 
 
 @pytest.mark.parametrize("value", [0.0, 1e-9, 3.0, 7_999.0, 1e9])
@@ -77,6 +114,20 @@ def test_the_page_holds_every_document(tmp_path: Path) -> None:
     page = tmp_path / "PAGE.md"
     report.write(tmp_path, page)
     text = page.read_text("utf-8")
-    assert "median of 3 rounds of 15 s a cell" in text
+    assert "median of 3 rounds of 15 s a cell, no followers: `certified_*` waits for the ordering node's own" in text
+    assert "`./dev bench append --followers 3 --cells 1:1,1:50,100:4 --json docs/bench/followers.json`" in text
+    assert "`./dev bench verify --json docs/bench/verify.json`" in text
     for title, picture in (("Durable append", "append-rate.svg"), ("Beside other", "peers.svg"), ("Cost", "scale.svg")):
         assert title in text and f"](bench/{picture})" in text and (tmp_path / picture).is_file()
+
+
+def test_followers_have_a_table_of_their_own(tmp_path: Path) -> None:
+    """What was measured with followers says how many cosigned, and is no longer told as not measured."""
+    row = {**APPEND, "followers": 3, "network_cpu_s_per_1000": 0.5, "network_rss_mb": 900, "follower_lag_ms": 40}
+    document = {"bench": "append", "conditions": {**CONDITIONS, "followers": 3}, "rows": [row]}
+    (tmp_path / "followers.json").write_text(json.dumps(document), "utf-8")
+    report.write(tmp_path, tmp_path / "PAGE.md")
+    text = (tmp_path / "PAGE.md").read_text("utf-8")
+    assert "3 followers: `certified_*` waits for the cosignatures of more than two thirds of 4 nodes" in text
+    assert "## The same with followers" in text and "follower_lag_ms" in text
+    assert "docs/bench/followers.json" not in text and "docs/bench/append.json" in text

@@ -180,6 +180,77 @@ def test_broken_export(made: RealLedger, exported: Path, tmp_path: Path) -> None
     assert not list((tmp_path / "state").rglob("*.note"))
 
 
+@pytest.mark.parametrize(
+    ("damage", "place"),
+    [
+        ("empty", "offset 0"),
+        ("cut", "offset 5000"),
+        ("header", "offset 0"),
+        ("zeros", "manifest.json"),
+        ("grown", None),
+    ],
+)
+def test_a_tar_that_cannot_be_opened_is_broken(
+    made: RealLedger, exported: Path, tmp_path: Path, damage: str, place: str | None
+) -> None:
+    """SPEC R-V11: an export whose tar is damaged is broken like any other: a report with the place, and exit code 6."""
+    tar = tmp_path / "audit.tar"
+    code, _ = document("export", "archive", str(tar), "--from", str(exported), home=tmp_path)
+    assert code == Exit.OK
+    data = tar.read_bytes()
+    changed = {
+        "empty": b"",
+        "cut": data[:5_000],
+        "header": data[:5] + b"X" + data[6:],
+        "zeros": bytes(1024),
+        "grown": data + b"\0",
+    }
+    tar.write_bytes(changed[damage])
+    code, report = document(*verify_arguments(tar, "--origin", made.genesis.origin), home=tmp_path)
+    assert (code, report["exit_code"], report["verdict"], report["findings_total"]) == (6, 6, "broken", 1)
+    (finding,) = report["findings"]
+    assert (finding["code"], finding["level"]) == ("export-unreadable", "bytes")
+    assert place is None or finding["place"] == place
+    assert report["pinned_by"] == "origin"
+    assert {report["levels"][name] for name in LEVELS} == {"failed", "not-checked"}
+    code, out, _ = call(*verify_arguments(tar), "--html", str(tmp_path / "page.html"), home=tmp_path, lang="zh")
+    assert code == Exit.INTEGRITY and "导出无法打开" in out
+    assert "export-unreadable" in (tmp_path / "page.html").read_text("utf-8")
+
+
+def test_an_export_without_its_manifest_is_broken(exported: Path, tmp_path: Path) -> None:
+    """A directory that is an export by its form, but for the manifest, is a broken one; any other file is none at all."""
+    copy = tmp_path / "copy"
+    shutil.copytree(exported, copy)
+    (copy / "manifest.json").write_bytes(b"{}")
+    code, report = document(*verify_arguments(copy), home=tmp_path)
+    assert (code, report["findings"][0]["place"]) == (6, "manifest.json")
+    (copy / "manifest.json").unlink()
+    code, report = document(*verify_arguments(copy), home=tmp_path)
+    assert (code, report["findings"][0]["place"]) == (6, "manifest.json")
+    (tmp_path / "notes.txt").write_text("no ledger at all")
+    assert document(*verify_arguments(tmp_path / "notes.txt"), home=tmp_path)[0] == Exit.OPERATIONAL
+
+
+@pytest.mark.parametrize("pinned", [True, False])
+def test_a_broken_genesis_was_held_against_the_pin(
+    made: RealLedger, exported: Path, tmp_path: Path, pinned: bool
+) -> None:
+    """Whose pin an audit used is said also where the genesis is broken or another network's, and its file is named."""
+    copy = tmp_path / "copy"
+    shutil.copytree(exported, copy)
+    data = (copy / "genesis.json").read_bytes()
+    (copy / "genesis.json").write_bytes(data[:-1] + bytes((data[-1] ^ 1,)))
+    arguments = verify_arguments(copy, *(("--origin", made.genesis.origin) if pinned else ()))
+    code, report = document(*arguments, home=tmp_path)
+    assert (code, report["pinned_by"]) == (6, "origin" if pinned else None)
+    assert report["findings"][0]["place"] == "genesis.json"
+    if pinned:
+        other = made.genesis.origin[:-1] + ("0" if made.genesis.origin[-1] != "0" else "1")
+        code, report = document(*verify_arguments(exported, "--origin", other), home=tmp_path)
+        assert (code, report["pinned_by"], report["findings"][0]["code"]) == (6, "origin", "origin")
+
+
 def test_missing_source(tmp_path: Path) -> None:
     """What is not there is not found, with one JSON document."""
     code, report = document("verify", str(tmp_path / "nothing"), home=tmp_path)

@@ -34,9 +34,14 @@ BACK_OFF_MAX_S: Final = 5.0
 STEADY_S: Final = 10.0
 """Who ran this long did not fail at once: the next wait is the shortest again."""
 STOP_S: Final = 10.0
-TAIL_BYTES: Final = 4096
+TAIL_BYTES: Final = 64 * 1024
+"""A panic may be followed by the stacks of all goroutines."""
 ERROR_CHARS: Final = 300
 _GLANCE_S: Final = 30.0
+_ENDED_BY: Final = ("panic: ", "fatal error: ", "ERROR: ", "Error: ")
+_LOGGED_ERROR: Final = '"level":"error"'
+_AHEAD: Final = ("is higher than core (", "state.AppHash does not match AppHash after replay")
+"""CometBFT's words where the application is ahead of its blocks: they are fewer, and none at all."""
 _PROCESSES: Final = Path("/proc")
 _FOREIGN: Final = ("CMT", "TMHOME", "LEDGER_")
 """Names that CometBFT takes settings from, and our own, which may hold a passphrase."""
@@ -176,14 +181,23 @@ class CometProcess:
 
 
 def last_error(home: Path) -> str:
-    """The last line of CometBFT's log, shortened; empty where there is none."""
+    """What CometBFT's log says of its end, shortened: the last panic or error, else its last line; empty without a log.
+
+    A panic's stack, which stands below it, says nothing to whoever runs a node.
+    """
     try:
         with (home / LOG).open("rb") as log:
             log.seek(max(0, log.seek(0, os.SEEK_END) - TAIL_BYTES))
             lines = log.read().decode("utf-8", "replace").strip().splitlines()
     except OSError:
         return ""
-    return lines[-1][:ERROR_CHARS] if lines else ""
+    errors = [line for line in lines if line.startswith(_ENDED_BY) or _LOGGED_ERROR in line]
+    return (errors or lines)[-1][:ERROR_CHARS] if lines else ""
+
+
+def blocks_are_behind(said: str) -> bool:
+    """Whether `last_error` says that CometBFT's blocks end before the ledger does, or are gone."""
+    return any(words in said for words in _AHEAD)
 
 
 def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:

@@ -102,7 +102,7 @@ class Story:
         self._step(owner, "office", "catalog.draft", refs, body)
         self._step(owner, "office", "quality.plan", refs, dict(_QUALITY))
         self._step(owner, "head", "catalog.submit", refs, {"attested": ["secrecy", "pi-impact", "no-secrets"]})
-        self._step(AUTHORITY, "office", "catalog.publish", refs, {})
+        self._step(AUTHORITY, "office", "catalog.publish", {**refs, "item": sorted(ITEMS)}, {})
 
     def _granted(self, dataset: str, user: str, *, refused_first: bool = False) -> Grant:
         """Application, approval, delivery and receipt; `refused_first`: the applicant tries to approve it itself."""
@@ -147,8 +147,9 @@ class Story:
         self._step(grant.user, "office", "purpose.end", {"grant": grant.id}, {"ground": "achieved"})
         self._step(grant.user, "system", "dispose.done", refs, witnessed)
         note = ("处置人自己核验处置：拒绝", "Disposal verified by the key that disposed: refused")
-        self._step(grant.user, "system", "dispose.verify", refs, {}, REFUSED, note)
-        self._step(grant.user, "verifier", "dispose.verify", refs, {})
+        gone = {**refs, "dataset": [grant.dataset]}
+        self._step(grant.user, "system", "dispose.verify", gone, {}, REFUSED, note)
+        self._step(grant.user, "verifier", "dispose.verify", gone, {})
 
 
 def members_of(steps: list[Step]) -> Iterator[tuple[str, int]]:

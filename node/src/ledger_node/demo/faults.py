@@ -15,7 +15,7 @@ from ledger.client.http import NodeClient
 from ledger.core.event import Event, new_event
 from ledger.core.ident import uuid7_at
 from ledger.errors import LedgerError, UnavailableError
-from ledger_node.demo.stage import Stage
+from ledger_node.demo.stage import START_S, Stage
 
 RETRY_S = 0.1
 KILL_AFTER = 25  # acknowledged events before the kill
@@ -24,8 +24,9 @@ LOAD_EVENTS = 120
 
 @dataclass(frozen=True, slots=True)
 class Flip:
-    """One changed byte of a file."""
+    """One changed byte of a file, which holds part of the block at `height`."""
 
+    height: int
     path: Path
     offset: int
     before: int
@@ -40,15 +41,17 @@ def flip_byte(data_dir: Path) -> Flip:
     path = data_dir / DATABASE
     connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
     try:
-        rows = connection.execute("SELECT data FROM records WHERE length(data) > 200 ORDER BY rowid").fetchall()
+        rows = connection.execute("SELECT seq, data FROM records WHERE length(data) > 200 ORDER BY rowid").fetchall()
+        seq, data = rows[len(rows) // 2]
+        height = connection.execute("SELECT max(height) FROM blocks WHERE first_seq <= ?", (seq,)).fetchone()[0]
     finally:
         connection.close()
-    stored = bytes(rows[len(rows) // 2][0])
+    stored = bytes(data)
     # A value may continue on another page of the file, its first bytes stand together.
     offset = path.read_bytes().index(stored[:100]) + 60
     before = stored[60]
     _write_byte(path, offset, before ^ 0x20)
-    return Flip(path, offset, before)
+    return Flip(height, path, offset, before)
 
 
 def _write_byte(path: Path, offset: int, value: int) -> None:
@@ -94,11 +97,11 @@ def kill_under_load(stage: Stage, dataset: str, grant: str, user: str, purpose: 
     killed_at = time.monotonic()
     reached = len(load.acknowledged)
     stage.sequencer.start()
-    stage.sequencer.wait_listening()
-    stage.sequencer.wait_ready()
-    _await(lambda: len(load.acknowledged) > reached, 60)
+    stage.sequencer.wait_listening(START_S)
+    stage.sequencer.wait_ready(START_S)
+    _await(lambda: len(load.acknowledged) > reached, START_S)
     took = time.monotonic() - killed_at
-    writer.join(60)
+    writer.join(START_S)
     if writer.is_alive():
         raise UnavailableError("load", "the load did not finish", acknowledged=len(load.acknowledged))
     return load, took

@@ -169,7 +169,8 @@ def _catalogue(author: Author) -> Iterator[Step]:
             yield Step(day(1), AUTHORITY, "office", event, note=note)
             yield Step(day(1, 1), owner, "office", author.event(day(1, 1), "catalog.draft", refs, **body))
             yield Step(day(1, 2), owner, "head", author.event(day(1, 2), "catalog.submit", refs, **_ATTESTED))
-        yield Step(day(2), AUTHORITY, "office", author.event(day(2), "catalog.publish", refs))
+        named = {**refs, "item": sorted(ITEMS)}
+        yield Step(day(2), AUTHORITY, "office", author.event(day(2), "catalog.publish", named))
 
 
 def _applications(author: Author, grants: list[_Grant]) -> Iterator[Step]:
@@ -306,11 +307,12 @@ def _disposal(author: Author, grants: list[_Grant]) -> Iterator[Step]:
     refs = {"copy": grant.copy, "grant": grant.id}
     done = author.event(day(38, 1), "dispose.done", refs, method="delete", witness="保密办 security office")
     yield Step(day(38, 1), grant.user, "system", done)
-    own = author.event(day(38, 2), "dispose.verify", refs)
+    gone: dict[str, Any] = {**refs, "dataset": [grant.dataset]}
+    own = author.event(day(38, 2), "dispose.verify", gone)
     note = ("处置人自己核验处置：拒绝", "Disposal verified by the key that disposed: refused")
     yield Step(day(38, 2), grant.user, "system", own, REFUSED, note)
     note = ("另一把密钥核验处置：通过", "Disposal verified by another key: accepted")
-    yield Step(day(38, 3), grant.user, "verifier", author.event(day(38, 3), "dispose.verify", refs), note=note)
+    yield Step(day(38, 3), grant.user, "verifier", author.event(day(38, 3), "dispose.verify", gone), note=note)
 
 
 def _access(author: Author, time: int, grant: _Grant, purpose: str, count: int) -> Event:

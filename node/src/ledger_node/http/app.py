@@ -7,7 +7,7 @@ ASGI's lifespan: the search index and the watcher run as long as the application
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,7 +17,7 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.routing import Match
+from starlette.routing import BaseRoute, Match
 
 from ledger.errors import LedgerError, MalformedError
 from ledger_node.http import (
@@ -103,10 +103,11 @@ def create_app(
         routes_health,
         routes_comet,
     )
-    for module in modules:
-        app.include_router(module.routes(context))
+    routers = [module.routes(context) for module in modules]
+    for router in routers:
+        app.include_router(router)
     _own_pages(app)
-    _own_errors(app, settings.http.language)
+    _own_errors(app, settings.http.language, [route for router in routers for route in router.routes])
     edge = Edge(
         app,
         hot={APPEND_PATH: {"POST": _HotAppend(context)}, polling.PATH: {"GET": polling.PollCheckpoint(context)}},
@@ -197,8 +198,9 @@ def _own_pages(app: FastAPI) -> None:
         return docs_page(describe(app))
 
 
-def _own_errors(app: FastAPI, language: str) -> None:
-    """Every error that FastAPI or a route raises becomes a problem."""
+def _own_errors(app: FastAPI, language: str, routes: Sequence[BaseRoute]) -> None:
+    """Every error that FastAPI or a route raises becomes a problem. `routes` are those of the included routers, which
+    the application itself shows as one entry without methods for each router."""
 
     def refuse(request: Request, error: Exception) -> Response:
         problem = problem_of(error)
@@ -222,7 +224,8 @@ def _own_errors(app: FastAPI, language: str) -> None:
     def unrouted(request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 404
         if status == 405:
-            return refuse(request, HttpError("method", "not a method of this path", allow=_allowed(app, request)))
+            allow = _allowed([*routes, *app.routes], request)
+            return refuse(request, HttpError("method", "not a method of this path", allow=allow))
         if status == 404:
             return refuse(request, HttpError("path", "no such path"))
         return refuse(request, HttpError("bad-request", "not a request that this server understands"))
@@ -232,10 +235,10 @@ def _own_errors(app: FastAPI, language: str) -> None:
     app.add_exception_handler(HTTPException, unrouted)
 
 
-def _allowed(app: FastAPI, request: Request) -> str:
+def _allowed(routes: Sequence[BaseRoute], request: Request) -> str:
     """The methods of a path, for Allow: several routes may share it."""
     methods: set[str] = set()
-    for route in app.routes:
+    for route in routes:
         if route.matches(request.scope)[0] is not Match.NONE:
             methods.update(getattr(route, "methods", None) or ())
     return ", ".join(sorted(methods))

@@ -21,7 +21,7 @@ from ledger.errors import (
     UnavailableError,
     VerificationError,
 )
-from ledger_node.texts import load_catalogue
+from ledger_node.texts import HTTP, load_catalogue
 
 PROBLEM_JSON: Final = "application/problem+json"
 TYPE_PREFIX: Final = "urn:suyuan:problem:"
@@ -97,7 +97,7 @@ class Problem:
         texts = load_catalogue()
         found: dict[str, Any] = {
             "type": TYPE_PREFIX + self.family,
-            "title": texts.title(self.family, language),
+            "title": texts.title(self.family, self.status, language),
             "status": self.status,
             "detail": texts.detail(self.code, language) or self.message,
             "code": self.code,
@@ -121,7 +121,7 @@ class Problem:
 def problem_of(error: Exception) -> Problem:
     """The answer to an exception; anything that is not a `LedgerError` is a defect and says nothing about itself."""
     if isinstance(error, HttpError):
-        return Problem(HTTP_STATUS[error.code], "http", error.code, error.message, error.evidence)
+        return Problem(HTTP_STATUS[error.code], HTTP, error.code, error.message, error.evidence)
     if isinstance(error, LedgerError):
         for kind, family, status in FAMILIES:
             if isinstance(error, kind):

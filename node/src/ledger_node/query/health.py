@@ -20,7 +20,7 @@ def readiness(node: Node, indexer: Indexer | None) -> dict[str, Any]:
     """Every check by name, and whether all pass."""
     checks = [{"detail": detail, "name": name, "ok": passes} for name, passes, detail in node.ready()]
     if indexer is not None:
-        lag = node.head.height - indexer.index.height
+        lag = _lag(node, indexer)
         checks.append(
             {
                 "detail": str(indexer.failure or f"{lag} blocks behind"),
@@ -56,7 +56,7 @@ def gauges(node: Node, indexer: Indexer | None) -> dict[str, float]:
         "ledger_height": head.height,
         "ledger_size": head.size,
         "ledger_certified_height": certified_height,
-        "ledger_uncertified_blocks": head.height - certified_height,
+        "ledger_uncertified_blocks": max(0, head.height - certified_height),
         "ledger_ready": 1.0 if readiness(node, indexer)["ready"] else 0.0,
         "ledger_evidence_files": _evidence_files(node),
     }
@@ -65,8 +65,13 @@ def gauges(node: Node, indexer: Indexer | None) -> dict[str, float]:
     if certified is not None:
         found["ledger_checkpoint_age_seconds"] = max(0.0, time.time() - certified.result.fresh_at_s)
     if indexer is not None:
-        found["ledger_index_lag_blocks"] = head.height - indexer.index.height
+        found["ledger_index_lag_blocks"] = _lag(node, indexer)
     return found
+
+
+def _lag(node: Node, indexer: Indexer) -> int:
+    """Blocks that the index is behind: none where it holds more than a ledger that lost its end and fetches it again."""
+    return max(0, node.head.height - indexer.index.height)
 
 
 def _evidence_files(node: Node) -> int:

@@ -14,18 +14,20 @@ from importlib.resources import files
 from typing import Final
 
 LANGUAGES: Final = ("zh", "en")
+HTTP: Final = "http"  # the family of requests that fail before they mean anything to the ledger
 
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """Titles of families and details of codes, each by language."""
+    """Titles of families, of statuses of the family `http`, and details of codes, each by language."""
 
     families: dict[str, dict[str, str]]
+    statuses: dict[str, dict[str, str]]
     codes: dict[str, dict[str, str]]
 
-    def title(self, family: str, language: str) -> str:
-        """The title of an error family."""
-        return self.families[family][language]
+    def title(self, family: str, status: int, language: str) -> str:
+        """The title of an error family; a request that fails as HTTP has that of its status."""
+        return (self.statuses[str(status)] if family == HTTP else self.families[family])[language]
 
     def detail(self, code: str, language: str) -> str:
         """What an error code means, empty where the catalogue does not know it."""
@@ -36,7 +38,7 @@ class Catalogue:
 def load_catalogue() -> Catalogue:
     """The catalogue that ships with the package."""
     document = tomllib.loads((files("ledger_node.texts") / "problems.toml").read_text(encoding="utf-8"))
-    return Catalogue(document["family"], document["code"])
+    return Catalogue(document["family"], document[HTTP], document["code"])
 
 
 def choose_language(accept_language: str, default: str = "en") -> str:

@@ -23,7 +23,7 @@ from ledger.core.hashing import Digest
 from ledger.errors import ConflictError, LedgerError, MalformedError, NotFoundError, UnavailableError
 from ledger.limits import MANIFEST_BYTES_MAX, SEGMENT_BYTES_MAX
 from ledger.verify.findings import BYTES, Finding, Gap
-from ledger.verify.source import NativeEntry, PieceData, StateEntry
+from ledger.verify.source import BrokenPart, NativeEntry, PieceData, StateEntry
 
 STATE_ROWS = 8_192  # rows of one state file
 NATIVE_COMMITS = 2_048  # native commits of one file, about 2 KiB each
@@ -105,14 +105,20 @@ class TarFiles:
                     break
                 if len(header) != form.TAR_BLOCK:
                     raise MalformedError("archive", "the tar is cut off", offset=at)
-                name, size = form.parse_tar_header(header)
+                try:
+                    name, size = form.parse_tar_header(header)
+                except MalformedError as error:
+                    raise MalformedError(error.code, error.message, offset=at, **error.evidence) from None
                 if name in members or MANIFEST in members:
                     raise MalformedError("archive", "a file stands twice, or behind the manifest", name=name)
                 members[name] = (at + form.TAR_BLOCK, size)
                 end = at + form.TAR_BLOCK + size
                 file.seek(end)
                 padding = -size % form.TAR_BLOCK
-                if file.read(padding) != bytes(padding):
+                empty = file.read(padding)
+                if end + padding > total:
+                    raise MalformedError("archive", "the tar is cut off", offset=total, name=name)
+                if empty != bytes(padding):
                     raise MalformedError("archive", "the padding of a member is not empty", name=name)
                 at = end + padding
             if file.read() != bytes(form.TAR_BLOCK) or at + len(form.TAR_END) != total:
@@ -167,11 +173,32 @@ class ArchivePiece:
 
     def load(self) -> PieceData:
         """See `Piece`."""
-        blocks = form.unpack(read_listed(self.files, self.segment, self.listed))
-        notes: list[bytes] = []
+        items = [self._items(name, listed) for name, listed in self._parts()]
+        return PieceData(items[0], items[1] if len(items) > 1 else [])
+
+    def salvage(self) -> tuple[PieceData, list[BrokenPart]]:
+        """See `SalvageablePiece`: segment and certificates are two files, each damaged by itself."""
+        items: list[list[bytes]] = []
+        broken: list[BrokenPart] = []
+        for name, listed in self._parts():
+            try:
+                items.append(self._items(name, listed))
+            except UnavailableError:
+                raise
+            except LedgerError as error:
+                items.append([])
+                broken.append(BrokenPart(name, error))
+        return PieceData(items[0], items[1] if len(items) > 1 else []), broken
+
+    def _parts(self) -> list[tuple[str, ListedFile]]:
+        """The segment, and its certificates where there are any."""
+        parts = [(self.segment, self.listed)]
         if self.certificates is not None and self.certificates_listed is not None:
-            notes = form.unpack(read_listed(self.files, self.certificates, self.certificates_listed))
-        return PieceData(blocks, notes)
+            parts.append((self.certificates, self.certificates_listed))
+        return parts
+
+    def _items(self, name: str, listed: ListedFile) -> list[bytes]:
+        return form.unpack(read_listed(self.files, name, listed))
 
 
 class ArchiveSource:

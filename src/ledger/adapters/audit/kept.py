@@ -20,7 +20,7 @@ from ledger.core.genesis import parse_genesis
 from ledger.core.hashing import Digest
 from ledger.errors import LedgerError, MalformedError, RejectedError, UnavailableError
 from ledger.verify.findings import BODIES, Finding, Gap, gap
-from ledger.verify.source import LedgerSource, NativeEntry, Piece, PieceData, StateEntry
+from ledger.verify.source import BrokenPart, LedgerSource, NativeEntry, Piece, PieceData, SalvageablePiece, StateEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,16 @@ class FilledPiece:
 
     def load(self) -> PieceData:
         """See `Piece`."""
-        data = self.piece.load()
+        return self._filled(self.piece.load())
+
+    def salvage(self) -> tuple[PieceData, list[BrokenPart]]:
+        """See `SalvageablePiece`; a piece that is whole or not at all is read once more, which says why."""
+        if not isinstance(self.piece, SalvageablePiece):
+            return self.load(), []
+        data, broken = self.piece.salvage()
+        return self._filled(data), broken
+
+    def _filled(self, data: PieceData) -> PieceData:
         blocks: list[bytes] = []
         count = 0
         for encoded in data.blocks:

@@ -17,22 +17,31 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from ledger.adapters.audit.archive import ArchiveSource
-from ledger.archiveformat import parse_native
+from ledger.archiveformat import GENESIS, MANIFEST, TAR_BLOCK, parse_native
 from ledger.blockcodec import encode_block, parse_block
 from ledger.core.checkpoint import parse_checkpoint_text
 from ledger.core.genesis import GENESIS_BYTES_MAX
 from ledger.core.hashing import Digest
 from ledger.core.header import parse_header
 from ledger.core.note import parse_note
-from ledger.errors import MalformedError, NotFoundError, UnavailableError
-from ledger.limits import BLOCK_ENCODED_BYTES_MAX, BUNDLE_BYTES_MAX, NATIVE_BYTES_MAX, NOTE_BYTES_MAX
+from ledger.errors import LedgerError, MalformedError, NotFoundError, UnavailableError
+from ledger.limits import BLOCK_ENCODED_BYTES_MAX, BUNDLE_BYTES_MAX, INT_MAX, NATIVE_BYTES_MAX, NOTE_BYTES_MAX
 from ledger.verify.findings import BYTES, Finding, Gap, from_error
-from ledger.verify.source import LedgerSource, MemoryPiece, NativeEntry, PieceData, StateEntry
+from ledger.verify.source import (
+    BrokenPart,
+    LedgerSource,
+    MemoryPiece,
+    NativeEntry,
+    PieceData,
+    StateEntry,
+    UnopenedError,
+)
 
 if TYPE_CHECKING:
     from ledger.adapters.sqlite.snapshot import Snapshot
 
 DATABASE: Final = "ledger.sqlite"
+TAR_MARK: Final = slice(257, 262)  # where a tar's first header has its format's name
 PIECE_LEAVES: Final = 4_096  # leaves that one piece of a data directory holds at least
 ROWS_PAGE: Final = 4_096
 BLOCKS_PAGE: Final = 1_000
@@ -42,22 +51,35 @@ HTTP_TIMEOUT_S: Final = 60.0
 
 
 def open_source(text: str, *, timeout_s: float = HTTP_TIMEOUT_S) -> LedgerSource:
-    """The source that `text` names. Raises `NotFoundError` where there is nothing that can be read as a ledger."""
+    """The source that `text` names. Raises `NotFoundError` where there is nothing that can be read as a ledger,
+    `UnopenedError` for an export of which nothing can be read, `MalformedError` for any other file."""
     if text.startswith(("http://", "https://")):
         return NodeSource(text, timeout_s)
     path = Path(text)
     if path.is_dir():
         if (path / DATABASE).is_file():
             return DataDirectorySource(path)
-        if (path / "manifest.json").is_file():
-            return ArchiveSource(path)
+        if (path / MANIFEST).is_file() or ((path / GENESIS).is_file() and (path / "segments").is_dir()):
+            return _open_archive(path)
     elif path.is_file():
         with path.open("rb") as file:
-            start = file.read(16)
+            start = file.read(TAR_BLOCK)
         if start.startswith(b"SQLite format 3\0"):
             return DataDirectorySource(path.parent, path.name)
+        if path.suffix == ".tar" or start[TAR_MARK] == b"ustar":
+            return _open_archive(path)
         return ArchiveSource(path)
     raise NotFoundError("source", "neither an export, nor a data directory, nor a node's address", source=text)
+
+
+def _open_archive(path: Path) -> ArchiveSource:
+    """What is an export by its form. Raises `UnopenedError` where its container or manifest is damaged."""
+    try:
+        return ArchiveSource(path)
+    except UnavailableError:
+        raise
+    except LedgerError as error:
+        raise UnopenedError(error.code, error.message, **error.evidence) from error
 
 
 # --- a data directory ------------------------------------------------------------------------------------------------
@@ -88,6 +110,48 @@ class StoredPiece:
                 return PieceData(blocks, _certificates(snap, self.first, self.last))
         finally:
             reader.close()
+
+    def salvage(self) -> tuple[PieceData, list[BrokenPart]]:
+        """See `SalvageablePiece`: a damaged block or certificate is left out, and named."""
+        from ledger.adapters.sqlite.reader import SqliteReader
+        from ledger.adapters.sqlite.stored import read_block
+
+        blocks: list[bytes] = []
+        notes: list[bytes] = []
+        broken: list[BrokenPart] = []
+        reader = SqliteReader(self.path)
+        try:
+            with reader.snapshot() as snap:
+                for height in range(self.first, self.last + 1):
+                    try:
+                        blocks.append(encode_block(read_block(snap, height)))
+                    except UnavailableError:
+                        raise
+                    except LedgerError as error:
+                        broken.append(BrokenPart(f"block {height}", error, height))
+                for size in _certified_sizes(snap, self.first, self.last):
+                    try:
+                        found = snap.certificate(size)
+                    except UnavailableError:
+                        raise
+                    except LedgerError as error:
+                        broken.append(BrokenPart(f"certificate {size}", error))
+                    else:
+                        notes.extend([found[1]] if found is not None else [])
+        finally:
+            reader.close()
+        return PieceData(blocks, notes), broken
+
+
+def _certified_sizes(snap: Snapshot, first: int, last: int) -> list[int]:
+    """Sizes of the certificates over these blocks, by their places alone, whatever the blocks' bytes are."""
+    from ledger.adapters.sqlite.query import rows
+
+    sql = (
+        "SELECT size FROM certificates WHERE size > (SELECT coalesce(max(first_seq), -1) FROM blocks WHERE height <= ?) "
+        "AND size <= (SELECT coalesce(min(first_seq), ?) FROM blocks WHERE height > ?) ORDER BY size"
+    )
+    return [size for (size,) in rows(snap.connection, sql, (first, INT_MAX, last), (int,))]
 
 
 def _certificates(snap: Snapshot, first: int, last: int) -> list[bytes]:
@@ -134,18 +198,33 @@ class DataDirectorySource:
         """See `LedgerSource`."""
         first, head = 0, self._snap.head_height
         while first <= head:
-            seq = self._snap.block(first).first_seq + PIECE_LEAVES
-            last = head if seq >= self._snap.head_size else self._snap.block_of(seq).height
+            last = self._last_of_piece(first)
             yield StoredPiece(self._path, first, last)
             first = last + 1
 
+    def _last_of_piece(self, first: int) -> int:
+        """The block in which a piece from `first` on is full, by the places of blocks alone: their bytes may be damaged."""
+        from ledger.adapters.sqlite.query import value
+
+        begin = "SELECT first_seq FROM blocks WHERE height>=? ORDER BY height LIMIT 1"
+        seq = value(self._snap.connection, begin, (first,), int) + PIECE_LEAVES
+        end = "SELECT height FROM blocks WHERE first_seq<=? ORDER BY first_seq DESC LIMIT 1"
+        last: int | None = value(self._snap.connection, end, (seq,), int)
+        return first if last is None else max(first, last)
+
     def head(self) -> tuple[int, int] | None:
         """See `LedgerSource`."""
-        return self._snap.head_height, self._snap.head_size
+        try:
+            return self._snap.head_height, self._snap.head_size
+        except UnavailableError:
+            raise
+        except LedgerError:
+            return self._snap.head_height, 0  # the last block cannot be read, so that no size is claimed
 
     def events_hint(self) -> int | None:
         """About how many leaves there are, for a progress bar."""
-        return self._snap.head_size
+        found = self.head()
+        return None if found is None else found[1]
 
     def latest_certified(self) -> int | None:
         """The largest certified size."""
@@ -177,7 +256,8 @@ class DataDirectorySource:
         from ledger.adapters.sqlite.scrub import scrub
 
         for error in scrub(self._snap):
-            yield from_error("storage", BYTES, error, place=self.name)
+            where = {name: got for name in ("height", "seq") if type(got := error.evidence.get(name)) is int}
+            yield from_error("storage", BYTES, error, place=self.name, **where)
 
 
 # --- a node ----------------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
     comet/config/genesis.json             the same on every node: a pure function of the ledger's genesis
     comet/config/config.toml              written anew at every start, from `[comet]` in node.toml and the profile below
-    comet/config/priv_validator_key.json  the `consensus` key, 0600
+    comet/config/priv_validator_key.json  the `consensus` key, 0600; behind `-next` the one that is to replace it
     comet/config/node_key.json            the `p2p` key, 0600
     comet/data/priv_validator_state.json  what this validator signed last: made once, on the machine that signs
     comet/abci.sock, comet/rpc.sock       the two sockets; nothing but p2p listens on a port
@@ -36,6 +36,8 @@ HOME: Final = "comet"
 CONFIG: Final = "config/config.toml"
 COMET_GENESIS: Final = "config/genesis.json"
 CONSENSUS_KEY: Final = "config/priv_validator_key.json"
+NEXT_KEY: Final = "config/priv_validator_key-next.json"
+"""A consensus key that signs nothing yet: CometBFT does not know this name."""
 P2P_KEY: Final = "config/node_key.json"
 SIGNING_STATE: Final = "data/priv_validator_state.json"
 ABCI_SOCKET: Final = "abci.sock"
@@ -243,16 +245,22 @@ def create_keys(home: Path, *, consensus_seed: bytes | None = None, p2p_seed: by
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
     consensus_seed, p2p_seed = consensus_seed or secrets.token_bytes(32), p2p_seed or secrets.token_bytes(32)
-    keys = HomeKeys(Ed25519Signer(consensus_seed), Ed25519Signer(p2p_seed))
-    public = keys.consensus.public.raw
-    validator = {
-        "address": sha256(public)[:20].hex().upper(),
-        "priv_key": _private(consensus_seed, public),
-        "pub_key": {"type": _PUBLIC_TYPE, "value": _base64(public)},
-    }
-    write_secret(home / CONSENSUS_KEY, _json(validator))
+    keys = HomeKeys(create_consensus_key(home / CONSENSUS_KEY, consensus_seed), Ed25519Signer(p2p_seed))
     write_secret(home / P2P_KEY, _json({"priv_key": _private(p2p_seed, keys.p2p.public.raw)}))
     return keys
+
+
+def create_consensus_key(path: Path, seed: bytes) -> Ed25519Signer:
+    """A consensus key's file; `ConflictError` (`key-exists`) where there is one."""
+    signer = Ed25519Signer(seed)
+    public = signer.public.raw
+    validator = {
+        "address": sha256(public)[:20].hex().upper(),
+        "priv_key": _private(seed, public),
+        "pub_key": {"type": _PUBLIC_TYPE, "value": _base64(public)},
+    }
+    write_secret(path, _json(validator))
+    return signer
 
 
 def create_signing_state(home: Path) -> None:
@@ -263,7 +271,7 @@ def create_signing_state(home: Path) -> None:
 
 def read_keys(home: Path) -> HomeKeys:
     """The keys of a home; raises as `read_secret` does, and `MalformedError` (`comet-key`) for what is no such file."""
-    return HomeKeys(_read_key(home / CONSENSUS_KEY), _read_key(home / P2P_KEY))
+    return HomeKeys(read_key_file(home / CONSENSUS_KEY), read_key_file(home / P2P_KEY))
 
 
 def read_chain(home: Path) -> tuple[str, str]:
@@ -312,7 +320,8 @@ def write_home(
     return keys
 
 
-def _read_key(path: Path) -> Ed25519Signer:
+def read_key_file(path: Path) -> Ed25519Signer:
+    """One key of a home; raises as `read_keys` does."""
     data = read_secret(path)
     try:
         key = json.loads(data)["priv_key"]

@@ -13,19 +13,29 @@ from pathlib import Path
 from typing import Any, Final
 
 from ledger.adapters.home import datadir
-from ledger.adapters.home.comethome import CONSENSUS_KEY, HOME, SECRETS, SIGNING_STATE, create_signing_state
+from ledger.adapters.home.comethome import (
+    COMET_GENESIS,
+    CONSENSUS_KEY,
+    HOME,
+    SECRETS,
+    SIGNING_STATE,
+    create_signing_state,
+    read_chain,
+)
 from ledger.adapters.home.keyfile import create_key, read_key, read_secret, write_secret
 from ledger.adapters.home.nodefile import COSIGN_KEY, GENESIS, LOG_KEY, TOKEN, NodeSettings, read_settings
 from ledger.adapters.home.signerstate import SignerState
 from ledger.adapters.sqlite.lock import DataDirLock
 from ledger.core.bundle import bundle_hash, parse_bundle
+from ledger.core.engine import chain_id
 from ledger.core.genesis import GENESIS_BYTES_MAX, Genesis, check_member_id, parse_genesis
 from ledger.core.hashing import Digest
 from ledger.core.keys import COSIGN, ED25519, Signer, registration_message
-from ledger.errors import ConflictError, MalformedError, NotFoundError
+from ledger.errors import ConflictError, FatalError, MalformedError, NotFoundError, RejectedError
 from ledger.limits import BUNDLE_BYTES_MAX
 
 BUNDLES: Final = "bundles"
+SET_ASIDE: Final = "set-aside"
 _STATES: Final = (datadir.DATABASE, datadir.SIGNER_STATE, datadir.LOG_STATE, f"{HOME}/{SIGNING_STATE}")
 _SECRETS: Final = frozenset({TOKEN, *(f"{HOME}/{name}" for name in SECRETS)})
 
@@ -54,6 +64,41 @@ def init_node(source: Path, data_dir: Path) -> tuple[Genesis, NodeSettings]:
                 shutil.copyfile(path, target)
     make_ledger(data_dir, genesis, bundles)
     return genesis, settings
+
+
+def begin_again(data_dir: Path) -> tuple[Genesis, NodeSettings, Path]:
+    """Block 0 in the folder of a node that has lost its copy of the ledger or of CometBFT's blocks; what it set aside.
+
+    Keys and the states of what they signed stay where they are, untouched, so nothing is signed a second time (R-Q11,
+    R-N21); the copies go to a folder of their own, and the node gets the ledger from the others. Raises `FatalError`
+    (`signer-state-missing`, `signer-state-foreign`, `signer-state-damaged`) where a key lacks its own state, `RejectedError`
+    (`again-moved`) for a chain that does not begin at block 0.
+    """
+    lock = DataDirLock(data_dir)
+    try:
+        genesis, bundles, settings = read_hand_over(data_dir)
+        for key, state in ((COSIGN_KEY, datadir.SIGNER_STATE), (LOG_KEY, datadir.LOG_STATE)):
+            if (data_dir / key).exists():
+                SignerState(data_dir / state, genesis.origin, read_key(data_dir / key).public.key_id).close()
+        home = data_dir / HOME
+        if (home / CONSENSUS_KEY).exists() and not (home / SIGNING_STATE).exists():
+            raise FatalError("signer-state-missing", "a key without its state never signs again", path=SIGNING_STATE)
+        if (home / COMET_GENESIS).exists() and read_chain(home)[0] != chain_id(genesis.origin, 0):
+            raise RejectedError("again-moved", "this chain begins behind a move of the ledger", path=str(data_dir))
+        number = 1
+        while (aside := numbered(data_dir / SET_ASIDE, number)).exists():
+            number += 1
+        aside.mkdir(mode=0o700)
+        (aside / HOME).mkdir(mode=0o700)
+        for path in sorted(data_dir.glob("*.sqlite*")):
+            path.rename(aside / path.name)
+        for path in sorted((home / "data").glob("*")):
+            if not path.name.startswith(Path(SIGNING_STATE).stem):  # nor those of exchanged keys
+                path.rename(aside / HOME / path.name)
+    finally:
+        lock.close()
+    datadir.create_ledger(data_dir, genesis, bundles)  # takes the lock itself, and never writes over a ledger
+    return genesis, settings, aside
 
 
 def read_hand_over(folder: Path) -> tuple[Genesis, dict[Digest, bytes], NodeSettings]:
@@ -138,11 +183,11 @@ def renew_cosigner(data_dir: Path, member: str) -> tuple[Genesis, dict[str, Any]
     try:
         key, state = data_dir / COSIGN_KEY, data_dir / datadir.SIGNER_STATE
         number = 1
-        while _numbered(key, number).exists() or _numbered(state, number).exists():
+        while numbered(key, number).exists() or numbered(state, number).exists():
             number += 1
         for path in (state, key):  # the state first: a key without one never signs
             if path.exists():
-                path.rename(_numbered(path, number))
+                path.rename(numbered(path, number))
         signer = create_key(key)
         SignerState.create(state, genesis.origin, signer.public.key_id).close()
     finally:
@@ -150,5 +195,6 @@ def renew_cosigner(data_dir: Path, member: str) -> tuple[Genesis, dict[str, Any]
     return genesis, registration(signer, genesis.origin, member, COSIGN)
 
 
-def _numbered(path: Path, number: int) -> Path:
+def numbered(path: Path, number: int) -> Path:
+    """Where a file lies that another one replaced."""
     return path.with_name(f"{path.stem}-{number}{path.suffix}")

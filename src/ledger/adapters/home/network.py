@@ -126,14 +126,20 @@ def create_network(directory: Path, plan: NetworkPlan, *, hand_over: bool = Fals
 
 
 def read_rulebook(folder: Path) -> tuple[dict[str, bytes], dict[str, bytes]]:
-    """(rulebook files, calendar files) of a folder as in `contracts/`: calendars stand below `calendars/`."""
+    """(rulebook files, calendar files) of a folder as in `contracts/`: calendars stand below `calendars/`.
+
+    Raises `NotFoundError` or `MalformedError` (`rulebook-folder`) for a folder that is none, or no rulebook's.
+    """
+    from ledger.rules.rulebook import MANIFEST
+
     if not folder.is_dir():
-        raise NotFoundError("rulebook", "no such folder", path=str(folder))
+        raise NotFoundError("rulebook-folder", "no such folder", path=str(folder))
     files = datadir.read_bundle_folder(folder)
     calendars = datadir.read_bundle_folder(folder, only=CALENDARS)
     rulebook = {path: data for path, data in files.items() if not path.startswith(f"{CALENDARS}/")}
-    if not rulebook or not calendars:
-        raise MalformedError("rulebook", "a rulebook folder holds rules and a folder `calendars`", path=str(folder))
+    if MANIFEST not in rulebook or not calendars:
+        missing = f"{CALENDARS}/" if MANIFEST in rulebook else MANIFEST
+        raise MalformedError("rulebook-folder", "not the folder of a rulebook", path=str(folder), missing=missing)
     return rulebook, calendars
 
 

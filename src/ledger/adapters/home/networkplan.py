@@ -121,10 +121,10 @@ def places(plan: NetworkPlan, nodes: Sequence[MemberPlan]) -> dict[str, Place]:
     free = iter(free_ports(sum(not node.listen for node in nodes) + len(validators)))
     found: dict[str, Place] = {}
     for node in nodes:
-        host, port = _address(node.id, node.listen or f"{LOOPBACK}:{next(free)}")
+        host, port = _address(node.id, "listen", node.listen or f"{LOOPBACK}:{next(free)}")
         p2p = ""
         if node.id in validators:
-            p2p = encode_address(*_address(node.id, node.p2p or f"{LOOPBACK}:{next(free)}"))
+            p2p = encode_address(*_address(node.id, "p2p", node.p2p or f"{LOOPBACK}:{next(free)}"))
         found[node.id] = Place(host, port, node.url or f"http://{encode_address(host, port)}", p2p)
     taken = [encode_address(place.host, place.port) for place in found.values()]
     taken += [place.p2p for place in found.values() if place.p2p]
@@ -145,11 +145,11 @@ def free_ports(count: int, host: str = LOOPBACK) -> list[int]:
             each.close()
 
 
-def _address(member: str, text: str) -> tuple[str, int]:
+def _address(member: str, field: str, text: str) -> tuple[str, int]:
     try:
         return parse_address(text)
     except MalformedError:
-        raise MalformedError("plan", "expected host:port", member=member, got=text) from None
+        raise MalformedError("plan-address", "expected host:port", member=member, field=field, got=text) from None
 
 
 def _is_label(label: str) -> bool:

@@ -19,6 +19,9 @@ from ledger.errors import FatalError
 
 SLOT_BYTES = 1024
 _CHECK_CHARS = 64
+MACHINE_ID = Path("/etc/machine-id")
+_NO_IDS = ("", "uninitialized")
+"""What images and containers have in that file before a machine got its id: the same everywhere, so it names none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +105,10 @@ class SignerState:
 def _identity(fd: int) -> str:
     """What a copy of the file cannot have: this machine's id and the file's inode."""
     try:
-        machine = Path("/etc/machine-id").read_text(encoding="ascii").strip()
-    except OSError:
+        machine = MACHINE_ID.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        machine = ""
+    if machine in _NO_IDS:
         machine = os.uname().nodename
     return hashlib.sha256(f"{machine}/{os.fstat(fd).st_ino}".encode()).hexdigest()
 

@@ -77,13 +77,15 @@ def prepare_move(data_dir: Path, member: str, p2p: str = "") -> Prepared:
 
     `p2p` is host:port where the other engines reach this one; empty keeps what is there, else picks a free loopback port.
     Raises `FatalError` (`signer-state-missing`) for a consensus key without its state, which never signs again, and
-    `RejectedError` (`move-clock`) for a network of simulated time.
+    `RejectedError` (`move-clock`) for a network of simulated time, (`move-already`) for a node that runs with CometBFT.
     """
     check_member_id(member)
     settings = read_settings(data_dir)
     genesis = read_genesis(data_dir)
     if genesis.clock != "wall":
         raise RejectedError("move-clock", "with CometBFT block time is the validators' own", clock=genesis.clock)
+    if settings.role == ROLE_VALIDATOR:
+        raise RejectedError("move-already", "this node has its keys of CometBFT", role=settings.role)
     made = [(_log_key(data_dir, genesis.origin), LOG)]
     home = data_dir / comethome.HOME
     keys = _home_keys(home)

@@ -8,7 +8,7 @@ than it can find. So a shortened WAL or a restored backup is noticed, and no sec
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from threading import Event as Flag
 
 from ledger.adapters.home.signerstate import SignerState
@@ -34,9 +34,13 @@ def recover(
     book: CertificateBook,
     wait_s: float,
     closing: Flag,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Execute what peers have and we lack. Raises `FatalError` when the node must not open, `ForkError` (`theirs`: the
-    other note) when a peer holds another history under our signature."""
+    """Execute what peers have and we lack; `tell` hears what it waits for, in words for whoever runs the node.
+
+    Raises `FatalError` when the node must not open, `ForkError` (`theirs`: the other note) when a peer holds another
+    history under our signature.
+    """
     keys = list(book.log_keys)
     heard: set[str] = set()
     needed = threshold(len(book.cosigners)) - 1 if len(book.cosigners) > 1 else 0
@@ -50,6 +54,9 @@ def recover(
     until = time.monotonic() + wait_s
     while not closing.is_set():
         for peer in peers:
+            if len(heard) < needed:
+                asked = ", ".join(each.url for each in peers if each.url not in heard)
+                tell(f"{len(heard)} of the {needed} other cosigners that it needs have answered; it asks {asked}")
             if peer.url not in heard and _catch_up(app, peer, keys):
                 heard.add(peer.url)
         if len(heard) >= needed:
@@ -62,6 +69,7 @@ def recover(
                 needed=needed,
             )
         closing.wait(ASK_AGAIN_S)
+    tell("")
     signed, head = state.signed, app.head
     if signed.size > head.size:
         raise FatalError(

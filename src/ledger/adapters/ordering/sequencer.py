@@ -32,6 +32,7 @@ GATHER_S = 0.015  # at most so long a block waits for requests that are being ch
 GATHER_STEP_S = 0.0005
 RETURN_S = 0.002  # those who were answered together are waited for while one comes at least every so often
 OVERLAP_EVENTS = 200  # fewer waiting events than this are better decided in one larger block after the write
+SPLIT_EVENTS_MAX = 1_000  # more than this fill large blocks, which cost less than two that overlap
 IDLE_WAIT_S = 0.25  # how long an idle engine sleeps before it looks at the timers again
 
 
@@ -124,6 +125,8 @@ class Sequencer(Engine):
 
     def step(self) -> None:
         """Decide what waits, seal and write what was decided before; or wait."""
+        if self._decided is not None and self._expected and len(self._decided[0].items) >= OVERLAP_EVENTS:
+            self._gather()  # those who were answered while this block was decided: with theirs the pipeline stays full
         if self._decided is not None and self._queued_events < OVERLAP_EVENTS:
             # Nothing to overlap with: those who wait are answered first, and what they send next makes a larger block.
             self._write_decided()
@@ -171,10 +174,14 @@ class Sequencer(Engine):
         self._expected = 0
 
     def _take(self) -> list[_Waiting]:
+        """What the next block takes: all that waits, or half of it where two blocks at once are worth more than one."""
         batch: list[_Waiting] = []
         events = 0
         with self._lock:
-            while self._queue and events + len(self._queue[0].submission.events) <= BLOCK_EVENTS_MAX:
+            most = BLOCK_EVENTS_MAX
+            if self._decided is None and 2 * OVERLAP_EVENTS <= self._queued_events <= SPLIT_EVENTS_MAX:
+                most = self._queued_events // 2
+            while self._queue and (not batch or events + len(self._queue[0].submission.events) <= most):
                 batch.append(self._queue.popleft())
                 events += len(batch[-1].submission.events)
             self._queued_events -= events

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from ledger.adapters.home import signerstate
 from ledger.adapters.home.signerstate import SLOT_BYTES, SignerState
 from ledger.core.hashing import Digest, sha256
 from ledger.errors import FatalError
@@ -100,3 +103,18 @@ def test_state_is_made_once(tmp_path: Path) -> None:
     make(tmp_path / "signer.state")
     with pytest.raises(FileExistsError):
         make(tmp_path / "signer.state")
+
+
+@pytest.mark.parametrize("text", ["", "\n", "uninitialized\n"])
+def test_a_machine_without_an_id_goes_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """An image's empty or `uninitialized` machine-id is the same on every machine: the host name stands in for it."""
+    (tmp_path / "machine-id").write_text(text)
+    monkeypatch.setattr(signerstate, "MACHINE_ID", tmp_path / "machine-id")
+    path = tmp_path / "signer.state"
+    make(path).close()
+    with monkeypatch.context() as other:
+        other.setattr(os, "uname", lambda: SimpleNamespace(nodename="another"))
+        with pytest.raises(FatalError) as caught:
+            SignerState(path, ORIGIN, KEY)
+    assert caught.value.code == "signer-state-foreign"
+    SignerState(path, ORIGIN, KEY).close()

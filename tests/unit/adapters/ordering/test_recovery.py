@@ -95,6 +95,21 @@ def test_too_few_answers_keep_it_closed(state: SignerState) -> None:
     assert caught.value.code == "peers-configured"
 
 
+def test_whom_it_waits_for_is_told(state: SignerState) -> None:
+    """How many have answered and who is still asked, while it waits; nothing once enough have."""
+    made, told = network(1), list[str]()
+    peers = [BlocksPeer(blocks_of(made), 9), BlocksPeer([], 10, silent=True)]
+    cosigners = [(name, Ed25519Signer(sha256(name.encode())).public) for name in ("a", "b", "c")]
+    book = CertificateBook(GENESIS.origin, [log_signer().public], cosigners)
+    with pytest.raises(FatalError):
+        recover(made.app, peers, state, book, 0.2, Flag(), told.append)
+    assert told[0].startswith("0 of the 2 other cosigners")
+    assert told[-1] == "1 of the 2 other cosigners that it needs have answered; it asks http://127.0.0.1:10"
+    peers[1].silent = False
+    recover(made.app, peers, state, book, 0.2, Flag(), told.append)
+    assert told[-1] == ""
+
+
 def test_what_it_signed_and_cannot_find_keeps_it_closed(state: SignerState) -> None:
     """SPEC R-Q11, R-Q30: its state names a longer log, or another tree of this size."""
     made = network(1)

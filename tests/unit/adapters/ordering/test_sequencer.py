@@ -216,3 +216,37 @@ def test_those_who_were_just_answered_share_the_next_block(tmp_path: Path, monke
     sequencer._expected = 9
     sequencer._gather()
     assert (waits, len(sequencer._queue)) == (2, 3)
+
+
+def test_senders_of_many_events_keep_two_blocks_under_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of what waits is decided first, and its senders are waited for: one block is written while one is decided."""
+    bench = Bench(tmp_path)
+    sequencer, app, order = bench.sequencer, bench.sequencer.app, []
+    coming: list[Any] = []
+
+    def pause(_: float) -> None:
+        if coming:
+            sequencer.submit(coming.pop())
+
+    def noted(name: str) -> Any:
+        original = getattr(app, name)
+
+        def call(*given: Any, **named: Any) -> Any:
+            order.append(name)
+            return original(*given, **named)
+
+        return call
+
+    monkeypatch.setattr("ledger.adapters.ordering.sequencer.time.sleep", pause)
+    monkeypatch.setattr("ledger.adapters.ordering.sequencer.RETURN_S", 5.0)
+    monkeypatch.setattr("ledger.adapters.ordering.sequencer.GATHER_S", 10.0)
+    for name in ("begin", "seal"):
+        monkeypatch.setattr(app, name, noted(name))
+    first = [sequencer.submit(bench.submission(count=100)) for _ in range(4)]
+    for _ in range(3):
+        coming.extend(bench.submission(count=100) for _ in range(2))
+        sequencer.step()
+    assert order == ["begin", "begin", "seal", "begin", "seal"] and len(coming) == 4
+    assert [future.done() for future in first] == [True] * 4
+    sequencer.drain()
+    assert app.head.size > 400

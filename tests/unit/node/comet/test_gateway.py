@@ -12,6 +12,8 @@ import pytest
 
 from ledger.adapters.memory import MemoryStore
 from ledger.adapters.ordering.sequencer import Committed
+from ledger.cli.settings import Settings
+from ledger.client.http import TIMEOUT_S
 from ledger.core.hashing import Digest
 from ledger.core.submission import Submission
 from ledger.errors import LedgerError, MalformedError, RejectedError, UnavailableError
@@ -192,3 +194,8 @@ def test_a_proposal_that_leaves_no_room_is_refused(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(module, "TRANSACTION_BYTES_MAX", 100)
     with running(Engine()) as (gateway, _), pytest.raises(MalformedError):
         gateway.submit(proposal())
+
+
+def test_a_client_waits_longer_than_the_node_does() -> None:
+    """What was not ordered in time is said by the node (503 `order-wait`), before a client takes it for unreachable."""
+    assert min(TIMEOUT_S, Settings({}, {}).timeout_s()) >= module.GIVE_UP_S + 10
