@@ -11,9 +11,6 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,6 +28,7 @@ from scripts.bench.bed import make
 from scripts.bench.processes import collect_as_a_node, cpu_seconds
 from scripts.bench.repeat import summary
 from scripts.bench.sizes import Builder
+from scripts.bench.stages import Places, Stages
 
 EVENTS: Final = 20_000
 BEFORE: Final = 10_000  # events on the ledger before the clock starts
@@ -39,7 +37,7 @@ STAGES: Final = (
     "decode", "signature", "admission", "plan", "reads", "rules", "decide", "seal", "streams", "map", "sign", "store",
 )  # fmt: skip
 # Every place where a stage begins, as (owner, attribute, stage). A name that is gone fails the run: then mend this table.
-PLACES: Final[tuple[tuple[Any, str, str], ...]] = (
+PLACES: Final[Places] = (
     (framing, "parse", "decode"),
     (admit, "verify_signature", "signature"),
     (Application, "check", "admission"),
@@ -64,54 +62,6 @@ PLACES: Final[tuple[tuple[Any, str, str], ...]] = (
     (SqliteStore, "due_timers", "reads"),
     (SqliteStore, "write", "store"),
 )
-
-
-class Stages:
-    """Exclusive seconds by stage: this process's processor time, and what was only waited for (a disk, the worker)."""
-
-    def __init__(self) -> None:
-        self.seconds: defaultdict[str, float] = defaultdict(float)
-        self.waited: defaultdict[str, float] = defaultdict(float)
-        self._open: list[str] = []
-        self._since = (0.0, 0.0)
-
-    @contextmanager
-    def watching(self) -> Iterator[None]:
-        """Every function of `PLACES` is timed inside; each is as it was afterwards."""
-        with ExitStack() as stack:
-            for owner, name, stage in PLACES:
-                original = vars(owner)[name]
-                setattr(owner, name, self._timed(original, stage))
-                stack.callback(setattr, owner, name, original)
-            yield
-
-    def _timed(self, function: Callable[..., Any], stage: str) -> Callable[..., Any]:
-        def timed(*arguments: Any, **named: Any) -> Any:
-            self.enter(stage)
-            try:
-                return function(*arguments, **named)
-            finally:
-                self.leave()
-
-        return timed
-
-    def enter(self, stage: str) -> None:
-        """From now on time counts for `stage`."""
-        self._count()
-        self._open.append(stage)
-
-    def leave(self) -> None:
-        """Time counts again for the stage around this one."""
-        self._count()
-        self._open.pop()
-
-    def _count(self) -> None:
-        now = (time.process_time(), time.perf_counter())
-        if self._open:
-            spent = now[0] - self._since[0]
-            self.seconds[self._open[-1]] += spent
-            self.waited[self._open[-1]] += max(0.0, now[1] - self._since[1] - spent)
-        self._since = now
 
 
 def run(events: int, repeat: int = 1) -> list[dict[str, Any]]:
@@ -143,7 +93,7 @@ def _cell(batch: int, submissions: int, events: int) -> dict[str, Any]:
 
 
 def _measure(app: Application, builder: Builder, framed: list[bytes], batch: int, submissions: int) -> dict[str, Any]:
-    runtime, stages = app.runtime, Stages()
+    runtime, stages = app.runtime, Stages(PLACES)
     worker = runtime.pid if isinstance(runtime, Worker) else None
     if worker is None:
         raise RuntimeError("the profile needs the rules in their worker")

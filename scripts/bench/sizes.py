@@ -30,6 +30,7 @@ from ledger.core.proof import trust_genesis, verify_proof
 from ledger.core.submission import Submission
 from ledger_node.local import LocalNetwork
 from scripts.bench.bed import make
+from scripts.bench.levels import by_level
 from scripts.bench.processes import collect_as_a_node, command_line, family, folder_bytes, peak_bytes, resident_bytes
 from scripts.bench.repeat import summary
 from scripts.bench.workload import AUTHORITY, KEYS, MEMBERS, Workload
@@ -172,6 +173,7 @@ def _verify(made: CreatedNetwork, export: Path) -> dict[str, Any]:
         row[f"{name}_cpu_us_per_event"] = round(ran.cpu_s / events * 1e6, 1)
         for role in sorted(ran.peaks):
             row[f"{name}_rss_{role}_mb"] = round(ran.peaks[role] / 2**20)
+    row |= by_level(export)
     shutil.rmtree(export)
     return row
 

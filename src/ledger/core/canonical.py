@@ -40,7 +40,7 @@ _CODEC_ERRORS: Final = (ValueError, TypeError, OverflowError, RecursionError)
 def parse(data: bytes, *, bytes_max: int = JSON_BYTES_MAX) -> dict[str, Any]:
     """The object that canonical `data` (at most `bytes_max` bytes) stands for.
 
-    Raises `MalformedError` with code `canonical` for every other input, whatever the bytes.
+    Raises `MalformedError` for every other input: `document-size` for more bytes, `canonical` whatever else is wrong.
     """
     if len(data) <= bytes_max:
         try:

@@ -26,7 +26,7 @@ _INT_CHARS_MAX: Final = len(str(-INT_MAX))
 def parse_reference(data: bytes, *, bytes_max: int = JSON_BYTES_MAX) -> dict[str, Any]:
     """The object that canonical `data` stands for; `MalformedError` (code `canonical`) names the first offence."""
     if len(data) > bytes_max:
-        raise MalformedError("canonical", "document too long", size=len(data), limit=bytes_max)
+        raise MalformedError("document-size", "document too long", size=len(data), limit=bytes_max)
     try:
         text = data.decode("utf-8", "strict")
     except UnicodeDecodeError as error:
@@ -170,7 +170,7 @@ def encode_reference(value: Mapping[str, Any], *, bytes_max: int = JSON_BYTES_MA
     """The canonical bytes of `value`; `MalformedError` (code `canonical`) for anything outside the subset."""
     data = _encode_object(value, 1).encode("utf-8")
     if len(data) > bytes_max:
-        raise MalformedError("canonical", "document too long", size=len(data), limit=bytes_max)
+        raise MalformedError("document-size", "document too long", size=len(data), limit=bytes_max)
     return data
 
 

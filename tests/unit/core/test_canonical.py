@@ -113,8 +113,9 @@ def test_size_limit_is_exact() -> None:
     assert canonical.encode(canonical.parse(fits)) == fits
     longer = fits.replace(b"x", b"xx", 1)
     for call in (canonical.parse, canonical.parse_reference):
-        with pytest.raises(MalformedError, match="too long"):
+        with pytest.raises(MalformedError, match="too long") as caught:
             call(longer)
+        assert caught.value.code == "document-size"
         assert call(longer, bytes_max=len(longer)) == {"a": "x" * (JSON_BYTES_MAX - 7)}
     for call in (canonical.encode, canonical.encode_reference):
         with pytest.raises(MalformedError, match="too long"):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.bench import plots, report, starting
+from scripts.bench import levels, plots, profile, report, starting
 from scripts.bench.repeat import summary
 from scripts.bench.targets import judge
 
@@ -131,3 +131,9 @@ def test_followers_have_a_table_of_their_own(tmp_path: Path) -> None:
     assert "3 followers: `certified_*` waits for the cosignatures of more than two thirds of 4 nodes" in text
     assert "## The same with followers" in text and "follower_lag_ms" in text
     assert "docs/bench/followers.json" not in text and "docs/bench/append.json" in text
+
+
+def test_every_stage_that_is_timed_exists() -> None:
+    """The functions that the profile and the levels of an audit are timed at are there under these names."""
+    for owner, name, _ in (*profile.PLACES, *levels.PLACES):
+        assert callable(vars(owner)[name]), name

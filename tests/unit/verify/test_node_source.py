@@ -236,6 +236,13 @@ def test_node_that_refuses_is_unavailable(status: int) -> None:
         NodeSource(address, 5).genesis()
 
 
+def test_an_address_without_a_node_accuses_no_ledger() -> None:
+    """Where another server or another path answers there is no ledger to find broken."""
+    with serving(lambda _path: (404, b"x")) as address, pytest.raises(UnavailableError) as caught:
+        NodeSource(address, 5).genesis()
+    assert caught.value.code == "node-address"
+
+
 def test_oversized_answer_is_cut_off(ledger: TinyLedger, monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer beyond its bound is refused without being read to its end."""
     from ledger.adapters.audit import sources

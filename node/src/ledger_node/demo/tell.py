@@ -9,6 +9,8 @@ import threading
 import time
 from typing import NoReturn
 
+from ledger.cli.tables import fitted, screen_columns
+
 _CHINESE = ("zh", "cn")
 
 
@@ -41,15 +43,20 @@ class Teller:
 
     def chapter(self, zh: str, en: str) -> None:
         """A heading, with the seconds since the start."""
-        print(f"\n[{time.monotonic() - self._started:5.1f} s] {self.pick(zh, en)}", flush=True)
+        print()
+        _say(f"[{time.monotonic() - self._started:5.1f} s] {self.pick(zh, en)}")
 
     def fact(self, zh: str, en: str) -> None:
         """One line below a heading."""
-        print(f"  {self.pick(zh, en)}", flush=True)
+        _say(f"  {self.pick(zh, en)}")
+
+    def command(self, line: str) -> None:
+        """A command to try, whole however long, for people copy it."""
+        print(f"  {line}", flush=True)
 
     def good(self, zh: str, en: str) -> None:
         """Something that was checked and holds."""
-        print(f"  √ {self.pick(zh, en)}", flush=True)
+        _say(f"  √ {self.pick(zh, en)}")
 
     def fail(self, zh: str, en: str) -> NoReturn:
         """Stop the demo: the exit code becomes non-zero."""
@@ -62,6 +69,12 @@ class Teller:
         self.good(zh, en)
 
 
+def _say(line: str) -> None:
+    """Print a line, on a terminal in as many as its width needs."""
+    columns = screen_columns(sys.stdout, os.environ)
+    print(line if columns is None else fitted(line, columns), flush=True)
+
+
 def stay(tell: Teller, url: str, origin: str) -> None:
     """Say what can be asked of the node at `url`, and wait until somebody stops the demo."""
     tell.chapter(f"接口仍在运行：{url}  (Ctrl-C 停止)", f"The API keeps running: {url}  (Ctrl-C stops it)")
@@ -70,7 +83,7 @@ def stay(tell: Teller, url: str, origin: str) -> None:
         f"./dev run ledger lineage show ga/hukou --node {url}",
         f"./dev run ledger verify {url} --origin {origin}",
     ):
-        tell.fact(command, command)
+        tell.command(command)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     try:

@@ -279,7 +279,11 @@ class NodeSource:
 
     def genesis(self) -> bytes:
         """See `LedgerSource`."""
-        return self._get("/v1/genesis", GENESIS_BYTES_MAX)
+        try:
+            return self._get("/v1/genesis", GENESIS_BYTES_MAX)
+        except NotFoundError:
+            # Every node has one: this is another server or another path, and says nothing about a ledger.
+            raise UnavailableError("node-address", "no ledger node answers at this address", node=self.name) from None
 
     def bundle(self, digest: Digest) -> bytes:
         """See `LedgerSource`."""
