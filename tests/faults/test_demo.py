@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+UNWRAPPED = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
@@ -20,7 +21,7 @@ def run_demo(folder: Path, *arguments: str, language: str = "en") -> subprocess.
         encoding="utf-8",
         timeout=590,
         check=False,
-        env={**os.environ, "LEDGER_LANG": language, "PYTHONIOENCODING": "utf-8"},
+        env={**UNWRAPPED, "LEDGER_LANG": language, "PYTHONIOENCODING": "utf-8"},
     )
 
 

@@ -16,6 +16,7 @@ from ledger_node.demo import liar
 
 RUN = [sys.executable, "-m", "ledger_node.demo", "--engine", "cometbft", "--once"]
 NOW = 1_760_000_000_000
+UNWRAPPED = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
 
 
 def run_demo(folder: Path, engine: str, language: str) -> subprocess.CompletedProcess[str]:
@@ -26,7 +27,7 @@ def run_demo(folder: Path, engine: str, language: str) -> subprocess.CompletedPr
         encoding="utf-8",
         timeout=570,
         check=False,
-        env={**os.environ, "LEDGER_LANG": language, "PYTHONIOENCODING": "utf-8", "LEDGER_COMETBFT": engine},
+        env={**UNWRAPPED, "LEDGER_LANG": language, "PYTHONIOENCODING": "utf-8", "LEDGER_COMETBFT": engine},
     )
 
 
