@@ -132,12 +132,18 @@ def _alone(documents: Documents) -> tuple[float, str] | None:
     return None
 
 
+def _ends(documents: Documents, what: str) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """The rows of the smallest and the largest ledger; None where there are not two sizes."""
+    rows = sorted(_rows(documents, what), key=lambda row: row["events"])
+    return (rows[0], rows[-1]) if len(rows) > 1 else None
+
+
 def _streams(documents: Documents) -> tuple[float, str] | None:
     """How the verifier's memory grows from the smallest to the largest ledger."""
-    rows = sorted(_rows(documents, "verify"), key=lambda row: row["events"])
-    if len(rows) < 2:
+    ends = _ends(documents, "verify")
+    if ends is None:
         return None
-    first, last = rows[0], rows[-1]
+    first, last = ends
     before, after = first["full_rss_main_mb"], last["full_rss_main_mb"]
     return after / before, f"{before} MB at {first['events']:,}, {after} MB at {last['events']:,} events"
 
@@ -159,10 +165,10 @@ def _start(command: str) -> Callable[[Documents], tuple[float, str] | None]:
 
 
 def _growth(documents: Documents) -> tuple[float, str] | None:
-    rows = sorted(_rows(documents, "scale"), key=lambda row: row["events"])
-    if len(rows) < 2:
+    ends = _ends(documents, "scale")
+    if ends is None:
         return None
-    first, last = rows[0], rows[-1]
+    first, last = ends
     grown = last["build_us_per_event"] / first["build_us_per_event"]
     return grown, f"{grown:.2f} × from {first['events']:,} to {last['events']:,} events"
 

@@ -93,11 +93,7 @@ def in_words(texts: Texts, reason: str) -> str:
     name = _os_name(reason)
     if name is not None:
         return texts.text(f"because.{name}")
-    for pattern, key in _OF_OPTIONS:
-        found = pattern.fullmatch(reason)
-        if found:
-            return texts.text(f"because.{key}", **found.groupdict())
-    return reason
+    return _matched(texts, reason, _OF_OPTIONS) or reason
 
 
 def _os_name(reason: str) -> str | None:
