@@ -24,7 +24,7 @@ from ledger.core.genesis import SEQUENCER
 from ledger.core.keys import Signer
 from ledger.core.submission import Submission
 from ledger.errors import FatalError, RuntimeFault, UnavailableError
-from ledger.limits import BLOCK_EVENTS_MAX, SEQUENCER_QUEUE_EVENTS_MAX, UNCERTIFIED_BLOCKS_MAX
+from ledger.limits import SEQUENCER_QUEUE_EVENTS_MAX, UNCERTIFIED_BLOCKS_MAX
 from ledger.machine.block import Decision
 from ledger.ports import Clock
 
@@ -33,6 +33,7 @@ GATHER_STEP_S = 0.0005
 RETURN_S = 0.002  # those who were answered together are waited for while one comes at least every so often
 OVERLAP_EVENTS = 200  # fewer waiting events than this are better decided in one larger block after the write
 SPLIT_EVENTS_MAX = 1_000  # more than this fill large blocks, which cost less than two that overlap
+TAKE_EVENTS_MAX = 2_000  # the costs of a block are spread by then; larger ones keep more in memory and senders waiting
 IDLE_WAIT_S = 0.25  # how long an idle engine sleeps before it looks at the timers again
 
 
@@ -178,7 +179,7 @@ class Sequencer(Engine):
         batch: list[_Waiting] = []
         events = 0
         with self._lock:
-            most = BLOCK_EVENTS_MAX
+            most = TAKE_EVENTS_MAX
             if self._decided is None and 2 * OVERLAP_EVENTS <= self._queued_events <= SPLIT_EVENTS_MAX:
                 most = self._queued_events // 2
             while self._queue and (not batch or events + len(self._queue[0].submission.events) <= most):

@@ -133,6 +133,16 @@ def test_graceful_stop_writes_what_was_accepted(tmp_path: Path) -> None:
         bench.sequencer.submit(bench.submission())
 
 
+def test_a_crowd_fills_several_blocks_and_not_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits beyond the events that a block takes goes into the blocks behind it, in order, and all of it is durable."""
+    monkeypatch.setattr("ledger.adapters.ordering.sequencer.TAKE_EVENTS_MAX", 10)
+    bench = Bench(tmp_path)
+    futures = [bench.sequencer.submit(bench.submission(count=3)) for _ in range(10)]
+    bench.sequencer.start()
+    bench.sequencer.close()
+    assert [future.result(0).height for future in futures] == [1, 1, 1, 2, 2, 2, 3, 3, 3, 4]
+
+
 class Faulty(AcceptAllRuntime):
     """Faults on every call that holds an event with `poison` in its body."""
 
