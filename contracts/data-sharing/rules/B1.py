@@ -3,7 +3,8 @@
 Purpose, items, method (where it is said) and time of an access lie inside the grant. An access that happened is recorded
 whatever it was: outside the grant it is irregular, counts, and leaves a candidate finding. Its own time decides, from the
 delivery to the end or the suspension: one of before that is recorded afterwards is inside, and an alert, since that time is
-the user's word. A derivation for a purpose that one of its grants does not name is a candidate finding too. A wider scope is asked for, and stands only when the provider consents: the law sets no term for the reply.
+the user's word. So it is with a derivation and an analysis, under each of their grants. A wider scope is asked for, and
+stands only when the provider consents: the law sets no term for the reply.
 """
 
 OPEN = ["agreed", "live", "provider_change"]
@@ -41,11 +42,10 @@ def ran_at(grant, time):
     start = grant.get("delivered", time if grant["status"] in OPEN else None)
     if start is None or time < start:
         return False
-    filed = grant.get("change") == "end" and grant.get("filed") is not None
     ends = [
         grant["until"],
         grant.get("emergency_until"),
-        ms(grant["change_from"]) if filed else None,
+        grant.get("change_at") if grant.get("change") == "end" else None,
         grant.get("ended"),
         grant.get("suspended_at"),
     ]
@@ -53,20 +53,28 @@ def ran_at(grant, time):
 
 
 def on_use_derive(event, state, env):
-    return purpose_of_all(event, state)
+    return inside_all(event, state)
 
 
 def on_use_analyze(event, state, env):
-    return purpose_of_all(event, state)
+    return inside_all(event, state)
 
 
-def purpose_of_all(event, state):
-    purpose = event.body["purpose"]
-    others = [name for name, grant in state["grant"].items() if purpose not in grant["purposes"]]
-    return [
-        breach("D809/40-2", about=event.member, on="grant", of=name, held=event.member, outside=["purpose"])
-        for name in others
-    ]
+def inside_all(event, state):
+    effects = []
+    for name, grant in state["grant"].items():
+        outside = []
+        if event.body["purpose"] not in grant["purposes"]:
+            outside.append("purpose")
+        if not ran_at(grant, event.time):
+            outside.append("time")
+        if outside:
+            effects.append(
+                breach("D809/40-2", about=event.member, on="grant", of=name, held=event.member, outside=outside)
+            )
+        elif grant["status"] not in OPEN:
+            effects.append(alert("recorded-after-end", status=grant["status"]))
+    return effects
 
 
 def on_scope_apply(event, state, env):

@@ -26,7 +26,7 @@ def on_scope_reply(event, state, env):
 
 def on_service_file(event, state, env):
     if state["grant"].get("change") == "end":
-        return set_timer("B6.end", on="grant", due=ms(state["grant"]["change_from"]))
+        return set_timer("B6.end", on="grant", due=max(ms(state["grant"]["change_from"]), env.now))
 
 
 def on_use_access(event, state, env):

@@ -1,9 +1,9 @@
 """B8 服务连续 · Continuity of service. Decree 809 Art. 27, 39(7).
 
 A provider does not change or end a service without proper reason, and not before it has negotiated with the user and the
-authority has filed it. The service goes on until then; an end filed takes effect on its day, like a time limit. A service
-that stopped or changed although nothing was filed is a candidate finding, whoever records it; while the grant is suspended,
-or for maintenance and failures, it is none.
+authority has filed it. The service goes on until then; an end filed takes effect on its day, like a time limit, and one
+that is filed after its day takes effect when it is filed. A service that stopped or changed although nothing was filed is
+a candidate finding, whoever records it; while the grant is suspended, or for maintenance and failures, it is none.
 """
 
 RUNNING = ["live", "provider_change"]
@@ -22,13 +22,13 @@ def proposed(event, what):
         return refuse("no-proper-reason")
     if event.body.get("negotiation") is None:
         return refuse("not-negotiated")
-    return write("grant", change=what, change_from=event.body["from"], filed=None)
+    return write("grant", change=what, change_from=event.body["from"], filed=None, change_at=None)
 
 
 def on_service_file(event, state, env):
     if "authority" not in env.signer.roles:
         return refuse("not-authority")
-    return write("grant", filed=event.body["number"])
+    return write("grant", filed=event.body["number"], change_at=max(ms(state["grant"]["change_from"]), env.now))
 
 
 def on_service_interrupt(event, state, env):
@@ -36,6 +36,6 @@ def on_service_interrupt(event, state, env):
     since = ms(event.body["since"])
     if event.body["cause"] not in ["stopped", "changed"] or grant["status"] not in RUNNING:
         return None
-    if since >= grant["until"] or (grant.get("filed") is not None and since >= ms(grant["change_from"])):
+    if since >= grant["until"] or (grant.get("change_at") is not None and since >= grant["change_at"]):
         return None
     return breach("D809/39-7", about=grant["provider"], on="grant", what=event.body["cause"])

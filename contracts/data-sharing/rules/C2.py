@@ -25,7 +25,7 @@ def on_scope_reply(event, state, env):
 
 def on_service_file(event, state, env):
     if state["grant"].get("change") == "end":
-        return set_timer("C2.end", on="grant", due=ms(state["grant"]["change_from"]))
+        return set_timer("C2.end", on="grant", due=max(ms(state["grant"]["change_from"]), env.now))
 
 
 # A copy comes into custody.

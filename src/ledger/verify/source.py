@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 from ledger.core.hashing import Digest
-from ledger.errors import LedgerError, MalformedError
+from ledger.errors import LedgerError, MalformedError, UnavailableError
 from ledger.verify.findings import Finding, Gap
+
+T = TypeVar("T")
 
 StateEntry = tuple[bytes, bytes]
 """(map key, map value) of one row of the state map."""
@@ -40,6 +42,18 @@ class BrokenPart:
     place: str
     error: LedgerError
     height: int | None = None
+
+
+def read_or_note(read: Callable[[], T], broken: list[BrokenPart], place: str, height: int | None = None) -> T | None:
+    """What `read` returns; None where it found damage, which `broken` then names. `UnavailableError` is this machine's
+    trouble and no damage: it is raised."""
+    try:
+        return read()
+    except UnavailableError:
+        raise
+    except LedgerError as error:
+        broken.append(BrokenPart(place, error, height))
+        return None
 
 
 class UnopenedError(MalformedError):

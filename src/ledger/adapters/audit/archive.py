@@ -13,6 +13,7 @@ import shutil
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -23,7 +24,7 @@ from ledger.core.hashing import Digest
 from ledger.errors import ConflictError, LedgerError, MalformedError, NotFoundError, UnavailableError
 from ledger.limits import MANIFEST_BYTES_MAX, SEGMENT_BYTES_MAX
 from ledger.verify.findings import BYTES, Finding, Gap
-from ledger.verify.source import BrokenPart, NativeEntry, PieceData, StateEntry
+from ledger.verify.source import BrokenPart, NativeEntry, PieceData, StateEntry, read_or_note
 
 STATE_ROWS = 8_192  # rows of one state file
 NATIVE_COMMITS = 2_048  # native commits of one file, about 2 KiB each
@@ -178,16 +179,8 @@ class ArchivePiece:
 
     def salvage(self) -> tuple[PieceData, list[BrokenPart]]:
         """See `SalvageablePiece`: segment and certificates are two files, each damaged by itself."""
-        items: list[list[bytes]] = []
         broken: list[BrokenPart] = []
-        for name, listed in self._parts():
-            try:
-                items.append(self._items(name, listed))
-            except UnavailableError:
-                raise
-            except LedgerError as error:
-                items.append([])
-                broken.append(BrokenPart(name, error))
+        items = [read_or_note(partial(self._items, name, listed), broken, name) or [] for name, listed in self._parts()]
         return PieceData(items[0], items[1] if len(items) > 1 else []), broken
 
     def _parts(self) -> list[tuple[str, ListedFile]]:

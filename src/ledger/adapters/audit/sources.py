@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -35,6 +36,7 @@ from ledger.verify.source import (
     PieceData,
     StateEntry,
     UnopenedError,
+    read_or_note,
 )
 
 if TYPE_CHECKING:
@@ -101,12 +103,11 @@ class StoredPiece:
     def load(self) -> PieceData:
         """See `Piece`."""
         from ledger.adapters.sqlite.reader import SqliteReader
-        from ledger.adapters.sqlite.stored import read_block
 
         reader = SqliteReader(self.path)
         try:
             with reader.snapshot() as snap:
-                blocks = [encode_block(read_block(snap, height)) for height in range(self.first, self.last + 1)]
+                blocks = [_encoded(snap, height) for height in range(self.first, self.last + 1)]
                 return PieceData(blocks, _certificates(snap, self.first, self.last))
         finally:
             reader.close()
@@ -114,33 +115,29 @@ class StoredPiece:
     def salvage(self) -> tuple[PieceData, list[BrokenPart]]:
         """See `SalvageablePiece`: a damaged block or certificate is left out, and named."""
         from ledger.adapters.sqlite.reader import SqliteReader
-        from ledger.adapters.sqlite.stored import read_block
 
-        blocks: list[bytes] = []
-        notes: list[bytes] = []
         broken: list[BrokenPart] = []
         reader = SqliteReader(self.path)
         try:
             with reader.snapshot() as snap:
-                for height in range(self.first, self.last + 1):
-                    try:
-                        blocks.append(encode_block(read_block(snap, height)))
-                    except UnavailableError:
-                        raise
-                    except LedgerError as error:
-                        broken.append(BrokenPart(f"block {height}", error, height))
-                for size in _certified_sizes(snap, self.first, self.last):
-                    try:
-                        found = snap.certificate(size)
-                    except UnavailableError:
-                        raise
-                    except LedgerError as error:
-                        broken.append(BrokenPart(f"certificate {size}", error))
-                    else:
-                        notes.extend([found[1]] if found is not None else [])
+                blocks = [
+                    read_or_note(partial(_encoded, snap, height), broken, f"block {height}", height)
+                    for height in range(self.first, self.last + 1)
+                ]
+                found = [
+                    read_or_note(partial(snap.certificate, size), broken, f"certificate {size}")
+                    for size in _certified_sizes(snap, self.first, self.last)
+                ]
         finally:
             reader.close()
-        return PieceData(blocks, notes), broken
+        notes = [each[1] for each in found if each is not None]
+        return PieceData([block for block in blocks if block is not None], notes), broken
+
+
+def _encoded(snap: Snapshot, height: int) -> bytes:
+    from ledger.adapters.sqlite.stored import read_block
+
+    return encode_block(read_block(snap, height))
 
 
 def _certified_sizes(snap: Snapshot, first: int, last: int) -> list[int]:
@@ -214,12 +211,8 @@ class DataDirectorySource:
 
     def head(self) -> tuple[int, int] | None:
         """See `LedgerSource`."""
-        try:
-            return self._snap.head_height, self._snap.head_size
-        except UnavailableError:
-            raise
-        except LedgerError:
-            return self._snap.head_height, 0  # the last block cannot be read, so that no size is claimed
+        size = read_or_note(lambda: self._snap.head_size, [], "head")
+        return self._snap.head_height, size or 0  # of a last block that cannot be read no size is claimed
 
     def events_hint(self) -> int | None:
         """About how many leaves there are, for a progress bar."""
