@@ -11,9 +11,9 @@ import pytest
 
 from scripts import make_pictures, make_reference, make_states
 from tests.architecture.tree import ROOT, project, report, text
-from tests.docs.markdown import anchors, blocks, documents, headings, links, prose, tables
+from tests.docs.markdown import anchors, documents, headings, links, prose, tables
 
-README, CHINESE = "README.md", "README.zh.md"
+README = "README.md"
 EXPECTED = {
     "README.md", "README.zh.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "docs/ARCHITECTURE.md", "docs/SPEC.md",
     "docs/THREATS.md", "docs/CLI.md", "docs/HTTP.md", "docs/NODE.md", "docs/ERRORS.md", "docs/DEPENDENCIES.md",
@@ -93,19 +93,6 @@ def test_readme_begins_with_whom_to_trust() -> None:
     assert source.index("./dev demo") < source.index("caught") < source.index("## Three doors")
     doors = [name for level, name in headings(README) if level == 3]
     assert doors == ["For a department", "For an auditor", "For a regulator"]
-
-
-def test_both_readmes_say_the_same() -> None:
-    """README.md and README.zh.md have the same headings by level, tables by size, links by target, and equal blocks."""
-    assert [level for level, _ in headings(README)] == [level for level, _ in headings(CHINESE)]
-    shapes = [[(len(rows), len(rows[0])) for rows in tables(path)] for path in (README, CHINESE)]
-    assert shapes[0] == shapes[1]
-    targets = [
-        sorted(target.replace(".zh.", ".en.") for target, _ in links(path) if not target.startswith("README"))
-        for path in (README, CHINESE)
-    ]
-    assert targets[0] == targets[1]
-    assert [(each.info, each.body) for each in blocks(README)] == [(each.info, each.body) for each in blocks(CHINESE)]
 
 
 def test_threats_covers_the_trust_table() -> None:

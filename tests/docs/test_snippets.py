@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.architecture.tree import ROOT
-from tests.docs.markdown import Block, blocks, documents, headings, tables
+from tests.docs.markdown import Block, blocks, documents
 
 PORT = 8650  # as the documents write it; with the three after it
 P2P_PORT = 26656  # likewise
@@ -154,21 +154,6 @@ def test_operations_session(tmp_path: Path, environment: dict[str, str], cometbf
     assert done.returncode == 0, done.stdout[-6000:]
     for words in ("The proof holds", "INTACT"):
         assert words in done.stdout, f"{words!r} was not said:\n{done.stdout[-6000:]}"
-
-
-def test_both_operations_say_the_same() -> None:
-    """docs/OPERATIONS.md and its Chinese twin have the same headings by level, tables by size, and equal blocks; only the
-    comments in settings are translated."""
-    first, second = OPERATIONS, OPERATIONS_CHINESE
-    assert [level for level, _ in headings(first)] == [level for level, _ in headings(second)]
-    shapes = [[(len(rows), len(rows[0])) for rows in tables(path)] for path in (first, second)]
-    assert shapes[0] == shapes[1]
-    assert [settled(each) for each in blocks(first)] == [settled(each) for each in blocks(second)]
-
-
-def settled(block: Block) -> tuple[str, str]:
-    """Kind and text of a block; of settings that are only shown without comments."""
-    return block.info, re.sub(r" +#.*", "", block.body) if block.info in ("nginx", "toml") else block.body
 
 
 def test_a_wrong_exit_code_is_noticed(tmp_path: Path, environment: dict[str, str]) -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.architecture.tree import ROOT
-from tests.docs.markdown import Block, blocks, headings, tables
+from tests.docs.markdown import Block, blocks
 from tests.docs.test_snippets import PORT, SESSION_S, commands, environment, free_ports, run
 
-TUTORIAL, CHINESE = "docs/TUTORIAL.md", "docs/TUTORIAL.zh.md"
+TUTORIAL = "docs/TUTORIAL.md"
 FILE = re.compile(r"\bfile=(\S+)")
 
 __all__ = ["environment"]  # a fixture
@@ -61,15 +61,6 @@ def test_tutorial_session(tmp_path: Path, environment: dict[str, str]) -> None:
         assert words in done.stdout, f"{words!r} was not said:\n{done.stdout[-6000:]}"
     page = (folder / "disclosure.html").read_text("utf-8")
     assert "答复期限" in page and "<svg" in page
-
-
-def test_both_tutorials_say_the_same() -> None:
-    """TUTORIAL.md and TUTORIAL.zh.md have the same headings by level, tables by size, and equal blocks."""
-    assert [level for level, _ in headings(TUTORIAL)] == [level for level, _ in headings(CHINESE)]
-    assert [[len(row) for row in rows] for rows in tables(TUTORIAL)] == [
-        [len(row) for row in rows] for rows in tables(CHINESE)
-    ]
-    assert [(each.info, each.body) for each in blocks(TUTORIAL)] == [(each.info, each.body) for each in blocks(CHINESE)]
 
 
 def test_every_block_is_written_or_run() -> None:

@@ -39,17 +39,19 @@ def on_use_access(event, state, env):
 # Nothing runs before it is delivered, nor from the earliest end on: the time limit, that of an emergency, the day of an end
 # that was filed, the end of the purpose, the suspension.
 def ran_at(grant, time):
-    start = grant.get("delivered", time if grant["status"] in OPEN else None)
-    if start is None or time < start:
+    if time >= grant["until"] or time < grant.get("delivered", time if grant["status"] in OPEN else time + 1):
         return False
-    ends = [
-        grant["until"],
-        grant.get("emergency_until"),
-        grant.get("change_at") if grant.get("change") == "end" else None,
-        grant.get("ended"),
-        grant.get("suspended_at"),
-    ]
-    return time < min([end for end in ends if end is not None])
+    emergency = grant.get("emergency_until")
+    if emergency is not None and time >= emergency:
+        return False
+    filed = grant.get("change_at")
+    if filed is not None and grant.get("change") == "end" and time >= filed:
+        return False
+    ended = grant.get("ended")
+    if ended is not None and time >= ended:
+        return False
+    suspended = grant.get("suspended_at")
+    return suspended is None or time < suspended
 
 
 def on_use_derive(event, state, env):

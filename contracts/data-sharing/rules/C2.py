@@ -50,6 +50,9 @@ def on_share_deliver(event, state, env):
     ]
     for name, root in state["root"].items():
         effects.append(write("root", name, live=more(root["live"], receiver), copies=root["copies"] + 1))
+        if root["status"] == "closed":
+            effects.append(move("root", "reopen", of=name))
+            effects.append(duty("C2", by=root["user"], on="root", of=name, due=None))
     if source is not None:
         effects.append(write("copy", live_children=source["live_children"] + 1))
     return effects + revived(state["grant"])
@@ -89,6 +92,9 @@ def derived(event, state):
     ]
     for name, root in state["grant"].items():
         effects.append(write("grant", name, live=more(root["live"], event.member), copies=root["copies"] + 1))
+        if root["status"] == "closed":
+            effects.append(move("grant", "reopen", of=name))
+            effects.append(duty("C2", by=root["user"], on="grant", of=name, due=None))
     for name, parent in state["copy"].items():
         children = write("copy", name, live_children=parent["live_children"] + 1)
         if parent["status"] == "on_hold" and parent.get("before") in ["unconfirmed", "held"]:

@@ -64,7 +64,7 @@ def doctor(console: Console, scrub: bool, **connection: str | None) -> None:
     checks += _guarded("node", lambda: list(_node(console, settings)))
     worst = FAULT if any(check.state == FAULT for check in checks) else OK
     rows = [
-        (console.mark(check.state != FAULT), check.name, console.text(f"doctor.{check.state}"), check.found)
+        (console.mark(check.state != FAULT), _title(console, check), console.text(f"doctor.{check.state}"), check.found)
         for check in checks
     ]
     head = ["", *(console.text(f"doctor.{name}") for name in ("check", "state", "found"))]
@@ -80,13 +80,18 @@ def doctor(console: Console, scrub: bool, **connection: str | None) -> None:
     console.result(document, "\n".join(lines), Exit.OPERATIONAL if worst == FAULT else Exit.OK)
 
 
+def _title(console: Console, check: Check) -> str:
+    return console.text(f"doctor.name.{check.name}")
+
+
 def _advice(console: Console, check: Check) -> tuple[str, str]:
     """(what it is for, what to do): by the error code where a node tells one, else by the check; each is said once."""
+    title = _title(console, check)
     code = check.found.partition(" ")[0]
     found = console.texts.find(f"{code}.do", "errors") if check.name == "alarm" else None
     if found is not None and "{" not in found:
-        return f"{check.name} {code}", found
-    return check.name, console.texts.find(f"doctor.do.{check.name}") or ""
+        return f"{title} {code}", found
+    return title, console.texts.find(f"doctor.do.{check.name}") or ""
 
 
 def _guarded(name: str, run: Callable[[], list[Check]]) -> list[Check]:
@@ -102,8 +107,15 @@ def _data_dir(folder: Path) -> Iterator[Check]:
 
     settings = read_settings(folder)
     yield Check("data-dir", OK, f"{folder} ({settings.role}, {settings.url})")
-    for each in (_modes, _keys, _fsync, _space, _database, _states):
-        yield from _guarded(each.__name__.strip("_"), lambda each=each: list(each(folder)))  # type: ignore[misc]
+    for name, look in (
+        ("file-modes", _modes),
+        ("keys", _keys),
+        ("fsync", _fsync),
+        ("disk-space", _space),
+        ("database", _database),
+        ("signer-state", _states),
+    ):
+        yield from _guarded(name, lambda look=look: list(look(folder)))  # type: ignore[misc]
     yield from _peers(settings)
 
 
