@@ -65,8 +65,9 @@ class AnyKind:
         body = self._fields(kind.fields)
         self._record(kind.name, member, label, refs, body, self._random.random() < 0.05)
 
-    def lead(self) -> None:
-        """A published dataset of `ga`, and a grant of it to `rs` that is in use: what most kinds are about."""
+    def lead(self, *, entrusted: bool = False) -> None:
+        """A published dataset of `ga`, and a grant of it to `rs` that is in use: what most kinds are about; and where wanted
+        its processing by `ws` on behalf of `rs`."""
         dataset = {"dataset": "ga/own-0"}
         draft = {
             "name": "户籍", "items": list(WORDS), "format": "table", "frequency": "daily", "sharing": "conditional",
@@ -85,6 +86,18 @@ class AnyKind:
         self._exact(
             "use.access", "rs", {**dataset, "grant": grant}, {"purpose": "school", "items": ["name"], "count": 3}
         )
+        if entrusted:
+            safe = {"type": "security", "result": "passed", "until": "2099-12-31"}
+            assessment = self._exact("assess.record", "rs", dataset, safe)
+            self._exact(
+                "entrust.approve",
+                "rs",
+                {**dataset, "member": "ws", "grant": grant, "assessment": [assessment]},
+                {
+                    "contract": "2026-7", "purpose": "school", "items": ["name"], "operations": ["access", "store"],
+                    "measures": "加密", "until": "2099-12-31", "linkage": True,
+                },
+            )  # fmt: skip
 
     def _exact(self, kind: str, member: str, refs: dict[str, Any], body: dict[str, Any]) -> str:
         self._record(kind, member, "office", refs, body, False)

@@ -119,11 +119,7 @@ def on_share_deliver(event, state, env):
     faults = outside(held, event.refs, state["grant"]["provider"], event.time)
     if event.body["to"] != held["processor"]:
         return beyond(event, faults + amiss(held, "deliver", []))
-    return [
-        write("new", entrustment=event.refs["entrustment"]),
-        write("entrustment", copies=held["copies"] + 1),
-        beyond(event, faults),
-    ]
+    return [write("new", entrustment=event.refs["entrustment"])] + taken(held) + [beyond(event, faults)]
 
 
 def on_use_derive(event, state, env):
@@ -148,11 +144,15 @@ def derived(event, state, env):
         faults = faults + ["copy"]
     if sources_of(parents) > 1 and not held["linkage"]:
         faults = faults + ["linkage"]
-    return [
-        write("new", entrustment=event.refs["entrustment"]),
-        write("entrustment", copies=held["copies"] + 1),
-        beyond(event, faults),
-    ]
+    return [write("new", entrustment=event.refs["entrustment"])] + taken(held) + [beyond(event, faults)]
+
+
+# One copy more with the processor. What comes to it after all was given back is to be given back and checked as well.
+def taken(held):
+    counted = write("entrustment", copies=held["copies"] + 1, returned=False)
+    if held["status"] != "closed":
+        return [counted]
+    return [counted, move("entrustment", "reopen"), duty("A10", by=held["principal"], on="entrustment", due=None)]
 
 
 def sources_of(parents):
