@@ -4,7 +4,8 @@ Where the provider is of a jurisdiction whose own law gives the reply to the dat
 the nation's clock of the reply stands aside (A3). An authority that cannot determine whether to share asks the provider,
 which answers in 3; asking adds 5 to the term, once and before it has passed. When the authority has consented the
 provider supplies in 2, or refuses as the Decree allows; the Decree's own clock of the delivery (A5) runs beside. A
-provider that replies by itself ends the procedure. Silence has no effect but a candidate finding about whoever owes.
+provider that replies by itself ends the procedure. Silence has no effect but a candidate finding about whoever owes; while
+the applicant has not answered a notice of what is lacking, it is an alert (the open point of A3).
 """
 
 
@@ -110,6 +111,8 @@ def on_purpose_end(event, state, env):
 def on_timer_SC24(timer, state, env):
     application = state["application"]
     late = finding("SC/69-1", about=application["decider"], on="application", what="reply")
+    if application["status"] == "incomplete" and application["noticed"]:
+        return alert("open-point", open=env.params["supplement_clock"]["open"])
     if application["status"] in ["under_review", "incomplete"]:
         return [move("application", "overdue"), late]
 
