@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -13,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from ledger.adapters.runtime.jail import seccomp_filter
+from ledger.adapters.runtime.jail import landlock_abi, seccomp_filter
 from ledger.adapters.runtime.worker import Inline, Worker, find_faults
 from ledger.errors import RuntimeFault
 from ledger.rules.program import Program
@@ -80,6 +82,33 @@ def test_worker_is_confined(worker: Worker) -> None:
     assert "Max file size             0                    0" in limits
     assert len(os.listdir(f"/proc/{worker.pid}/fd")) == 1
     assert open(f"/proc/{worker.pid}/environ").read() == ""
+
+
+def kernel_has_landlock() -> bool:
+    """Whether Landlock is there to be used, asked of the kernel itself."""
+    return sys.platform.startswith("linux") and landlock_abi(ctypes.CDLL(None, use_errno=True)) >= 1
+
+
+@pytest.mark.skipif(not kernel_has_landlock(), reason="this kernel offers no Landlock")
+def test_worker_has_every_layer_that_the_kernel_offers(worker: Worker) -> None:
+    """Where there is Landlock the child is under it: no layer is lost to another one that came before it."""
+    assert worker.containment == ("descriptors", "rlimits", "no-new-privs", "landlock", "seccomp")
+
+
+@pytest.mark.skipif(not kernel_has_landlock(), reason="this kernel offers no Landlock")
+def test_landlock_alone_takes_the_files_away() -> None:
+    """Without the filter of system calls a process under Landlock can neither read, list, make nor remove a file."""
+    tries = (
+        "import ctypes, os\n"
+        "from ledger.adapters.runtime.jail import landlock\n"
+        "libc = ctypes.CDLL(None, use_errno=True)\n"
+        "held = libc.prctl(38, 1, 0, 0, 0) == 0 and landlock(libc)\n"
+        "for act in (lambda: open('/etc/passwd'), lambda: os.listdir('/'), lambda: os.mkdir('/tmp/x' + str(os.getpid()))):\n"
+        "    try:\n        act()\n        held = False\n    except PermissionError:\n        pass\n"
+        "print(held)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", tries], capture_output=True, text=True, check=False)
+    assert done.stdout == "True\n", done.stderr
 
 
 def test_filter_is_made_for_known_machines_only() -> None:

@@ -1,7 +1,8 @@
 """Takes from this process what a rule never needs: files, network, other processes, memory without end.
 
 Rules: each layer is tried and reported by name; one that the system does not offer is missing from the report, visibly, and
-nothing is pretended. The order is: close descriptors, limits, no new privileges, Landlock, seccomp last.
+nothing is pretended. The order is: close descriptors, limits, no new privileges, Landlock, no further descriptor (Landlock's
+own rules are one), seccomp last.
 Called once, in the worker process, before any program text is loaded. Never here: deciding whether that is enough.
 """
 
@@ -23,6 +24,10 @@ _PR_SET_NO_NEW_PRIVS: Final = 38
 _PR_SET_SECCOMP: Final = 22
 _PR_SET_DUMPABLE: Final = 4
 _SECCOMP_MODE_FILTER: Final = 2
+_LANDLOCK_CREATE: Final = 444  # the same numbers on every architecture
+_LANDLOCK_RESTRICT: Final = 446
+
+_LIMITS: Final = {"RLIMIT_CORE": 0, "RLIMIT_FSIZE": 0, "RLIMIT_NPROC": 0, "RLIMIT_MEMLOCK": 0}
 
 _ALLOW: Final = 0x7FFF0000
 _ERRNO_EPERM: Final = 0x00050000 | 1
@@ -58,18 +63,25 @@ def confine(keep_fd: int, memory_bytes: int) -> list[str]:
     layers: list[str] = []
     _close_descriptors(keep_fd)
     layers.append("descriptors")
-    if _set_limits(memory_bytes):
-        layers.append("rlimits")
+    limited = _set_limits({**_LIMITS, "RLIMIT_AS": memory_bytes})
     libc = _libc()
-    if libc is None:
-        return layers
+    confined = [] if libc is None else _deny(libc)
+    if _set_limits({"RLIMIT_NOFILE": 0}) and limited:
+        layers.append("rlimits")
+    layers += confined
+    if libc is not None and _seccomp(libc):
+        layers.append("seccomp")
+    return layers
+
+
+def _deny(libc: Any) -> list[str]:
+    """What the kernel takes away for good, but for the filter of system calls."""
+    layers: list[str] = []
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0:
         layers.append("no-new-privs")
     libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-    if _landlock(libc):
+    if landlock(libc):
         layers.append("landlock")
-    if _seccomp(libc):
-        layers.append("seccomp")
     return layers
 
 
@@ -91,17 +103,9 @@ def _close_descriptors(keep_fd: int) -> None:
     os.closerange(keep_fd + 1, min(max(highest, 1024), 65536))
 
 
-def _set_limits(memory_bytes: int) -> bool:
+def _set_limits(wanted: dict[str, int]) -> bool:
     if resource is None:
         return False
-    wanted = {
-        "RLIMIT_AS": memory_bytes,
-        "RLIMIT_CORE": 0,
-        "RLIMIT_FSIZE": 0,
-        "RLIMIT_NPROC": 0,
-        "RLIMIT_NOFILE": 0,
-        "RLIMIT_MEMLOCK": 0,
-    }
     done = True
     for name, value in wanted.items():
         limit = getattr(resource, name, None)
@@ -113,20 +117,25 @@ def _set_limits(memory_bytes: int) -> bool:
     return done
 
 
-def _landlock(libc: Any) -> bool:
-    """Deny every file operation, and TCP where the kernel knows how (Landlock ABI 1 and later)."""
-    create, restrict = 444, 446
-    abi = libc.syscall(create, None, ctypes.c_size_t(0), 1)
+def landlock_abi(libc: Any) -> int:
+    """The version of Landlock that this kernel offers; below 1 where it offers none."""
+    return int(libc.syscall(_LANDLOCK_CREATE, None, ctypes.c_size_t(0), 1))
+
+
+def landlock(libc: Any) -> bool:
+    """Deny this thread every file operation, and TCP where the kernel knows how (ABI 4); whether it holds. It wants a
+    descriptor to be free, and that no new privileges can be had."""
+    abi = landlock_abi(libc)
     if abi < 1:
         return False
     files = (1 << (13 if abi < 2 else 14 if abi < 3 else 15 if abi < 5 else 16)) - 1
     attributes = struct.pack("<QQ", files, 3) if abi >= 4 else struct.pack("<Q", files)
     buffer = ctypes.create_string_buffer(attributes, len(attributes))
-    ruleset = libc.syscall(create, buffer, ctypes.c_size_t(len(attributes)), 0)
+    ruleset = libc.syscall(_LANDLOCK_CREATE, buffer, ctypes.c_size_t(len(attributes)), 0)
     if ruleset < 0:
         return False
     try:
-        return bool(libc.syscall(restrict, ruleset, 0) == 0)
+        return bool(libc.syscall(_LANDLOCK_RESTRICT, ruleset, 0) == 0)
     finally:
         os.close(ruleset)
 
