@@ -41,7 +41,7 @@ WARM: Final = 3  # blocks before the clock starts
 GRANTS: Final = 1_000_000  # with their accounts of use; the first TIMERS of them with an open timer each
 TIMERS: Final = 100_000
 WAVE: Final = 10_000  # grants made in one block
-PROBES: Final = 9  # blocks timed at each size
+PROBES: Final = 15  # blocks timed at each size
 MORNING_MS: Final = 10 * 3_600_000  # ten o'clock, in office hours
 ZONE_MS: Final = 8 * 3_600_000
 DAY_MS: Final = 86_400_000
@@ -78,7 +78,10 @@ def _round(grants: int) -> Iterator[dict[str, Any]]:
         for events, blocks in BLOCKS:
             yield _cost(*_calls(builder, events, blocks + WARM), events)
         if grants:
-            yield from _scale(builder, grants)
+            beside = Builder(make(folder / "beside", 0))
+            beside.grow(0)
+            beside.workload.ahead_ms = _until_morning()
+            yield from _scale(builder, beside, grants)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -180,14 +183,18 @@ class _Padded:
         self._inner.close()
 
 
-def _scale(builder: Builder, grants: int) -> Iterator[dict[str, Any]]:
-    """A row with nothing around, with `TIMERS` grants that have an open timer, and with all `grants`."""
-    app = builder.open()
+def _scale(builder: Builder, small: Builder, grants: int) -> Iterator[dict[str, Any]]:
+    """A row with nothing around, with `TIMERS` grants that have an open timer, and with all `grants`.
+
+    Blocks of a ledger that stays small are timed in turn with it, so that what the machine does to both is no difference.
+    """
+    app, beside = builder.open(), small.open()
     app.runtime = padded = _Padded(app.runtime)
     collect_as_a_node()
-    around, first, started = 0, 0.0, time.perf_counter()
+    around, started = 0, time.perf_counter()
     try:
         pattern = _pattern(app, builder)
+        _probe([(beside, small)])
         for wanted in sorted({0, min(TIMERS, grants), grants}):
             while around < wanted:
                 padded.objects, padded.timers = _wave(pattern, around, min(WAVE, wanted - around))
@@ -195,22 +202,22 @@ def _scale(builder: Builder, grants: int) -> Iterator[dict[str, Any]]:
                 app.commit(b"")
                 around += min(WAVE, wanted - around)
             built = time.perf_counter() - started
-            spent, ruled, sealed, committed = _probe(app, builder)
-            first = first or spent
+            (spent, ruled, sealed, committed), (other, *_) = _probe([(app, builder), (beside, small)])
             yield {
                 "grants_around": around, "open_timers": _timers(builder), "state_keys": app.head.state_keys,
-                "block_events": BLOCKS[-1][0], "us_per_event": round(spent, 1), "ratio": round(spent / first, 2),
-                "rules_us": round(ruled, 1), "seal_us": round(sealed, 1), "commit_us": round(committed, 1),
-                "built_s": round(built),
+                "block_events": BLOCKS[-1][0], "us_per_event": round(spent, 1), "beside_us": round(other, 1),
+                "ratio": round(spent / other, 2), "rules_us": round(ruled, 1), "seal_us": round(sealed, 1),
+                "commit_us": round(committed, 1), "built_s": round(built),
             }  # fmt: skip
     finally:
+        beside.close()
         app.close()
         gc.unfreeze()
 
 
 def _pattern(app: Application, builder: Builder) -> tuple[str, bytes, bytes, bytes, int]:
     """A grant of the mix: its id, its object, its account of use, its timer at the end, and when that is due."""
-    _probe(app, builder)  # until every grant of the mix was used
+    _probe([(app, builder)])  # until every grant of the mix was used
     name = next(iter(builder.workload.grants)).id
     keys = [f"grant/{name}", f"use/{name}", f"timer/B6.end/grant/{name}"]
     found = app.store.read_objects(keys)
@@ -234,35 +241,41 @@ def _wave(
     return objects, timers
 
 
-def _probe(app: Application, builder: Builder) -> tuple[float, float, float, float]:
-    """µs an event, this process's, of blocks of the mix: whole, rules alone, sealing, writing (the median block's)."""
-    runtime, found = app.runtime, []
-    start, inside = runtime.start, [0.0]
+def _probe(ledgers: list[tuple[Application, Builder]]) -> list[tuple[float, ...]]:
+    """µs an event, this process's, of blocks of the mix on each ledger in turn: whole, rules alone, sealing, writing.
+
+    The median block's."""
+    found: list[list[tuple[float, ...]]] = [[] for _ in ledgers]
+    gc.collect()
+    for _ in range(PROBES):
+        for times, (app, builder) in zip(found, ledgers, strict=True):
+            times.append(_timed(app, _mix(builder, BLOCKS[-1][0]), builder))
+    return [sorted(times)[len(times) // 2] for times in found]
+
+
+def _timed(app: Application, submissions: list[Submission], builder: Builder) -> tuple[float, ...]:
+    runtime, inside = app.runtime, [0.0]
+    start = runtime.start
 
     def timed(call: dict[str, Any]) -> None:
         before = time.process_time()
         start(call)  # rules inline are decided here
         inside[0] = time.process_time() - before
 
-    gc.collect()
     runtime.start = timed  # type: ignore[method-assign]
     try:
-        for _ in range(PROBES):
-            submissions = _mix(builder, BLOCKS[-1][0])
-            clock = [time.process_time()]
-            app.begin(_block(app, submissions, builder))
-            app.finish()
-            clock.append(time.process_time())
-            app.seal()
-            clock.append(time.process_time())
-            app.commit(b"")
-            clock.append(time.process_time())
-            parts = (clock[3] - clock[0], inside[0], clock[2] - clock[1], clock[3] - clock[2])
-            found.append(tuple(each / BLOCKS[-1][0] * 1e6 for each in parts))
+        clock = [time.process_time()]
+        app.begin(_block(app, submissions, builder))
+        app.finish()
+        clock.append(time.process_time())
+        app.seal()
+        clock.append(time.process_time())
+        app.commit(b"")
+        clock.append(time.process_time())
     finally:
         runtime.start = start  # type: ignore[method-assign]
-    middle = sorted(found)[len(found) // 2]
-    return middle[0], middle[1], middle[2], middle[3]
+    parts = (clock[3] - clock[0], inside[0], clock[2] - clock[1], clock[3] - clock[2])
+    return tuple(each / BLOCKS[-1][0] * 1e6 for each in parts)
 
 
 def _timers(builder: Builder) -> int:
