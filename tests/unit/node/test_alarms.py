@@ -83,7 +83,7 @@ def test_readiness_tells_alarms_and_stays_ready(alarmed: LiveNode) -> None:
     ("lang", "words"),
     [
         ("en", ("alarm fork: Keep the evidence", "alarm peer-url: Write it as", "evidence: These nodes signed")),
-        ("zh", ("alarm fork: 请保留证据", "alarm peer-url: ", "evidence: 这些节点签署了")),
+        ("zh", ("告警 fork: 请保留证据", "告警 peer-url: ", "证据: 这些节点签署了")),
     ],
 )
 def test_the_doctor_lists_alarms_with_advice(alarmed: LiveNode, lang: str, words: tuple[str, ...]) -> None:
