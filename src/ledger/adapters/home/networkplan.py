@@ -7,6 +7,7 @@ this machine is taken. Not here: making anything (see `network`).
 
 from __future__ import annotations
 
+import secrets
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -133,12 +134,24 @@ def places(plan: NetworkPlan, nodes: Sequence[MemberPlan]) -> dict[str, Place]:
     return found
 
 
+PORTS: Final = range(10_240, 32_768)
+
+
 def free_ports(count: int, host: str = LOOPBACK) -> list[int]:
-    """Ports that nobody listens on right now; all are held at once, so they differ."""
-    held = [socket.socket() for _ in range(count)]
+    """Ports that nobody listens on right now; all are held at once, so they differ. None is of the range from which systems
+    take ports for outgoing connections: one of those could be in use when the node starts again."""
+    held: list[socket.socket] = []
     try:
-        for each in held:
-            each.bind((host, 0))
+        for port in secrets.SystemRandom().sample(PORTS, len(PORTS)):
+            if len(held) == count:
+                break
+            each = socket.socket()
+            try:
+                each.bind((host, port))
+            except OSError:
+                each.close()
+            else:
+                held.append(each)
         return [int(each.getsockname()[1]) for each in held]
     finally:
         for each in held:
