@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from ledger.adapters.home.networkplan import PORTS
 from tests.architecture.tree import ROOT
 from tests.docs.markdown import Block, blocks, documents
 
@@ -68,7 +69,7 @@ def script(parts: list[Block], folder: Path) -> str:
 
 def free_ports(count: int = NODES) -> int:
     """The first of `count` neighbouring ports that are free now."""
-    for base in range(20_000 + os.getpid() % 20_000, 60_000, count):
+    for base in range(PORTS.start + os.getpid() % (len(PORTS) // 2), PORTS.stop - count, count):
         held = []
         try:
             for port in range(base, base + count):

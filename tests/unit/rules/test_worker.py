@@ -97,7 +97,7 @@ def test_worker_has_every_layer_that_the_kernel_offers(worker: Worker) -> None:
 
 @pytest.mark.skipif(not kernel_has_landlock(), reason="this kernel offers no Landlock")
 def test_landlock_alone_takes_the_files_away() -> None:
-    """Without the filter of system calls a process under Landlock can neither read, list, make nor remove a file."""
+    """Without the filter of system calls a process under Landlock can neither read a file, list a folder nor make one."""
     tries = (
         "import ctypes, os\n"
         "from ledger.adapters.runtime.jail import landlock\n"
