@@ -23,7 +23,7 @@ from typing import Any
 from ledger.client.http import NodeClient
 from ledger_node.comet.rpc import UnixConnection
 from scripts.bench.load import Sample, closed_loop, request_bytes
-from scripts.bench.processes import command_line, cpu_seconds, family, resident_bytes
+from scripts.bench.processes import command_line, cpu_seconds, family, resident_bytes, stolen_share
 from scripts.bench.repeat import summary
 from scripts.bench.validators import Kvstore, Validators, kvstore, validators
 
@@ -73,7 +73,7 @@ class Meter:
 
 
 def run(counts: list[int], seconds: float, repeat: int = 1, minutes: float = 0.0) -> list[dict[str, Any]]:
-    """Rows by validators and case; with `minutes` also a soak of ours, by its first and last fifth."""
+    """Rows by validators and case; with `minutes` also a soak of ours and of the kvstore, by fifths."""
     rounds: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for _ in range(repeat):
         for count in counts:
@@ -124,20 +124,39 @@ def _one_down(count: int, seconds: float) -> dict[str, Any]:
 
 
 def _soak(count: int, minutes: float) -> dict[str, Any]:
-    """Rate of the first and of the last fifth of a long run, the warm-up apart."""
+    """Rates by fifths of a long run, ours and then the kvstore's, with what ours used and what the machine withheld.
+
+    A rate that falls while processor time an event stays level is the machine's: `stolen` is the part of its processors
+    that its host gave to others.
+    """
+    fifth = minutes * 60 / 5
+    rates, costs, stolen = [], [], []
     with validators(count) as ours:
-        fifth = minutes * 60 / 5
-        parts = [_load(ours, 1, 200, fifth) for _ in range(5)]
+        for _ in range(5):
+            meter, share = Meter(ours), stolen_share()
+            answered = len(_load(ours, 1, 200, fifth, meter=meter))
+            rates.append(round(answered / fifth))
+            costs.append(meter.row(answered)["cpu_s_per_1000"])
+            stolen.append(share())
         rss = max(resident_bytes(pid) for pid in ours.pids)
-    rates = [round(len(part) / fifth) for part in parts]
+    with kvstore(count) as other:
+        theirs = [round(len(_kv_load(other, EVENT_BYTES, 200, fifth)) / fifth) for _ in range(5)]
     return {
         "validators": count,
         "case": f"soak of {minutes:g} minutes, 1 x 200",
         "events_per_s": round(statistics.median(rates)),
-        "rates": " ".join(map(str, rates)),
+        "rates": _words(rates),
         "last_over_first": round(rates[-1] / rates[0], 2),
+        "cpu_s_per_1000": _words(costs),
+        "stolen": _words(stolen),
+        "kvstore_rates": _words(theirs),
+        "kvstore_last_over_first": round(theirs[-1] / theirs[0], 2),
         "rss_mb_node": round(rss / 2**20),
     }
+
+
+def _words(figures: list[Any]) -> str:
+    return " ".join(map(str, figures))
 
 
 def _load(

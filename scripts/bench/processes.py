@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from ledger_node.__main__ import GC_THRESHOLDS
@@ -38,6 +39,22 @@ def cpu_seconds(pid: int) -> float:
         fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
         total += int(fields[11]) + int(fields[12])
     return total / _TICK
+
+
+def stolen_share() -> Callable[[], float]:
+    """Called now and its result later: the part of this machine's processor time between that its host withheld."""
+
+    def read() -> tuple[int, int]:
+        fields = [int(each) for each in Path("/proc/stat").read_text().partition("\n")[0].split()[1:9]]
+        return fields[7], sum(fields)
+
+    begun = read()
+
+    def share() -> float:
+        now = read()
+        return round((now[0] - begun[0]) / max(now[1] - begun[1], 1), 3)
+
+    return share
 
 
 def resident_bytes(pid: int) -> int:

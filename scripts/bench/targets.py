@@ -222,7 +222,10 @@ def _validators(case: str, *, latency_ms: bool = False) -> Callable[[Documents],
 def _soak(documents: Documents) -> tuple[float, str] | None:
     for row in _rows(documents, "engine"):
         if "last_over_first" in row:
-            return row["last_over_first"], f"{row['case']}: {row['rates']} /s by fifths, {row['last_over_first']} ×"
+            words = f"{row['case']}: {row['rates']} /s by fifths, {row['last_over_first']} ×"
+            if "kvstore_rates" in row:
+                words += f"; kvstore {row['kvstore_rates']}, {row['kvstore_last_over_first']} ×"
+            return row["last_over_first"], words
     return None
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import shlex
 import signal
 import socket
@@ -68,8 +69,12 @@ def script(parts: list[Block], folder: Path) -> str:
 
 
 def free_ports(count: int = NODES) -> int:
-    """The first of `count` neighbouring ports that are free now."""
-    for base in range(PORTS.start + os.getpid() % (len(PORTS) // 2), PORTS.stop - count, count):
+    """The first of `count` neighbouring ports that are free now.
+
+    Drawn at random: a session binds its ports seconds later, and one beside it may look for its own meanwhile.
+    """
+    while True:
+        base = secrets.choice(PORTS[: -count + 1])
         held = []
         try:
             for port in range(base, base + count):
@@ -81,7 +86,6 @@ def free_ports(count: int = NODES) -> int:
             for each in held:
                 each.close()
         return base
-    raise RuntimeError("no free ports")
 
 
 @pytest.fixture
@@ -111,6 +115,10 @@ def run(body: str, folder: Path, environment: dict[str, str]) -> subprocess.Comp
     ) as process:
         try:
             output, _ = process.communicate(timeout=SESSION_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            output, _ = process.communicate()
+            pytest.fail(f"not done after {SESSION_S} s:\n{output[-6000:]}")
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,9 +22,14 @@ from ledger.core.keys import CONSENSUS
 from ledger.errors import LedgerError, NotFoundError, UnavailableError
 from ledger.limits import ENGINE_MOVES_MAX
 
+if TYPE_CHECKING:
+    from ledger.client.http import NodeClient
+
 NODE_PACKAGE = "ledger_node"
 WORDED = ("clock", "role")
 """Members of a status document whose values are words of ours."""
+WAIT_S_MAX = 3_600
+LOOK_AGAIN_S = 0.3
 
 
 @command("init")
@@ -237,16 +243,13 @@ def start(console: Console, data_dir: str, port: int | None) -> None:
 
 
 @command("status")
+@option("--wait", type=click.IntRange(0, WAIT_S_MAX), default=0, metavar="SECONDS")
 @node_options
-def status(console: Console, node: str | None, data: str | None, timeout: str | None) -> None:
+def status(console: Console, node: str | None, data: str | None, timeout: str | None, wait: int) -> None:
     """Show whether a node works."""
     settings = open_settings(console, {"node": node, "data": data, "timeout": timeout})
     client = open_client(console, settings)
-    try:
-        state = client.get_json(("v1", "status"))
-    except UnavailableError as error:
-        raise _joining(settings.get("data")) or error from None
-    ready, checks = readiness(client.send(_get("readyz")).body)
+    state, ready, checks = _look(client, settings.get("data"), time.monotonic() + wait)
     document = {"node": client.url, "ready": ready, "status": state, "checks": checks}
     shown = {**state, "time": format_time(state["time"])} if "time" in state else state
     named = [(_word(console, name), _word(console, str(v)) if name in WORDED else v) for name, v in _flat(shown)]
@@ -255,6 +258,22 @@ def status(console: Console, node: str | None, data: str | None, timeout: str | 
         head = [console.text(f"status.{name}") for name in ("check", "ok", "detail")]
         lines.append(table([_check_row(console, check) for check in checks], head))
     console.result(document, on_screen(console, "\n\n".join(lines)), Exit.OK if ready else Exit.OPERATIONAL)
+
+
+def _look(client: NodeClient, data: str | None, until: float) -> tuple[dict[str, Any], bool, list[dict[str, Any]]]:
+    """(status, ready, checks) of a node once it is ready, or as it is at `until` (monotonic seconds)."""
+    while True:
+        last = time.monotonic() >= until
+        try:
+            state = client.get_json(("v1", "status"))
+            ready, checks = readiness(client.send(_get("readyz")).body)
+        except UnavailableError as error:
+            if last:
+                raise _joining(data) or error from None
+        else:
+            if ready or last:
+                return state, ready, checks
+        time.sleep(LOOK_AGAIN_S)
 
 
 def _word(console: Console, name: str) -> str:

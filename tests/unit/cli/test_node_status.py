@@ -1,4 +1,4 @@
-"""`ledger node status` where nobody answers: a node that is taking a snapshot says so, any other does not."""
+"""`ledger node status`: what is said where nobody answers, and how long a node is waited for."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from ledger.adapters.home.nodefile import SETTINGS
 from ledger.adapters.home.statesyncfile import SAID, STATE_SYNC, SyncRequest, write_request, write_said
 from ledger.cli.exits import Exit
 from tests.unit.cli.runner import ledger
+from tests.unit.client.server import Answer, Asked, serve
+
+JSON = "application/json"
 
 
 @pytest.fixture
@@ -42,3 +45,30 @@ def test_any_other_node_is_only_unreachable(folder: Path) -> None:
     assert not (folder / STATE_SYNC).exists()
     told = ledger("node", "status", "--data", folder, "--json", home=folder)
     assert told.code == Exit.UNREACHABLE and "node-unreachable" in told.out + told.err
+
+
+def test_a_node_is_waited_for_until_it_is_ready(tmp_path: Path) -> None:
+    """With --wait the answer is that of the moment when every check held, not of the first look."""
+    looks = 0
+
+    def answer(asked: Asked) -> Answer:
+        nonlocal looks
+        if asked.path == "/v1/status":
+            return 200, JSON, b'{"role": "follower"}'
+        looks += 1
+        ready = looks > 2
+        checks = [{"check": "rules", "ok": ready, "detail": ""}]
+        return (200 if ready else 503), JSON, json.dumps({"checks": checks}).encode()
+
+    with serve(answer) as url:
+        early = ledger("node", "status", "--node", url, "--json", home=tmp_path)
+        ready = ledger("node", "status", "--node", url, "--wait", "30", "--json", home=tmp_path)
+    assert early.code == Exit.OPERATIONAL and not early.json["ready"]
+    assert ready.code == Exit.OK and ready.json["ready"] and looks == 3
+
+
+def test_a_node_that_never_answers_is_waited_for_that_long(folder: Path) -> None:
+    """The wait ends by itself, with the same code and words as without it."""
+    told = ledger("node", "status", "--data", folder, "--wait", "1", "--json", home=folder)
+    assert told.code == Exit.UNREACHABLE and "node-unreachable" in told.out + told.err
+    assert ledger("node", "status", "--data", folder, "--wait", "3601", home=folder).code == Exit.USAGE
