@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ledger.adapters.ordering.cosigner import CLOCK_BEHIND, NOT_IN_SET
 from ledger.cli.exits import LOCAL, Exit, exit_of
 from ledger.cli.output import Console
 from ledger.cli.problems import from_os, sentences
@@ -144,6 +145,8 @@ def test_a_wrong_trust_file_is_named(text: str, tmp_path: Path) -> None:
         "compiled: not contained",
         "worker: rlimits, seccomp",
         "this node's key is not registered for cosigning",
+        NOT_IN_SET,
+        CLOCK_BEHIND,
         "storage-damaged: stored frame is damaged (reason=x)",
     ],
 )

@@ -118,6 +118,11 @@ class CertificateBook:
         with self._changed:
             return self._epochs.allowed(size) and any(key.key_id == key_id for _, key in self._epochs.at(size))
 
+    def signs_next(self, key_id: Digest) -> bool:
+        """Whether a key is in the newest set and that set has been adopted: what it signs may still be to come."""
+        with self._changed:
+            return self._epochs.pending() is None and any(key.key_id == key_id for _, key in self._epochs.cosigners)
+
     def add_end(self, note: bytes) -> None:
         """Take the certificate of an epoch's end from a peer. Raises as `verify_certificate` does."""
         end = self.pending_end()

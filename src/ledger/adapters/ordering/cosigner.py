@@ -24,6 +24,8 @@ from ledger.limits import CLOCK_AHEAD_MS, HEARTBEAT_MS
 
 HEARTBEAT_EARLY = 0.5  # sign again after this part of the limit, so that an idle ledger always looks fresh
 IDLE_S = 0.5
+NOT_IN_SET = "this node's key is not in the cosigner set, or the set is not certified yet"
+CLOCK_BEHIND = "block time is ahead of this machine's clock"
 
 RootAt = Callable[[int], Digest | None]
 """Root of our own stored tree at a size, None where the size is no block end or beyond the head."""
@@ -84,15 +86,16 @@ class Cosigner:
         if proposal is None:
             return
         checkpoint = proposal.checkpoint
-        if not self._book.may_sign(checkpoint.size, self._signer.public.key_id):
-            self.alarm = "this node's key is not in the cosigner set, or the set is not certified yet"
+        if not self._book.may_sign(checkpoint.size, self.key_id):
+            # The set before signs the end of its epoch, and an idle ledger stands there until the next event.
+            self.alarm = "" if self._book.signs_next(self.key_id) else NOT_IN_SET
             return
         now_ms = time.time_ns() // 1_000_000
         if not self._wanted(proposal, now_ms):
             return
         self._check_own(checkpoint)
         if self._check_skew and self._block_time() > now_ms + CLOCK_AHEAD_MS:
-            self.alarm = "block time is ahead of this machine's clock"
+            self.alarm = CLOCK_BEHIND
             return
         self.alarm = ""
         # A cosignature carries whole seconds; state first, signature after (R-Q11).

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -227,11 +228,13 @@ def test_nothing_is_proposed_behind_an_uncertified_end_of_an_epoch() -> None:
     old, new = SIGNERS["d"].public.key_id, NEW.public.key_id
     assert book.may_sign(5, old) and not book.may_sign(5, new)
     assert not book.may_sign(9, old) and not book.may_sign(9, new)
+    assert not book.signs_next(old) and not book.signs_next(new)
     for name in ("b", "c", "d"):
         book.add_note(cosigned(5, name))
     certified = book.certified()
     assert certified is not None and certified.result.checkpoint.size == 5 and book.pending_end() is None
     assert book.may_sign(9, new) and not book.may_sign(9, old)
+    assert book.signs_next(new) and not book.signs_next(old)
     book.propose()
     proposal = book.proposal()
     assert proposal is not None and proposal.checkpoint.size == 9
@@ -314,3 +317,25 @@ def test_an_own_line_that_comes_after_the_certificate_is_shown(monkeypatch: pyte
     assert b" d " not in book.note()
     now += certificates.SERVE_AGAIN_S
     assert {line.name for line in parse_note(book.note()).lines} == {ORIGIN, *NAMES}
+
+
+def test_a_new_cosigner_on_an_idle_ledger_waits_without_an_alarm(tmp_path: Path) -> None:
+    """SPEC R-G21: its set has nothing to sign until the next event; one that is in no set is told so."""
+    book = make_book()
+    commit(book, 5)
+    book.end_epoch(EpochEnd(1, 5, root(5), log_note(LOG, ORIGIN, 5, root(5)), tuple(COSIGNERS)), NEXT)
+    book.propose()
+    with ExitStack() as kept:
+        signers = []
+        for name, key in (("d", NEW), ("x", Ed25519Signer(sha256(b"stranger")))):
+            state = kept.enter_context(
+                closing(SignerState.create(tmp_path / f"{name}.state", ORIGIN, key.public.key_id))
+            )
+            signers.append(Cosigner(book, name, key, state, {5: root(5)}.get, lambda: 0, check_skew=True))
+            signers[-1]._sign_proposal()
+        assert [bool(signer.alarm) for signer in signers] == [True, True]
+        book.add_note(cosigned(5, "b", "c", "d"))
+        book.propose()
+        for signer in signers:
+            signer._sign_proposal()
+        assert [bool(signer.alarm) for signer in signers] == [False, True]
