@@ -130,6 +130,7 @@ def test_lineage_shows_what_is_theirs_and_counts_the_rest(tmp_path: Path) -> Non
     authority get everything; who may not see the object asked for gets nothing, and lists stay with the overseers."""
     with live_node(tmp_path / "net", **{"reads.readers": "named"}) as live:
         tell_story(live)
+        wait_for_batches(live, 1)  # else the batch of the story's month may name the entry between two questions
         about = {"about": "ga", "scope": "annual"}
         seen = live.record("sj", "office", "inspect.record", {"dataset": "ga/hukou"}, **about)
         url = "/v1/datasets/ga/hukou/lineage"
