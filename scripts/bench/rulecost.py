@@ -72,18 +72,21 @@ def run(grants: int = GRANTS, repeat: int = 1) -> list[dict[str, Any]]:
 def _round(grants: int) -> Iterator[dict[str, Any]]:
     folder = Path(tempfile.mkdtemp(prefix="suyuan-bench-"))
     try:
-        builder = Builder(make(folder / "network", 0))
-        builder.grow(0)
-        builder.workload.ahead_ms = _until_morning()
+        builder = _ledger(folder / "network")
         for events, blocks in BLOCKS:
             yield _cost(*_calls(builder, events, blocks + WARM), events)
         if grants:
-            beside = Builder(make(folder / "beside", 0))
-            beside.grow(0)
-            beside.workload.ahead_ms = _until_morning()
-            yield from _scale(builder, beside, grants)
+            yield from _scale(builder, _ledger(folder / "beside"), grants)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _ledger(folder: Path) -> Builder:
+    """A new ledger with its catalogue and grants, whose events come in office hours."""
+    builder = Builder(make(folder, 0))
+    builder.grow(0)
+    builder.workload.ahead_ms = _until_morning()
+    return builder
 
 
 def _mix(builder: Builder, events: int) -> list[Submission]:

@@ -73,8 +73,8 @@ def free_ports(count: int = NODES) -> int:
 
     Drawn at random: a session binds its ports seconds later, and one beside it may look for its own meanwhile.
     """
-    while True:
-        base = secrets.choice(PORTS[: -count + 1])
+    bases = PORTS[: -count + 1]
+    for base in secrets.SystemRandom().sample(bases, len(bases)):
         held = []
         try:
             for port in range(base, base + count):
@@ -86,6 +86,7 @@ def free_ports(count: int = NODES) -> int:
             for each in held:
                 each.close()
         return base
+    raise RuntimeError("no free ports")
 
 
 @pytest.fixture

@@ -24,6 +24,8 @@ ROLE_SEQUENCER: Final = "sequencer"
 ROLE_VALIDATOR: Final = "validator"
 ROLE_FOLLOWER: Final = "follower"
 ROLE_OBSERVER: Final = "observer"
+PORTS: Final = range(10_240, 32_768)
+"""Where new nodes listen: none is of the range from which systems take ports for outgoing connections."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +136,9 @@ def places(plan: NetworkPlan, nodes: Sequence[MemberPlan]) -> dict[str, Place]:
     return found
 
 
-PORTS: Final = range(10_240, 32_768)
-
-
 def free_ports(count: int, host: str = LOOPBACK) -> list[int]:
-    """Ports that nobody listens on right now; all are held at once, so they differ. None is of the range from which systems
-    take ports for outgoing connections: one of those could be in use when the node starts again."""
+    """Ports of `PORTS` that nobody listens on right now; all are held at once, so they differ. A port of outgoing
+    connections could be in use when the node starts again."""
     held: list[socket.socket] = []
     try:
         for port in secrets.SystemRandom().sample(PORTS, len(PORTS)):
