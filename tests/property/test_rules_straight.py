@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from ledger.adapters.runtime.monty import Monty
 from ledger.errors import MalformedError, UnavailableError
 from ledger.limits import RULE_STEPS_MAX
+from ledger.rules import rulecode
 from ledger.rules.check import check_rule
+from ledger.rules.emit import Emitter
 from ledger.rules.execute import load_program
 from ledger.rules.program import Outcome, Program
 from ledger.rules.scratch import Scratch
@@ -75,9 +77,9 @@ def test_histories_are_decided_alike(history: list[Action]) -> None:
         assert one.block(time, [step]) == other.block(time, [step])
 
 
-def programs(first: str, second: str, steps: int) -> Program | None:
+def programs(first: str, second: str, steps: int, rule: str = RULE) -> Program | None:
     """A tiny rulebook around two expressions; None where the language refuses them."""
-    source = RULE.format(first=first, second=second)
+    source = rule.format(first=first, second=second)
     try:
         check_rule("rules/R1.py", source.encode())
         return Program.compile(tiny_files({"R1": source}, objects=FIELDS), contract()[1], steps)
@@ -102,6 +104,37 @@ def test_expressions_are_decided_alike(first: str, second: str, steps: int) -> N
     if program is not None:
         call = calls(program)
         assert program.run_block(call) == run(without_path(program), call)
+
+
+HELPER = '''"""R1 式 · Expression. Law 1."""
+
+
+def on_thing_do(event, state, env):
+    return alert("look", x=made(event, state, event.body["n"], event.body["s"], [3, 1, 2]))
+
+
+def made(event, state, n, s, xs):
+    d = {{"b": 2, "a": "x"}}
+    x = {first}
+    y = {second}
+    return [x, y]
+'''
+
+
+@settings(max_examples=60)
+@given(expressions, expressions, BUDGETS)
+def test_functions_are_decided_alike_with_every_guard_called(first: str, second: str, steps: int) -> None:
+    """A function with its guards written out has the value, the failure and the cost of one that calls every guard."""
+    program = programs(first, second, steps, HELPER)
+    if program is not None:
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(rulecode, "Guarded", Emitter)
+            plain = programs(first, second, steps, HELPER)
+        assert plain is not None
+        one, other = load_program(program.text), load_program(plain.text)
+        call = calls(program)
+        assert run(one, call) == run(other, call)
+        assert one["_METER"] == other["_METER"]
 
 
 @pytest.mark.slow

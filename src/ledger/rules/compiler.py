@@ -13,7 +13,7 @@ from typing import Any, Final, NoReturn
 
 from ledger.errors import MalformedError
 from ledger.limits import RULE_STEPS_MAX, TIMER_KEYS_MAX
-from ledger.rules.emit import emit_rule, function_name, literal
+from ledger.rules.emit import function_name, literal
 from ledger.rules.execute import PART_MARK
 from ledger.rules.facts import FunctionFacts, RuleFacts, Touch
 from ledger.rules.kindcode import emit_kind
@@ -22,6 +22,7 @@ from ledger.rules.params import in_force
 from ledger.rules.plancode import KindPlan
 from ledger.rules.prelude import program_text
 from ledger.rules.rulebook import Rulebook
+from ledger.rules.rulecode import emit_rule
 
 _TEXT_TYPE: Final = {
     "refuse": ("refusal",),

@@ -9,7 +9,6 @@ Never here: deciding what is allowed; the input has passed `check`.
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
 from json.encoder import encode_basestring
 from typing import Any, Final, cast
 
@@ -18,12 +17,12 @@ from ledger.rules.facts import FunctionFacts, RuleFacts
 from ledger.rules.kinds import Kind
 from ledger.rules.scalars import INT, STR, Scalars
 
-_ORDERED: Final = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">="}
-_GUARDED: Final = {
+ORDERED: Final = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">="}
+GUARDED: Final = {
     ast.Lt: "_less({}, {})", ast.LtE: "(not _more({}, {}))", ast.Gt: "_more({}, {})", ast.GtE: "(not _less({}, {}))",
 }  # fmt: skip
 _ARITHMETIC: Final = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*"}
-_UNCOUNTED: Final = 7  # items of a list that is looked through without a step
+UNCOUNTED: Final = 7  # items of a list that is looked through without a step
 _CHARGED: Final = frozenset((ast.Call, ast.BinOp, ast.Compare, ast.AugAssign))
 _LEAVES: Final = frozenset((ast.Name, ast.Constant, ast.Load, ast.Store, str, type(None)))
 OF_TWO: Final = {"max": "_greater", "min": "_lesser"}  # the same, cheaper
@@ -41,32 +40,9 @@ def literal(value: Any) -> str:
     return "{" + ", ".join(f"{literal(name)}: {literal(value[name])}" for name in value) + "}"
 
 
-def emit_rule(rule: RuleFacts, kinds: Mapping[str, Kind]) -> str:
-    """Constants and functions of a checked rule file as program text. `kinds`: by the name of their handlers."""
-    lines = [f"# rule {rule.id}"]
-    for name, node in rule.constants.items():
-        lines.append(f"_{rule.id}_c_{name} = {_constant(node)}")
-    for facts in rule.functions.values():
-        lines.append("")
-        lines.extend(Emitter(rule, facts, kinds.get(facts.name)).function())
-    return "\n".join(lines) + "\n"
-
-
 def function_name(rule: str, name: str) -> str:
     """The name of function `name` of rule `rule` in the program."""
     return f"_{rule}_{name}" if name.startswith("on_") else f"_{rule}_f_{name}"
-
-
-def _constant(node: ast.expr) -> str:
-    if isinstance(node, ast.Constant):
-        return literal(node.value)
-    if isinstance(node, ast.UnaryOp):
-        return "-" + _constant(node.operand)
-    if isinstance(node, (ast.List, ast.Tuple)):
-        return "[" + ", ".join(_constant(item) for item in node.elts) + "]"
-    mapping = cast(ast.Dict, node)
-    pairs = zip(mapping.keys, mapping.values, strict=True)
-    return "{" + ", ".join(f"{_constant(key)}: {_constant(value)}" for key, value in pairs if key is not None) + "}"
 
 
 def charge(nodes: list[Any]) -> int:
@@ -318,8 +294,8 @@ class Emitter:
             if scalar or kinds[0] is not None:
                 return f"({a} {word} {b})"
             return f"_eq({a}, {b})" if isinstance(operator, ast.Eq) else f"(not _eq({a}, {b}))"
-        if type(operator) in _ORDERED:
-            guarded = _GUARDED[type(operator)].format(a, b)
+        if type(operator) in ORDERED:
+            guarded = GUARDED[type(operator)].format(a, b)
             if kinds[0] == kinds[1] and kinds[0] in (INT, STR):
                 return f"({a} {word} {b})"
             # Of one side nothing is known: it is asked for its type where that costs less than the guard.
@@ -332,7 +308,7 @@ class Emitter:
             return f"({a} {word} {b})"
         if kinds[0] is not None and isinstance(right, ast.Name):
             among = self.rule.constants.get(right.id)
-            if isinstance(among, ast.Dict) or (isinstance(among, ast.List) and len(among.elts) <= _UNCOUNTED):
+            if isinstance(among, ast.Dict) or (isinstance(among, ast.List) and len(among.elts) <= UNCOUNTED):
                 return f"({a} {word} {b})"
         return f"_in({a}, {b})" if isinstance(operator, ast.In) else f"(not _in({a}, {b}))"
 

@@ -11,19 +11,13 @@ from __future__ import annotations
 import ast
 from typing import Final, Protocol, cast
 
-from ledger.limits import INT_MAX
 from ledger.rules import grammar
-from ledger.rules.emit import OF_TWO, PLAIN, Emitter, literal
+from ledger.rules.emit import PLAIN, UNCOUNTED, literal
 from ledger.rules.facts import FunctionFacts, RuleFacts
+from ledger.rules.guarded import Guarded
 from ledger.rules.kinds import Kind
 from ledger.rules.scalars import INT, STR
 
-_SIGN: Final = {ast.Add: ("+", "_add"), ast.Sub: ("-", "_sub"), ast.Mult: ("*", "_mul")}
-_ORDERED: Final = {
-    ast.Lt: ("<", "_less({}, {})"), ast.LtE: ("<=", "(not _more({}, {}))"), ast.Gt: (">", "_more({}, {})"),
-    ast.GtE: (">=", "(not _less({}, {}))"),
-}  # fmt: skip
-_UNCOUNTED: Final = 8  # a list shorter than this is looked through without a step
 _OF_EVENT: Final = {
     "id": 'head["id"]', "member": "member", "name": "name", "time": "time", "refs": "refs", "body": "body",
     "intent": "False",
@@ -51,13 +45,12 @@ def own_names(facts: FunctionFacts) -> set[str]:
     return bound | set(facts.parameters) - grammar.ARGUMENTS
 
 
-class Inline(Emitter):
+class Inline(Guarded):
     """Expressions of one function on a path."""
 
     def __init__(self, path: Path, rule: RuleFacts, facts: FunctionFacts) -> None:
         super().__init__(rule, facts, path.kind)
         self.path, self.prefix, self.own = path, path.fresh("i") + "_", own_names(facts)
-        self.comprehending = 0  # inside a comprehension nothing can be bound on the way
         self.loops = 0
 
     def local(self, name: str) -> str:
@@ -94,10 +87,10 @@ class Inline(Emitter):
             known = self._known(node.value, node.slice.value)
             if known:
                 return known
-        elif not isinstance(node.slice, ast.Slice) and self._may_bind():
+        elif not isinstance(node.slice, ast.Slice) and self.may_bind():
             kind = {INT: "list", STR: "dict"}.get(self.scalars.of(node.slice) or frozenset())
             if kind:
-                first, again = self._bind(node.value)
+                first, again = self.bind(node.value)
                 key = self.expression(node.slice)
                 return f"({again}[{key}] if type({first}) is {kind} else _at({again}, {key}))"
         return super().subscript(node)
@@ -136,103 +129,22 @@ class Inline(Emitter):
                         return ref.many
         return None
 
-    def comprehension(self, node: ast.ListComp | ast.DictComp) -> str:
-        depth = len(node.generators)
-        self.comprehending += depth
-        text = super().comprehension(node)
-        self.comprehending -= depth
-        return text
+    def may_wait(self, node: ast.expr) -> bool:  # noqa: ARG002 - whichever of two operands fails, the path is left
+        return True
 
-    def _may_bind(self) -> bool:
-        return self.comprehending == 0
-
-    def _bind(self, node: ast.expr) -> tuple[str, str]:
-        """Text of the first use of a value, and of every later one."""
-        text = self.expression(node)
-        if isinstance(node, (ast.Name, ast.Constant)):
-            return text, text
-        name = self.temporary()
-        return f"{name} := {text}", name
-
-    # Guards, written out.
-
-    def _two(self, nodes: tuple[ast.expr, ast.expr], name: str) -> tuple[list[str], str, str, str]:
-        """Tests that both are of the type `name`; both once they are; the second where the first may not have been."""
-        tests: list[str] = []
-        again: list[str] = []
-        fallback = ""
-        for node in nodes:
-            if self.scalars.of(node) == frozenset({name}):
-                again.append(self.expression(node))
-                fallback = again[-1]
-                continue
-            first, later = self._bind(node)
-            fallback = later if not tests else self.expression(node)
-            tests.append(f"type({first}) is {name}")
-            again.append(later)
-        return tests, again[0], again[1], fallback
-
-    def arithmetic(self, node: ast.BinOp) -> str:
-        sign = _SIGN.get(type(node.op))
-        known = self.scalars.of(node.left), self.scalars.of(node.right)
-        if sign is None or STR in known or not self._may_bind():
-            return super().arithmetic(node)
-        tests, left, right, fallback = self._two((node.left, node.right), "int")
-        made = self.temporary()
-        tests.append(f"-{INT_MAX} <= ({made} := {left} {sign[0]} {right}) <= {INT_MAX}")
-        otherwise = f"{sign[1]}({left}, {fallback})"
-        return f"({made} if {' and '.join(tests)} else {otherwise})"
-
-    def comparison(self, left: ast.expr, operator: ast.cmpop, right: ast.expr) -> str:
-        known = self.scalars.of(left), self.scalars.of(right)
-        if isinstance(operator, (ast.In, ast.NotIn)):
-            return self._membership(left, operator, right)
-        if not self._may_bind() or (known[0] == known[1] and known[0] in (INT, STR)):
-            return super().comparison(left, operator, right)
-        if type(operator) in _ORDERED:
-            tests, a, b, fallback = self._two((left, right), "str" if STR in known else "int")
-            word, guarded = _ORDERED[type(operator)]
-            return f"({a} {word} {b} if {' and '.join(tests)} else {guarded.format(a, fallback)})"
-        plain = isinstance(left, ast.Constant) or isinstance(right, ast.Constant) or known[0] is not None
-        if isinstance(operator, (ast.Eq, ast.NotEq)) and not plain:
-            first, a = self._bind(left)
-            b = self.expression(right)
-            same = f"({a} == {b} if type({first}) is str or type({a}) is int else _eq({a}, {b}))"
-            return same if isinstance(operator, ast.Eq) else f"(not {same})"
-        return super().comparison(left, operator, right)
-
-    def _membership(self, left: ast.expr, operator: ast.cmpop, right: ast.expr) -> str:
+    def membership(self, left: ast.expr, operator: ast.cmpop, right: ast.expr) -> str:
         if isinstance(left, ast.Attribute) and isinstance(left.value, ast.Name) and isinstance(right, ast.Name):
             among = self.rule.constants.get(right.id)
             if left.value.id == "event" and left.attr == "kind" and isinstance(among, (ast.List, ast.Dict)):
                 items = among.elts if isinstance(among, ast.List) else [key for key in among.keys if key is not None]
-                self.path.prepaid += len(items) // _UNCOUNTED
+                self.path.prepaid += len(items) // (UNCOUNTED + 1)
                 found = self.path.kind.name in [item.value for item in items if isinstance(item, ast.Constant)]
                 return repr(found == isinstance(operator, ast.In))
-        text = super().comparison(left, operator, right)
-        if not text.startswith(("_in(", "(not _in(")) or not self._may_bind() or self.scalars.of(left) is None:
-            return text
-        item, (first, again) = self.expression(left), self._bind(right)
-        short = f"type({first}) is list and len({again}) < {_UNCOUNTED} or type({again}) is dict"
-        found_text = f"({item} in {again} if {short} else _in({item}, {again}))"
-        return found_text if isinstance(operator, ast.In) else f"(not {found_text})"
-
-    def of_two(self, node: ast.Call, name: str, arguments: list[str]) -> str:
-        if not self._may_bind() or STR in [self.scalars.of(value) for value in node.args]:
-            return super().of_two(node, name, arguments)
-        tests, a, b, fallback = self._two((node.args[0], node.args[1]), "int")
-        chosen = f"({a} if {a} {'>=' if name == 'max' else '<='} {b} else {b})"
-        if tests:
-            return f"({chosen} if {' and '.join(tests)} else {OF_TWO[name]}({a}, {fallback}))"
-        simple = a.isidentifier() or a.isdecimal(), b.isidentifier() or b.isdecimal()
-        return chosen if all(simple) else f"{OF_TWO[name]}({a}, {b})"
+        return super().membership(left, operator, right)
 
     def call(self, node: ast.Call) -> str:
         name = node.func.id if isinstance(node.func, ast.Name) else ""
-        if self._may_bind() and len(node.args) == 1:
-            if name == "len":
-                first, again = self._bind(node.args[0])
-                return f"(len({again}) if type({first}) is list else _len({again}))"
+        if self.may_bind() and len(node.args) == 1:
             if name in ("ms", "month"):
                 return self._time(node, name)
             if name in ("all", "any") and isinstance(node.args[0], ast.ListComp):
@@ -248,7 +160,7 @@ class Inline(Emitter):
                 if self.scalars.of(node.args[0]) == INT
                 else super().call(node)
             )
-        first, again = self._bind(node.args[0])
+        first, again = self.bind(node.args[0])
         return f"(len({first}) == 10 and _MINUTES.get({again}) or ms({again}))"
 
     def _each_among(self, node: ast.Call, name: str) -> str | None:
@@ -269,11 +181,11 @@ class Inline(Emitter):
         if self.scalars.of(test.left) is None:
             return None
         general = super().call(node)  # pays for the turns
-        self.path.prepaid += most // _UNCOUNTED
-        first, again = self._bind(among)
+        self.path.prepaid += most // (UNCOUNTED + 1)
+        first, again = self.bind(among)
         word = grammar.COMPARISONS[type(test.ops[0])]
         item, source = self.local(target.id), self.expression(loop.iter)
-        short = f"type({first}) is list and len({again}) < {_UNCOUNTED}"
+        short = f"type({first}) is list and len({again}) <= {UNCOUNTED}"
         each = f"{name}([{item} {word} {again} for {item} in {source}])"
         if name == "all" and word == "in":
             each = f"{source} == {again} or {each}"  # what asks for all there is needs no search

@@ -23,6 +23,7 @@ from ledger.rules.scalars import INT, STR
 _EFFECTS_MAX: Final = 100  # of one event; `verdicts` takes more
 _GATHERED: Final = 10  # effects that a value of a rule may stand for
 _INLINE_DEPTH: Final = 4  # functions inside each other
+_IDLE: Final = {"clear_timer": ("_leave_armed", "timer"), "discharge": ("_leave_open", "duty")}
 _LEAVE: Final = 'raise ValueError("plain")'
 _SCALARS: Final = frozenset({"int", "str", "bool", "None"})
 
@@ -48,7 +49,7 @@ class StraightPath:
         self.targets: set[str] = set()
         self.lines: list[str] = []
         self._made = 0
-        self._single = set(kind.objects()) - {ref.name for ref in kind.refs if ref.many}
+        self.single = set(kind.objects()) - {ref.name for ref in kind.refs if ref.many}
 
     def fresh(self, prefix: str) -> str:
         self._made += 1
@@ -84,7 +85,7 @@ class StraightPath:
 
     def is_target(self, node: ast.Call) -> bool:
         """Whether a call of `write` names one object."""
-        return len(node.args) == 1 and _target(node) in self._single
+        return len(node.args) == 1 and _target(node) in self.single
 
     def opened(self, name: str, depth: int) -> str:
         """The local of what is written to the object `name`, which is begun if need be."""
@@ -190,8 +191,10 @@ class _Function(Inline):
             return
         if isinstance(node, ast.Name) and node.id in self.writes:
             self.add(depth, f"{self.straight.opened(self.writes[node.id], depth)}.update({self.local(node.id)})")
+        elif isinstance(node, ast.IfExp):
+            self.choice(node, depth, listed)
         elif _is_other(node):
-            self.add(depth, _LEAVE)
+            self.add(depth, self.idle(node) or _LEAVE)
         elif _is_write(node) and self.straight.is_target(cast(ast.Call, node)):
             call = cast(ast.Call, node)
             fields = self.fields(call, depth)
@@ -201,6 +204,32 @@ class _Function(Inline):
         else:
             text = self.expression(node)
             self.straight.gather(f"[{text}]" if listed else text, depth)
+
+    def choice(self, node: ast.IfExp, depth: int, listed: bool) -> None:
+        """Do what one of two values asks for."""
+        for word, value in ((f"if {self.expression(node.test)}:", node.body), ("else:", node.orelse)):
+            self.add(depth, word)
+            before = len(self.lines)
+            if listed:
+                self.effect(value, depth + 1)
+            else:
+                self.stage(value, depth + 1)
+            if len(self.lines) == before:
+                self.add(depth + 1, "pass")
+
+    def idle(self, node: ast.expr) -> str | None:
+        """For an effect that mostly finds nothing to end: a call that leaves the path only where there is something."""
+        if not _is_call_of(node, frozenset(_IDLE)):
+            return None
+        call = cast(ast.Call, node)
+        named = {keyword.arg: keyword.value for keyword in call.keywords}
+        rule, on = call.args[0] if len(call.args) == 1 else None, named.get("on")
+        if list(named) != ["on"] or not isinstance(rule, ast.Constant) or not isinstance(on, ast.Constant):
+            return None
+        if on.value not in self.straight.single:
+            return None
+        function, table = _IDLE[cast(ast.Name, call.func).id]
+        return f"{function}(block, {literal(f'{table}/{rule.value!s}/')} + k_{on.value!s})"
 
     def fields(self, node: ast.Call, depth: int) -> list[tuple[str, str]]:
         """What a `write` sets, as (name, text); values that may be no scalars are looked at first."""

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from ledger.rules import rulecode
 from ledger.rules.compiler import Compiler
+from ledger.rules.emit import Emitter
 from ledger.rules.execute import load_program
 from ledger.rules.scalars import Scalars
 from tests.unit.rules.books import contract_program, rule, tiny
@@ -71,10 +73,14 @@ def test_only_values_that_may_be_large_are_looked_at() -> None:
     assert 'return _written(("write", "tally", None, {"n": state["thing"]["list"]}), ["n"])' in loose
 
 
-def test_steps_are_the_same_with_every_guard(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("where", ["everywhere", "in functions"])
+def test_steps_are_the_same_with_every_guard(monkeypatch: pytest.MonkeyPatch, where: str) -> None:
     """The program with all guards has the same outcomes, and leaves as many steps after each handler, on all cases."""
     program = contract_program()
-    monkeypatch.setattr(Scalars, "of", lambda _self, _node: None)
+    if where == "everywhere":
+        monkeypatch.setattr(Scalars, "of", lambda _self, _node: None)
+    else:
+        monkeypatch.setattr(rulecode, "Guarded", Emitter)
     guarded = Compiler(program.book).program()
     assert guarded != program.text
     ours, theirs = _Metered(program.text), _Metered(guarded)

@@ -195,3 +195,36 @@ def test_an_intent_stays_off_the_path() -> None:
     outcomes = ledger.scratch.block(NOW, [step])
     assert both.taken == 0
     assert [key for key, _ in outcomes[0][7]] == [f"ticket/{name}"]
+
+
+ENDING = {
+    "a timer": (
+        "set_timer('R1', on='thing', due=env.now + 86400000)",
+        "clear_timer('R1', on='thing')",
+    ),
+    "a duty": (
+        "duty('R1', by=event.member, on='thing', due=env.now + 86400000)",
+        "discharge('R1', on='thing')",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", sorted(ENDING))
+def test_what_ends_nothing_stays_on_the_path(what: str) -> None:
+    """A timer that a rule may clear, or a duty that it may discharge, costs the path only where there is one."""
+    begin, end = ENDING[what]
+    body = (
+        f"def on_thing_do(event, state, env):\n    n = event.body['n']\n    if n == 1:\n        return {begin}\n"
+        f"    return [write('tally', n=n), {end} if n > 3 else None]\n"
+        "def on_timer_R1(timer, state, env):\n    return None\n"
+    )
+    program = compiled(rule(body))
+    both = Both(program)
+    ledger = Ledger(program, both.run_block)
+    thing = ledger.thing()
+    taken = []
+    for n in (5, 2, 1, 2, 5, 5):
+        ledger.do("thing.do", {"thing": thing}, {"n": n, "s": "ab"})
+        taken.append(both.taken)
+    assert taken == [1, 1, 0, 1, 0, 1]
+    assert ledger.value("tally/ga") == {"m": {}, "n": 5}

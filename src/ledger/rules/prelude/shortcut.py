@@ -59,6 +59,20 @@ def _gather(staged: Any, named: Any, effects: Any) -> None:
             _begin(staged, key, base).update(effect[3])
 
 
+def _leave_armed(block: Any, key: str) -> None:
+    # Leaves the path where a rule clears a timer that runs.
+    timer = _read(block, key)
+    if timer is not None and "due" in timer:
+        raise ValueError("plain")
+
+
+def _leave_open(block: Any, key: str) -> None:
+    # Leaves the path where a rule discharges a duty that is open.
+    owed = _read(block, key)
+    if owed is not None and owed["status"] != "discharged":
+        raise ValueError("plain")
+
+
 def _leave_owed(block: Any, member: str, discharges: Any) -> None:
     # Leaves the path where the event discharges a duty. `discharges`: [rule, key or keys by id, whether the label is
     # the author].
