@@ -244,6 +244,9 @@ def test_error_of_the_application_ends_cometbft(bed: Bed) -> None:
     bed.rpc(f"broadcast_tx_sync?tx=0x{POISON.hex()}")
     assert bed.comet is not None
     bed.comet.wait(LIMIT_S)
+    end_s = time.monotonic() + LIMIT_S
+    while not bed.fatal and time.monotonic() < end_s:  # the server tells it when it sees that the connection is gone
+        time.sleep(0.01)
     (error,) = bed.fatal
     assert isinstance(error, LedgerError)
     assert error.code == "poisoned"
