@@ -172,7 +172,7 @@ def test_a_full_mempool_and_a_spool(network: CometNetwork, tmp_path: Path) -> No
     with pytest.raises(UnavailableError, match="mempool-full"):
         fill_mempool(left, filling)
     signer = read_key(left.folder / event_key_file("ga", "office"))
-    client = NodeClient(left.url, timeout_s=3)
+    client = NodeClient(left.url, timeout_s=10)
     with Recorder(
         left.url,
         tmp_path,
@@ -185,6 +185,8 @@ def test_a_full_mempool_and_a_spool(network: CometNetwork, tmp_path: Path) -> No
         waiting = network.workload.mix("ga", 40)
         recorder.append(waiting)
         until(lambda: recorder.problem is not None, "the spool waits")
+        assert recorder.problem is not None
+        assert recorder.problem.code == "mempool-full"
         assert recorder.backlog() == 40
         network.restart(*down)
         recorder.flush(120)

@@ -3,7 +3,7 @@
 Rules (SPEC R-N18, R-N19): an idle node waits for no timer: what comes while nothing is in flight leaves at once, and what
 comes meanwhile leaves together. At most `IN_FLIGHT_BYTES` and `IN_FLIGHT_MAX` transactions are under way, because an
 overfilled mempool costs everybody most of the rate. CometBFT's mempool is memory only: what is not committed in time is
-sent again, and after `GIVE_UP_S` reported as not acknowledged.
+sent again, and after `GIVE_UP_S`, or `FULL_S` while the mempool is full, reported as not acknowledged.
 Not here: the answer's contents (see `sequencer`).
 """
 
@@ -34,10 +34,11 @@ from ledger_node.comet.transaction import NONCE_BYTES, Transaction
 BUNDLE_BYTES: Final = 400 * 1024  # of framed submissions in one transaction; a larger submission goes alone
 IN_FLIGHT_BYTES: Final = 512 * 1024
 IN_FLIGHT_MAX: Final = 3
-GATHER_S: Final = 0.015  # at most so long those who were answered together are waited for
+GATHER_S: Final = 0.05  # at most so long the answered are waited for, who are about to send again
 GATHER_STEP_S: Final = 0.002
 SEND_AGAIN_S: Final = 5.0
 GIVE_UP_S: Final = 30.0
+FULL_S: Final = 2.0  # how long a full mempool is tried again before who waits is told
 LOOK_S: Final = 0.5
 
 
@@ -82,7 +83,7 @@ class Gateway:
         self._queue: deque[_Waiting] = deque()
         self._flights: dict[int, _Flight] = {}
         self._numbers = 0
-        self._answered, self._answered_at = 0, 0.0
+        self._expected, self._answered_at = 0, 0.0
         self._events = 0
         self._changed = threading.Condition()
         self._closing = False
@@ -142,12 +143,14 @@ class Gateway:
     def committed(self, sealed: Sealed, note: bytes) -> None:
         """Answer whoever waits for a submission of this durable block."""
         places = placements(sealed.decision, sealed.header.first_seq)
-        before = len(self._waiting)
-        for number, submission in enumerate(sealed.decision.block.submissions):
+        submissions = sealed.decision.block.submissions
+        with self._changed:  # before the first answer, which wakes the sender
+            answered = sum(submission.identity in self._waiting for submission in submissions)
+            if answered:
+                self._expected, self._answered_at = answered + len(self._queue), time.monotonic()
+        for number, submission in enumerate(submissions):
             answer = Committed(sealed.height, sealed.header.time, sealed.size, note, tuple(places[number]))
             self._answer(submission.identity, answer)
-        with self._changed:
-            self._answered, self._answered_at = before - len(self._waiting), time.monotonic()
 
     def replayed(self, submissions: Sequence[Submission], answer: Callable[[Submission], Committed]) -> None:
         """Answer whoever waits for submissions that stood in the log already; those answered before are not found."""
@@ -229,8 +232,8 @@ class Gateway:
         """What goes into the next transaction, None while nothing may leave."""
         if not self._queue or not self._room():
             return None
-        # Whoever was answered a moment ago is about to send again: one transaction for all of them costs everybody less.
-        if len(self._queue) < self._answered and self._gathering():
+        # Whoever was answered a moment ago is about to send again: one transaction for them and all who waited costs less.
+        if len(self._queue) < self._expected and self._gathering():
             return None
         batch: list[_Waiting] = []
         size = 0
@@ -275,9 +278,15 @@ class Gateway:
                 flight = self._flights.pop(number, None)
                 if flight is not None:
                     again = [entry for entry in batch if entry.submission.identity in flight.identities]
+                    for entry in again:
+                        entry.flight = 0
                     self._queue.extendleft(reversed(again))
                 if not self._closing:
                     self._changed.wait(LOOK_S)
+                now = time.monotonic()
+                tired = [entry for entry in self._queue if now - entry.since > FULL_S]
+            for entry in tired if error.code == "mempool-full" else []:
+                self.dropped(entry.submission, error)
         except LedgerError as error:
             for entry in batch:
                 self.dropped(entry.submission, error)

@@ -86,6 +86,51 @@ def test_what_waits_leaves_together() -> None:
         assert all(parsed.verified for parsed in remembered.values())
 
 
+def test_who_waited_leaves_with_those_who_were_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a block its clients are waited for a moment, and leave in one transaction with what waited before."""
+    monkeypatch.setattr(module, "GATHER_S", WAIT_S)
+    engine, network = Engine(), Network(MemoryStore())
+    with running(engine) as (gateway, _):
+        for number in range(IN_FLIGHT_MAX):
+            gateway.submit(submission(number))
+            engine.await_sent(number + 1)
+        for number in range(2):
+            gateway.submit(submission(IN_FLIGHT_MAX + number))
+        commit(gateway, network, [submission(0)])
+        time.sleep(0.05)
+        assert len(engine.sent) == IN_FLIGHT_MAX
+        gateway.submit(submission(IN_FLIGHT_MAX + 2))
+        engine.await_sent(IN_FLIGHT_MAX + 1)
+        assert len(engine.sent[-1].submissions) == 3
+
+
+def test_who_is_waited_for_in_vain_holds_nobody_up() -> None:
+    """Where those who were answered send nothing more, what waits leaves after a moment."""
+    engine, network = Engine(), Network(MemoryStore())
+    with running(engine) as (gateway, _):
+        for number in range(2):
+            gateway.submit(submission(number))
+            engine.await_sent(number + 1)
+        commit(gateway, network, [submission(0), submission(1)])
+        gateway.submit(submission(2))
+        engine.await_sent(3)
+        assert len(engine.sent[-1].submissions) == 1
+
+
+def test_bytes_under_way_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While as many bytes as allowed are under way, the next submission waits for an answer."""
+    monkeypatch.setattr(module, "IN_FLIGHT_BYTES", 1)
+    engine, network = Engine(), Network(MemoryStore())
+    with running(engine) as (gateway, _):
+        gateway.submit(submission(0))
+        engine.await_sent(1)
+        gateway.submit(submission(1))
+        time.sleep(0.05)
+        assert len(engine.sent) == 1
+        commit(gateway, network, [submission(0)])
+        engine.await_sent(2)
+
+
 def test_one_submission_asked_for_twice_is_sent_once() -> None:
     """Two clients that send the same bytes get the same answer from one transaction."""
     engine, network = Engine(), Network(MemoryStore())
@@ -120,6 +165,23 @@ def test_a_full_mempool_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
         engine.refuse = None
         engine.await_sent(1)
         assert not future.done()
+
+
+def test_a_mempool_that_stays_full_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits while the mempool stays full is told so, with a time to come back; nothing was acknowledged."""
+    monkeypatch.setattr(module, "LOOK_S", 0.01)
+    monkeypatch.setattr(module, "FULL_S", 0.05)
+    engine = Engine()
+    engine.refuse = UnavailableError("mempool-full", "full", retry_after_s=1)
+    with running(engine) as (gateway, _):
+        futures = [gateway.submit(submission(number)) for number in range(3)]
+        for future in futures:
+            with pytest.raises(UnavailableError, match="mempool-full"):
+                future.result(WAIT_S)
+        engine.refuse = None
+        again = gateway.submit(submission(0))
+        engine.await_sent(1)
+        assert not again.done()
 
 
 def test_what_was_lost_is_sent_again() -> None:
