@@ -50,6 +50,17 @@ def go() -> str:
     return command
 
 
+def engine_version() -> str:
+    """The version of the CometBFT that a node would run, "absent" where there is none."""
+    from ledger.errors import LedgerError
+    from ledger_node.comet.binary import find_binary, version_of
+
+    try:
+        return version_of(find_binary())
+    except (LedgerError, OSError):
+        return "absent"
+
+
 @pytest.fixture(scope="session")
 def cometbft() -> Path:
     """Path of the CometBFT that a node would run; the test is skipped where there is none of the right version."""
@@ -86,7 +97,8 @@ def pytest_report_header() -> str:
     """What this machine offers to the tests."""
     profile = settings.get_current_profile_name()
     data = "present" if data_folder() else "absent"
-    return f"go: {'present' if go_toolchain() else 'absent'} · recorded data: {data} · hypothesis profile: {profile}"
+    go = "present" if go_toolchain() else "absent"
+    return f"go: {go} · CometBFT: {engine_version()} · recorded data: {data} · hypothesis profile: {profile}"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

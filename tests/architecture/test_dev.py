@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 
@@ -60,7 +61,11 @@ def place(tmp_path: Path) -> Path:
 
 
 def _dev(
-    root: Path, *arguments: str, python: str | None = None, cwd: Path | None = None
+    root: Path,
+    *arguments: str,
+    python: str | None = None,
+    cwd: Path | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Runs ./dev with a PATH that holds the tools and, where given, a `python3` with this text."""
     stand_in = root.parent / "python"
@@ -68,13 +73,14 @@ def _dev(
     if python is not None:
         (stand_in / "python3").write_text(python, encoding="utf-8")
         (stand_in / "python3").chmod(0o755)
-    environment = {
+    variables = {
         "PATH": f"{stand_in}{os.pathsep}{root.parent / 'tools'}",
         "LOG": str(root.parent / "log"),
         "HOME": str(root.parent),
+        **(environment or {}),
     }
     return subprocess.run(
-        [str(root / "dev"), *arguments], cwd=cwd or root, env=environment, capture_output=True, text=True, check=False
+        [str(root / "dev"), *arguments], cwd=cwd or root, env=variables, capture_output=True, text=True, check=False
     )
 
 
@@ -116,6 +122,33 @@ def test_demo_on_cometbft_asks_for_the_engine_first(place: Path) -> None:
     (place / ".venv/bin/python").write_text("#!/bin/sh\necho 'no engine' >&2\nexit 1\n", encoding="utf-8")
     done = _dev(place, "demo", "--engine", "cometbft")
     assert (done.returncode, done.stdout, done.stderr) == (1, "", "no engine\n")
+
+
+def test_bench_of_the_engine_asks_for_the_engine_first(place: Path) -> None:
+    """`./dev bench engine` hands the engine's path to the measurement, and ends with it where there is none; the other
+    measurements ask for none."""
+    told = 'case "$*" in *scripts.engine) echo /the/engine; exit;; esac; echo "$@" at ${LEDGER_COMETBFT:-none}'
+    recording = GOOD_PYTHON.replace("touch .venv/bin/python", f"printf '#!/bin/sh\\n{told}' >.venv/bin/python")
+    done = _dev(place, "bench", "engine", "--minutes", "1", python=recording)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "-P -m scripts.bench engine --minutes 1 at /the/engine\n"
+    assert _dev(place, "bench", "append").stdout == "-P -m scripts.bench append at none\n"
+    (place / ".venv/bin/python").write_text("#!/bin/sh\necho 'no engine' >&2\nexit 1\n", encoding="utf-8")
+    done = _dev(place, "bench", "engine")
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "no engine\n")
+
+
+def test_soak_goes_on_without_the_engine(place: Path) -> None:
+    """`./dev soak` looks for the engine, and runs where there is none, having said so; LEDGER_ENGINE=no looks for none."""
+    told = 'case "$*" in *scripts.engine) echo "no engine" >&2; exit 1;; esac; echo "$@"'
+    recording = GOOD_PYTHON.replace("touch .venv/bin/python", f"printf '#!/bin/sh\\n{told}' >.venv/bin/python")
+    done = _dev(place, "soak", "-x", python=recording)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "-m pytest -m soak --timeout=0 -x\n", "no engine\n")
+    done = _dev(place, "soak", "--minutes", "1")
+    assert (done.returncode, done.stderr) == (0, "no engine\n")
+    assert done.stdout == "-m pytest -m soak --timeout=0 tests/soak\n"
+    done = _dev(place, "soak", environment={"LEDGER_ENGINE": "no"})
+    assert (done.returncode, done.stdout, done.stderr) == (0, "-m pytest -m soak --timeout=0\n", "")
 
 
 def test_soak_minutes_needs_a_number(place: Path) -> None:

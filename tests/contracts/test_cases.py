@@ -100,19 +100,39 @@ def test_parameters_name_their_source(program: Program) -> None:
 
 
 PROBE = """
-import hashlib, json, sys
+import hashlib, json, random, sys
 sys.path[:0] = {path!r}
 from ledger.rules.cases import run_cases
+from ledger.rules.plain import Plain
 from tests.unit.rules.books import contract_program
+from tests.unit.rules.case_calls import HOW, vary
 program = contract_program({name!r})
-digest = hashlib.sha256()
-def run(call):
-    outcomes = program.run_block(call)
-    digest.update(repr(outcomes).encode())
-    return outcomes
-rows = run_cases(program, dict(inline=run))
-print(json.dumps([program.source_hash.hex(), digest.hexdigest(), all(row.passed for row in rows)]))
+runs = dict(compiled=program.run_block, plain=Plain(program).run_block)
+digests = dict((name, hashlib.sha256()) for name in runs)
+calls = []
+def noting(name):
+    def run(call):
+        calls.append(call)
+        outcomes = runs[name](call)
+        digests[name].update(repr(outcomes).encode())
+        return outcomes
+    return run
+noted = dict((name, noting(name)) for name in runs)
+rows = run_cases(program, noted)
+made = calls[:]
+seeded = random.Random(16)
+def one(items):
+    return items[int(seeded.random() * len(items))]  # `random` draws alike in every version
+for _ in range({histories}):
+    call = one(made)
+    for _ in range(one((1, 2, 3))):
+        call = vary(call, one(made), one(range(8)), one(HOW))
+    for run in noted.values():
+        run(call)
+passed = all(row.passed for row in rows)
+print(json.dumps([program.source_hash.hex(), passed] + [digest.hexdigest() for digest in digests.values()]))
 """
+HISTORIES = 1_000  # odd variants of the cases' calls
 
 
 def other_pythons() -> list[str]:
@@ -137,11 +157,12 @@ def other_pythons() -> list[str]:
 
 @pytest.mark.slow
 def test_every_python_gives_the_same_program_and_verdicts(program: Program) -> None:
-    """Other versions of CPython, without any package, generate the same text and decide every case byte for byte alike."""
+    """Other versions of CPython, without any package, generate the same text and decide alike, byte for byte: every case and
+    odd variants of them, by the program and by the rule files as they are."""
     others = other_pythons()
     if not others:
         pytest.skip("no other CPython of 3.11 to 3.13 on this machine")
-    code = PROBE.format(path=[str(ROOT / "src"), str(ROOT)], name=program.book.id)
+    code = PROBE.format(path=[str(ROOT / "src"), str(ROOT)], name=program.book.id, histories=HISTORIES)
     answers = [
         json.loads(
             subprocess.run([python, "-S", "-c", code], capture_output=True, check=True, text=True, cwd=ROOT).stdout
@@ -149,5 +170,6 @@ def test_every_python_gives_the_same_program_and_verdicts(program: Program) -> N
         for python in [sys.executable, *others]
     ]
     assert answers[0][0] == program.source_hash.hex()
-    assert answers[0][2] is True
+    assert answers[0][1] is True
+    assert answers[0][2] == answers[0][3]
     assert all(answer == answers[0] for answer in answers)

@@ -9,6 +9,11 @@ IN_FORCE = ["published", "change_due", "change_overdue", "updated"]
 def on_share_apply(event, state, env):
     if state["dataset"]["status"] not in IN_FORCE:
         return refuse("not-published", status=state["dataset"]["status"])
+    # It may name the version of the entry that it was made against: one that is not current is refused.
+    current = state["dataset"]["version"]
+    given = event.body.get("version", current)
+    if given != current:
+        return refuse("version-outdated", given=given, current=current)
 
 
 def on_share_approve(event, state, env):

@@ -4,7 +4,8 @@ An approval is signed by the provider's office head, not by the key that applied
 does not list; it makes the grant, of no item, method or (conditional class) purpose but those of the entry as it stands.
 Of an entry that is not to be shared nothing is granted before the catalogue says otherwise: only law puts it there
 (Art. 14). A denial has a reason; one for lacking papers needs the notice first. A wider scope and a supply onward are
-answered in the same way (Art. 25), and change what the grant allows; items are added at its end.
+answered in the same way (Art. 25), and change what the grant allows; items are added at its end. The grant keeps the key
+that applied and the key that approved: neither verifies a disposal later (C2).
 """
 
 DAY = 86400000
@@ -42,6 +43,8 @@ def on_share_approve(event, state, env):
             method=application["method"],
             until=ms(application["until"]) + DAY,
             onward=event.body.get("onward", []),
+            applicant_key=application["applicant_key"],
+            approver_key=env.signer.key,
         ),
         write("dataset", grants=dataset["grants"] + 1),
     ]

@@ -3,8 +3,8 @@
 A collection cites the power and the procedure that it rests on; without them it is irregular. When several
 departments collect one item, the authority names one lead source, by a policy document and a published entry; whoever
 else collects it then is an alert. The law sets no term for the naming: under the strict reading slowness is an alert,
-under the lenient one a candidate finding about the authority: the one that the registry states for the collector
-(attribute `authority`), else the one that announced an entry with the item.
+and a candidate finding about the authority follows only where a term is set. The authority is the one that the
+registry states for the collector (attribute `authority`), else the one that announced an entry with the item.
 """
 
 COLLECTORS = 24  # departments kept for one item
@@ -80,6 +80,7 @@ def on_lead_designate(event, state, env):
     return effects
 
 
+# examined: timer-not-shown: no law sets a term, so it is set only where members vote one (the lenient value of lead_days)
 def on_timer_A7(timer, state, env):
     item = state["item"]
     if item.get("lead") is None:
@@ -101,8 +102,9 @@ def name_one(name, known, env):
     if known is None:
         return [alert("no-authority", item=name)]
     days = env.params["lead_days"]
+    due = working_days(env, days["lenient"]) if days["lenient"] >= 0 else None
     return [
         write("item", name, authority=known),
-        duty("A7", by=known, on="item", of=name, due=working_days(env, days["lenient"]), kinds=["lead.designate"]),
+        duty("A7", by=known, on="item", of=name, due=due, kinds=["lead.designate"]),
         set_timer("A7.slow", on="item", of=name, due=working_days(env, days["strict"])),
     ]

@@ -4,7 +4,9 @@ Every copy stands under the grants that it comes from (roots), whoever holds it 
 grant counts its live copies by holder: a supply, a derivation or a copy found adds one, a verified disposal or a release by
 the provider takes one away. When the purpose ends, the time limit passes or the grant is terminated, the grant stays open
 until no holder is left but for copies on legal hold. The law names no term: the provider's instruction sets one; without it
-the duty has no due date, and under the strict reading slowness is an alert. Two keys: who disposes does not verify.
+the duty has no due date, and under the strict reading slowness is an alert. A disposal is verified by a key other than the
+key that disposed, and than the keys that applied for and approved any of the grants that the copy stands under. A copy is
+in custody since it was delivered, a derivative since the earliest of its sources was; of a copy found nobody knows.
 """
 
 DAY = 86400000
@@ -45,6 +47,7 @@ def on_share_deliver(event, state, env):
             parents=[] if source is None else [event.refs["copy"]],
             roots=roots,
             further=[other for other in roots if other != event.refs["grant"]],
+            since=event.time,
         ),
         counted_in(state["grant"], receiver),
     ]
@@ -64,6 +67,7 @@ def on_backflow_deliver(event, state, env):
         dataset=event.refs["dataset"],
         provider=event.member,
         holder=state["demand"]["by"],
+        since=event.time,
     )
 
 
@@ -88,6 +92,7 @@ def derived(event, state):
             parents=sorted(event.refs["copy"]),
             roots=roots,
             further=roots[1:],
+            since=min([source.get("since", 0) for source in state["copy"].values()] + [event.time]),
         )
     ]
     for name, root in state["grant"].items():
@@ -199,7 +204,7 @@ def on_dispose_done(event, state, env):
 
 def on_dispose_verify(event, state, env):
     copy = state["copy"]
-    if env.signer.key == copy.get("disposed_key"):
+    if env.signer.key in keys_before(state):
         return refuse("same-key")
     if state["grant"] is None:
         return left(state, copy)
@@ -209,6 +214,14 @@ def on_dispose_verify(event, state, env):
         effects.append(discharge("C2", on="grant"))
         effects.append(move("grant", "close"))
     return effects + left(state, copy)
+
+
+# The keys that disposed, applied and approved, of every grant. What was granted before these were kept has none.
+def keys_before(state):
+    grants = [state["grant"]] if state["grant"] is not None else []
+    grants = grants + [root for root in state["root"].values()]
+    keys = [grant.get("applicant_key") for grant in grants] + [grant.get("approver_key") for grant in grants]
+    return keys + [state["copy"].get("disposed_key")]
 
 
 def on_custody_release(event, state, env):

@@ -47,8 +47,9 @@ def on_use_analyze(event, state, env):
 
 
 def on_open_release(event, state, env):
-    origin = inherited([state["dataset"] if state["copy"] is None else state["copy"]])
-    if origin == "unlawful" and event.member == state["dataset"]["provider"]:
+    released = state["dataset"] if state["copy"] is None else state["copy"]
+    origin = inherited([released])
+    if origin == "unlawful" and event.member == released.get("provider"):
         return breach("D809/39-9", about=event.member, on="dataset", held=event.member, what="origin")
     if origin == "unlawful":
         return breach("D809/40-7", about=event.member, on="dataset", held=event.member, what="origin")

@@ -2,8 +2,8 @@
 
 A measurement below a target flags the entry; the plan's owner owes a return to the source, the source owes a repair,
 and the owner a new measurement, until it passes. The law names no term: an order to repair may set one; without it
-slowness is an alert under the strict reading. After the third measurement below target in a row the case is
-escalated.
+slowness is an alert under the strict reading. Nor does it name how often the loop may fail: after the third measurement
+below target in a row the strict reading escalates the case by an alert, and no finding rests on the number.
 """
 
 DIMENSIONS = ["completeness", "accuracy", "consistency", "timeliness"]
@@ -38,7 +38,7 @@ def on_quality_measure(event, state, env):
         move("plan", "below"),
         duty("D2.return", by=plan["owner"], on="plan", due=None, kinds=["quality.return"]),
         alert("quality-below", dimensions=below),
-        alert("quality-escalated", loops=loops) if loops >= longest else None,
+        alert("quality-escalated", loops=loops, open=longest["open"]) if loops >= longest["strict"] else None,
     ]
 
 

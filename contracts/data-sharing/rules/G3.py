@@ -3,8 +3,8 @@
 An application may cite a declared emergency and stays inside its purpose and items. The grant ends after 72 hours by
 itself, with all that follows from an end: no further access, and disposal; nothing prolongs or widens it. The
 authority that declared the emergency reviews the grant after that end, with another key than the one that declared.
-The hours are a design value, not law. For the review no law sets a term: under the strict reading slowness is an
-alert, and a finding follows only where a term is set locally.
+The hours are a design value, not law: each approval says so by an alert. For the review no law sets a term: under the
+strict reading slowness is an alert, and a finding follows only where a term is set locally.
 """
 
 DAY = 86400000
@@ -56,12 +56,14 @@ def on_share_approve(event, state, env):
         return refuse("emergency-over")
     if beyond(emergency, application["purpose"], application["items"]):
         return refuse("emergency-scope")
-    end = min(ms(application["until"]) + DAY, env.now + env.params["emergency_hours"] * HOUR)
+    longest = env.params["emergency_hours"]
+    end = min(ms(application["until"]) + DAY, env.now + longest["lenient"] * HOUR)
     days = env.params["emergency_review_days"]
     review = working_days(env, days["lenient"], since=end) if days["lenient"] >= 0 else None
     return [
         write("grant", emergency=event.refs["emergency"], emergency_until=end, reviewed=None),
         write("emergency", grants=emergency["grants"] + 1),
+        alert("open-point", open=longest["open"]),
         set_timer("C2.end", on="grant", due=end),
         set_timer("B6.end", on="grant", due=end),
         duty("G3", by=emergency["by"], on="grant", due=review),

@@ -4,7 +4,8 @@ A finding is a candidate. Authorities and regulators inspect, and a provider its
 state a proper reason; the authority confirms or dismisses, orders a correction with a term, accepts it, or refers the
 persons responsible: when the order was not followed, when it is grave, or when it happened again. Nobody decides in
 the own cause, and no step is automatic. For an incident the candidate is about whoever held the data then: who
-manages answers, who uses answers; a copy whose disposal lies before that and was verified is left out.
+manages answers, who uses answers; a copy that came into custody after that is left out, and so is one whose disposal lies
+before that and was verified.
 """
 
 DECIDERS = ["authority", "government"]
@@ -25,7 +26,7 @@ def on_inspect_record(event, state, env):
 
 def on_incident_open(event, state, env):
     found = min(ms(event.body["found"]), event.time)
-    copies = {name: one for name, one in state["copy"].items() if not gone(one, found)}
+    copies = {name: one for name, one in state["copy"].items() if held_then(one, found)}
     official = any([role in INSPECTORS for role in env.signer.roles])
     known = [name for name in copies if official or event.member in [copies[name]["holder"], copies[name]["provider"]]]
     holders = {copies[name]["holder"]: copies[name]["provider"] for name in known}
@@ -127,9 +128,10 @@ def on_timer_H1(timer, state, env):
     return [write("finding", overdue=True), late]
 
 
-# Whose copy was gone before, by the word of two keys, did not hold it then.
-def gone(copy, found):
-    return copy["status"] == "verified" and copy["disposed"] < found
+# Whose copy came later, or was gone before by the word of two keys, did not hold it then.
+def held_then(copy, found):
+    gone = copy["status"] == "verified" and copy["disposed"] < found
+    return not gone and copy.get("since", 0) <= found
 
 
 def may_inspect(event, state, env):

@@ -1,7 +1,8 @@
 """What a node noticed of others, or of its own start, that a person should look at: by what it is about, the newest error.
 
 Rules: an alarm ends when the same source is right again; that somebody signed two histories stays until the node starts
-anew, and its evidence stays for ever. Nothing here makes a node unready. Thread-safe.
+anew, and its evidence stays for ever. Proposals that were voted against are only counted. Nothing here makes a node
+unready. Thread-safe.
 Not here: evidence files (see `ledger.adapters.ordering.evidence`) and what a node cannot do itself (see `readiness`).
 """
 
@@ -23,6 +24,7 @@ class Alarms:
     def __init__(self) -> None:
         self._lock = Lock()
         self._found: dict[str, LedgerError] = {}
+        self._rejected: Counter[str] = Counter()
 
     def add(self, about: str, error: LedgerError) -> None:
         """`about` (an address, a member, or a part of this node) did something wrong."""
@@ -48,3 +50,13 @@ class Alarms:
     def codes(self) -> dict[str, int]:
         """How many there are of each error code."""
         return dict(Counter(error.code for _, error in self.found()))
+
+    def reject(self, code: str) -> None:
+        """A proposal of another validator was voted against, because of an error of this code."""
+        with self._lock:
+            self._rejected[code] += 1
+
+    def rejected(self) -> dict[str, int]:
+        """How many proposals were voted against since the start, by error code."""
+        with self._lock:
+            return dict(self._rejected)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
@@ -21,7 +21,7 @@ Readings = Callable[[], dict[str, float]]
 """Gauges by the names of `GAUGES`, read at each scrape; what is missing is left out."""
 
 Labelled = Callable[[], dict[str, dict[str, float]]]
-"""By the names of `LABELLED` the value of each label, read at each scrape."""
+"""By the names of `LABELLED` and `COUNTED` the value of each label, read at each scrape."""
 
 GAUGES: Final = {
     "ledger_height": "Height of the last block.",
@@ -40,6 +40,11 @@ LABELLED: Final = {
     "ledger_alarms": ("code", "Alarms by error code: what other nodes, or the start of this one, did wrong."),
 }
 """(label, what it says) of gauges with several values."""
+
+COUNTED: Final = {
+    "ledger_proposals_rejected": ("code", "Proposed CometBFT blocks that this validator voted against, by error code."),
+}
+"""The same of counters that the node keeps; Prometheus adds `_total` to the name."""
 
 
 class Metrics:
@@ -112,6 +117,11 @@ class _Gauges:
             for value, number in several.get(name, {}).items():
                 family.add_metric([value], number)
             yield family
+        for name, (label, text) in COUNTED.items():
+            counter = CounterMetricFamily(name, text, labels=[label])
+            for value, number in several.get(name, {}).items():
+                counter.add_metric([value], number)
+            yield counter
 
     def describe(self) -> Iterable[Metric]:
         """No metric, so that registering does not read."""

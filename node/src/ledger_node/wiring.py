@@ -95,6 +95,7 @@ class Node:
             None if self.role == SEQUENCER or options.cosign_signer is None else options.cosign_signer.public.key_id,
         )
         self.certificates.on_certified.append(self._certified)
+        self.alarms = Alarms()
         self.engine: Engine = self._make_engine()
         self.engine.on_sealed.append(self.layers.sealed)
         self.engine.on_commit.append(self._committed)
@@ -102,7 +103,6 @@ class Node:
         if self.cosigner is None:
             self.certificates.observe()
         self.pollers = NotePollers(self.peers, self._make_poller, options.links)
-        self.alarms = Alarms()
         self._behind = self._make_behind()
         self._epoch = self.config.epoch
         self.published = self.app.head.height
@@ -212,7 +212,9 @@ class Node:
         )
         if self.role == SEQUENCER:
             return Sequencer(self.app, self._log_signer, self._state, self.clock)
-        engine = build_engine(self.app, self.store, self.reader, self._log_signer, self._state, self.options)
+        engine = build_engine(
+            self.app, self.store, self.reader, self._log_signer, self._state, self.options, self.alarms
+        )
         engine.on_checkpoint.append(lambda: self.certificates.propose(at_once=True))
         return engine
 

@@ -13,9 +13,10 @@ from ledger.cli.output import Console
 from ledger.cli.tables import fields, screen_columns, table
 from ledger.cli.texts import Texts
 from ledger.core.ident import TIME_MS_MAX, format_time
-from ledger.report.build import CODE, COUNT, DAYS, RATE, TIME, Column, Report, Table
+from ledger.report.build import AT_END, CODE, COUNT, DAYS, RATE, TIME, Column, Report, Table
 from ledger.rules.kinds import Title
 
+_LANGUAGES: Final = {"zh", "en"}  # the keys of a title; any other map is of the ledger, like copies by holder
 TEXT_ROWS_MAX: Final = 40  # of one table in a terminal; the page and the JSON document have them all
 
 _STYLE: Final = """
@@ -42,7 +43,7 @@ def text_tables(report: Report, console: Console) -> str:
     for each in report.tables:
         head = [column.title[texts.language] for column in each.columns]
         rows = [_cells(each, row, texts.language, report.zone_ms) for row in each.rows[:TEXT_ROWS_MAX]]
-        lines = [_title(each, texts), table(rows, head, columns)]
+        lines = [_title(each, texts), *([AT_END[texts.language]] if each.at_end else []), table(rows, head, columns)]
         if each.total > TEXT_ROWS_MAX:
             lines.append(_text(texts, "report.more", count=each.total - TEXT_ROWS_MAX))
         parts.append("\n".join(lines))
@@ -83,9 +84,10 @@ def _html_table(each: Table, texts: Texts, zone_ms: int) -> str:
         for row in each.rows
     )
     left = each.total - len(each.rows)
+    note = f"<p>{escape(AT_END[texts.language])}</p>" if each.at_end else ""
     more = f"<p>{escape(_text(texts, 'report.more', count=left))}</p>" if left > 0 else ""
     return (
-        f'<section><h2 id="{escape(each.id)}">{escape(_title(each, texts))}</h2><div class="scroll">'
+        f'<section><h2 id="{escape(each.id)}">{escape(_title(each, texts))}</h2>{note}<div class="scroll">'
         f'<table aria-labelledby="{escape(each.id)}"><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>'
         f"{more}</section>"
     )
@@ -146,7 +148,9 @@ def _cell(column: Column, value: Any, language: str, zone_ms: int) -> str:
         return f"{value} %"
     if isinstance(value, dict):
         title: Title = value
-        return title.get(language, "")
+        return (
+            title[language] if value.keys() == _LANGUAGES else ", ".join(f"{k} {v}" for k, v in sorted(value.items()))
+        )
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value))
     return str(value)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from ledger.report.facts import TENTHS, Facts, Filter, Row
@@ -22,6 +22,8 @@ COUNT: Final = "count"
 TIME: Final = "time"
 RATE: Final = "rate"
 DAYS: Final = "days"
+
+AT_END: Final[Title] = {"zh": "账本末尾的状态", "en": "State at the end of the ledger"}
 
 _PERCENT: Final = 100
 _PLACE: Final = re.compile(r"\{[a-z_]+\}")
@@ -39,13 +41,15 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table; `total` is the number of rows there are, of which `rows` shows at most a thousand."""
+    """A table; `total` is the number of rows there are, of which `rows` shows at most a thousand. `at_end`: a period was
+    asked for, and the table shows the state at the end of the ledger all the same."""
 
     id: str
     title: Title
     columns: tuple[Column, ...]
     rows: tuple[tuple[Any, ...], ...]
     total: int
+    at_end: bool = False
 
     def document(self) -> dict[str, Any]:
         """The JSON object."""
@@ -55,6 +59,7 @@ class Table:
             "columns": [{"id": each.id, "title": dict(each.title), "type": each.type} for each in self.columns],
             "rows": [list(row) for row in self.rows],
             "total": self.total,
+            "state_at_end": self.at_end,
         }
 
 
@@ -106,7 +111,12 @@ class Report:
 def build_tables(facts: Facts, book: Rulebook, sections: Sequence[Section]) -> list[Table]:
     """All tables that have something to say, the platform's first, then the rulebook's in its order."""
     tables = [_events(facts, book), _duties(facts), _open(facts), *_findings(facts, book), _refusals(facts, book)]
-    tables.extend(_section(section, facts, book) for section in sections)
+    timeless = (
+        {section.id for section in sections if not section.events and not section.time} if facts.period else set()
+    )
+    for section in sections:
+        table = _section(section, facts, book)
+        tables.append(replace(table, at_end=True) if section.id in timeless else table)
     return [table for table in tables if table.rows]
 
 
@@ -141,7 +151,9 @@ def _duties(facts: Facts) -> Table:
         Column("rule", {"zh": "规则", "en": "Rule"}, CODE),
         Column("member", {"zh": "义务部门", "en": "Obliged"}, CODE),
         Column("on-time", {"zh": "按时", "en": "On time"}, COUNT),
-        Column("late", {"zh": "逾期完成", "en": "Late"}, COUNT),
+        Column("late", {"zh": "逾期了结", "en": "Late"}, COUNT),
+        Column("waived", {"zh": "非由义务部门了结", "en": "Waived (ended by others)"}, COUNT),
+        Column("no-term", {"zh": "已履行、无期限", "en": "Done, no term"}, COUNT),
         Column("open", {"zh": "进行中", "en": "Open"}, COUNT),
         Column("overdue", {"zh": "逾期未完成", "en": "Overdue"}, COUNT),
         Column("rate", {"zh": "按时率", "en": "On-time rate"}, RATE),
@@ -151,7 +163,7 @@ def _duties(facts: Facts) -> Table:
         (
             rule,
             member,
-            *(counts[name] for name in ("on-time", "late", "open", "overdue")),
+            *(counts[name] for name in ("on-time", "late", "waived", "no-term", "open", "overdue")),
             _on_time(counts),
             median_days(facts.taken.get((rule, member), Counter())),
         )
@@ -162,7 +174,7 @@ def _duties(facts: Facts) -> Table:
 
 
 def _on_time(counts: Mapping[str, int]) -> float | None:
-    """Percent met in time, of those that were met or should have been."""
+    """Percent met in time, of those with a term that the obligor met or missed."""
     return percent(counts["on-time"], counts["on-time"] + counts["late"] + counts["overdue"])
 
 
@@ -187,7 +199,7 @@ def _open(facts: Facts) -> Table:
     )
     yes, no = {"zh": "是", "en": "yes"}, {"zh": "否", "en": "no"}
     rows = tuple((*row[:5], yes if row[5] else no) for row in facts.open_duties[:1_000])
-    return Table("open", {"zh": "未了义务", "en": "Open duties"}, columns, rows, len(facts.open_duties))
+    return Table("open", {"zh": "未了义务", "en": "Open duties"}, columns, rows, len(facts.open_duties), facts.period)
 
 
 def _findings(facts: Facts, book: Rulebook) -> list[Table]:

@@ -1,9 +1,11 @@
 """Collects what a report says from records and state objects, each looked at once.
 
 Rules: memory holds counts, the rows that are shown (at most `ROWS_SHOWN_MAX` of a table), with a dataset as filter the
-names of its objects, and of two objects that a table shows as one what it needs of the first seen. Whoever asks for one
-member, one dataset or a period gets exactly what concerns it. A duty is on time when it was discharged before its due; one
-without a due is open, never overdue. Never here: whether any of it is true.
+names of its objects, of two objects that a table shows as one what it needs of the first seen, and the names of the duties
+that somebody else than the obligor ended. Whoever asks for one member, one dataset or a period gets exactly what concerns
+it. A duty is on time when its obligor discharged it before its due, late when it ended at its due or after, whoever ended
+it, and waived when somebody else ended it before or it had none; one without a due is open or has no term, never on time
+and never overdue. Never here: whether any of it is true.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ ROWS_SHOWN_MAX: Final = 1_000
 GROUPS_MAX: Final = 10_000
 DAY_MS: Final = 86_400_000
 TENTHS: Final = 10  # of a day, in which the time that a duty took is counted
+_DISCHARGED: Final = b'"discharged"'
 
 Row = list[Any]
 
@@ -59,9 +62,10 @@ class Listed:
 
 @dataclass(slots=True)
 class Facts:
-    """What was collected. Duties by rule and member: on time, late, open, overdue; `groups` and `lists` by section id.
+    """What was collected. Duties by rule and member: on time, late, waived, no term, open, overdue; `groups` and `lists` by
+    section id. `period`: a period was asked for.
 
-    `taken`: how many of the discharged took how many tenths of a natural day.
+    `taken`: how many of those that their obligor discharged took how many tenths of a natural day.
     """
 
     events: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -74,10 +78,12 @@ class Facts:
     found: Listed = field(default_factory=Listed)
     groups: dict[str, dict[tuple[Any, ...], list[int]]] = field(default_factory=lambda: defaultdict(dict))
     lists: dict[str, Listed] = field(default_factory=lambda: defaultdict(Listed))
+    period: bool = False
 
 
 class Collector:
-    """Takes records and state rows in any order; `finish` gives the facts. `now` is the head's block time, unix ms."""
+    """Takes records in the order of the ledger, then state rows in any order; `finish` gives the facts. `now` is the head's
+    block time, unix ms."""
 
     def __init__(self, sections: Sequence[Section], wanted: Filter, now: int) -> None:
         self._wanted, self._now = wanted, now
@@ -95,7 +101,8 @@ class Collector:
                 self._joined[section.beside].append(section)
             else:
                 self._sections[section.object].append(section)
-        self.facts = Facts()
+        self.facts = Facts(period=wanted.since is not None or wanted.until is not None)
+        self._ended_by_others: set[str] = set()  # names of duties, by what discharged each last
         self._related: set[str] = set()
         self._waiting: list[tuple[str, str, dict[str, Any]]] = []
 
@@ -112,6 +119,8 @@ class Collector:
     ) -> None:
         """One record: its block time, its event's head, its verdict, the datasets that its refs name, and its body,
         None where that is withheld or erased."""
+        if _DISCHARGED in verdict:
+            self._discharges(member, canonical.parse(verdict))  # a duty's obligor need not be who is asked about
         wanted = self._wanted
         if not wanted.covers(time) or (wanted.member and wanted.member != member):
             return
@@ -124,6 +133,17 @@ class Collector:
                 self.facts.refusals[str(reason[1])] += 1  # [rule, code, arguments]
         for section in self._counted.get(head["kind"], ()):
             self._count(section, member, "intent" in head, decided, body)
+
+    def _discharges(self, member: str, decided: Mapping[str, Any]) -> None:
+        """Which duties a record of `member` discharged, and whether they were its own."""
+        for each in decided.get("duties", ()):
+            if each["status"] == "discharged":
+                label = each.get("label")
+                name = f"{each['rule']}/{each['on']}" + ("" if label is None else f"#{label}")
+                if each["by"] == member:
+                    self._ended_by_others.discard(name)
+                else:
+                    self._ended_by_others.add(name)
 
     def _count(
         self, section: Section, member: str, asked: bool, decided: Mapping[str, Any], body: bytes | None
@@ -218,10 +238,11 @@ class Collector:
             return
         counts = self.facts.duties[rule, by]
         if fields.get("status") == "discharged":
-            at = fields.get("at")
+            at, own = fields.get("at"), identifier not in self._ended_by_others
             if self._wanted.covers(at):
-                counts["late" if due is not None and at is not None and at >= due else "on-time"] += 1
-                if at is not None and since is not None:
+                late = due is not None and at is not None and at >= due
+                counts["late" if late else "waived" if not own else "no-term" if due is None else "on-time"] += 1
+                if own and at is not None and since is not None:
                     self.facts.taken[rule, by][(at - since) * TENTHS // DAY_MS] += 1
             return
         # What is open now belongs to every period that reaches up to it.

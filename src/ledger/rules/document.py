@@ -274,6 +274,8 @@ class _Document:
             page.heading(3, [Code(kind.name), both(kind.title)], f"kind-{kind.name}")
             listeners = [rule.id for rule in book.rules.values() if f"on_{kind.function}" in rule.functions]
             entries: list[Cell] = [words("act" if kind.act else "request")]
+            if kind.code:
+                entries.append([words("known-as"), Code(kind.code)])
             if kind.creates is not None:
                 entries.append([words("creates"), Code(kind.creates)])
             if kind.by:

@@ -25,6 +25,7 @@ LIST_ITEMS_DEFAULT: Final = 32
 LIST_ITEMS_MAX: Final = 256
 
 _KIND_NAME: Final = re.compile(r"[a-z][a-z0-9]*(\.[a-z][a-z0-9]*)+").fullmatch
+_KIND_CODE: Final = re.compile(r"[A-Z][A-Z0-9_]{0,31}").fullmatch
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]*").fullmatch
 _OBJECT_NAME: Final = re.compile(r"[a-z][a-z0-9]*").fullmatch
 _VARIABLE: Final = re.compile(r"\{([a-z_.0-9]+)\}")
@@ -88,12 +89,13 @@ class Template:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One event kind as declared."""
+    """One event kind as declared. `code`: what the people who know it from elsewhere call it, for readers only."""
 
     name: str
     act: bool
     title: Title
     file: str
+    code: str = ""
     refs: tuple[Ref, ...] = ()
     fields: tuple[Field, ...] = ()
     creates: str | None = None
@@ -197,6 +199,9 @@ def parse_kind(file: str, name: str, table: object, common: tuple[Field, ...]) -
     kind_type = reader.take("type", str, ...)
     if kind_type not in (REQUEST, ACT):
         reader.fail("type must be request or act")
+    code = reader.take("code", str, "")
+    if code and not _KIND_CODE(code):
+        reader.fail("a code is upper-case words with underscores", "for example CATALOG_SUBMIT")
     refs = tuple(_parse_ref(reader, ref, entry) for ref, entry in reader.take("refs", dict, {}).items())
     body = tuple(parse_field(reader, entry, spec) for entry, spec in reader.take("body", dict, {}).items())
     own = {entry.name for entry in body}
@@ -205,6 +210,7 @@ def parse_kind(file: str, name: str, table: object, common: tuple[Field, ...]) -
         act=kind_type == ACT,
         title=reader.title(),
         file=file,
+        code=code,
         refs=refs,
         fields=body + tuple(entry for entry in common if entry.name not in own),
         creates=reader.take("creates", str),

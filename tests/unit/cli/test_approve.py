@@ -130,6 +130,48 @@ def test_rulebook_is_amended_while_the_node_runs(live: Any, call, tmp_path: Path
     assert document["findings"] == [] and document["counts"]["replayed_blocks"] == live.node.head.height + 1
 
 
+def test_next_years_calendar_is_published_and_the_old_bundle_retired(live: Any, call, tmp_path: Path) -> None:
+    """The years so far and a new one take effect by vote, the bundle before them never comes back; the auditor follows."""
+    shipped = live_node.ROOT / "contracts" / "data-sharing" / "calendars"
+    folder = tmp_path / "calendars"
+    shutil.copytree(shipped, folder)
+    last = json.loads((folder / "2026.json").read_text("utf-8"))
+    off = ["2027-01-01", ["2027-02-05", "2027-02-11"], ["2027-10-01", "2027-10-07"]]
+    coming = {**last, "off": off, "source": "a test", "worked": ["2027-02-14"], "year": 2027}
+    (folder / "2027.json").write_text(json.dumps(coming), "utf-8")
+    publish = ("approve", "propose", "calendar.publish", "--bundle")
+    (folder / "2026.json").rename(tmp_path / "2026.json")
+    gap = call(*publish, folder, by="sj")
+    assert gap.code == 1 and "file=2027.json, where=year" in gap.err
+    (tmp_path / "2026.json").rename(folder / "2026.json")
+    before = live.node.config
+    name = proposed(call(*publish, folder, "--reason", "the holidays of 2027", "--json", by="sj"))
+    certified(live)
+    assert live.node.config == before
+    said = call("approve", "show", name, "--json").json["proposal"]["args"]
+    assert "the holidays of 2027" in call("approve", "show", name).out
+    assert json.loads(live.client.get(f"/v1/bundles/{said['bundle']}").json()["2027.json"]) == coming
+    assert call("approve", "sign", name, by="sj").code == 0
+    effect(live)
+    now = live.node.config
+    assert now.rulebook == before.rulebook and now.calendar.hex() == said["bundle"]
+    assert now.program.hex() == said["program"] != before.program.hex()
+    assert call("approve", "list", "--status", "enacted").out.count(name) == 1
+    retire = ("approve", "propose", "rulebook.retire", "--set")
+    refused = call(*retire, f"bundle={now.calendar.hex()}", by="sj")
+    assert refused.code == 1 and "in force already" in refused.out
+    name = proposed(call(*retire, f"bundle={before.calendar.hex()}", "--json", by="sj"))
+    certified(live)
+    assert call("approve", "sign", name, by="sj").code == 0
+    effect(live)
+    assert "in force" in call("approve", "show", name).out
+    again = call(*publish, shipped, by="sj")
+    assert again.code == 1 and "retired" in again.out
+    certified(live)
+    document = ledger("verify", f"http://127.0.0.1:{live.port}", "--json", home=tmp_path).json
+    assert document["findings"] == [] and document["counts"]["replayed_blocks"] == live.node.head.height + 1
+
+
 def test_parameters_need_the_cosigner(live: Any, call) -> None:
     """A change of parameters waits for the cosigner's own signature, and then for its notice."""
     parameters = 'parameters={"timers_block":900}'

@@ -292,22 +292,34 @@ def test_rulebook_that_was_voted_on_under_another_calendar_fails() -> None:
     assert ledger.verify().findings.kept == [] and ledger.verify(replay=False).findings.kept == []
 
 
-def test_retired_rulebook_never_comes_back() -> None:
-    """SPEC R-G11, R-G22: what is in force cannot be retired; what was retired is not published again, or retired twice."""
+@pytest.mark.parametrize(
+    ("action", "named", "second", "third"),
+    [
+        ("sys.rulebook.publish", "rulebook", NEW_RULEBOOK, {"rules/third.py": b"# a third"}),
+        ("sys.calendar.publish", "calendar", NEW_CALENDAR, {"2028.json": b"{}"}),
+    ],
+)
+def test_retired_rulebook_never_comes_back(
+    action: str, named: str, second: dict[str, bytes], third: dict[str, bytes]
+) -> None:
+    """SPEC R-G11, R-G22: what is in force, rulebook or calendar, cannot be retired; what was is not published again, or
+    retired twice."""
     ledger = Governed()
-    before = ledger.app.head.config.rulebook.hex()
-    assert code(ledger.record("ga", ledger.propose("sys.rulebook.retire", {}, {"bundle": before}))) == "in-force"
-    args, attachment = ledger.bundle_args(NEW_RULEBOOK)
-    ledger.change("sys.rulebook.publish", {}, args, attachments=(attachment,))
-    ledger.change("sys.rulebook.retire", {}, {"bundle": before})
-    assert code(ledger.record("ga", ledger.propose("sys.rulebook.retire", {}, {"bundle": before}))) == "retired"
-    other, attached = ledger.bundle_args({"rules/third.py": b"# a third"})
-    event = ledger.propose("sys.rulebook.publish", {}, other, effective=ledger.app.head.time + HOUR_MS)
+    gone = {"bundle": getattr(ledger.app.head.config, named).hex()}
+    assert code(ledger.record("ga", ledger.propose("sys.rulebook.retire", {}, gone))) == "in-force"
+    args, attachment = ledger.bundle_args(second)
+    ledger.change(action, {}, args, attachments=(attachment,))
+    ledger.change("sys.rulebook.retire", {}, gone)
+    assert code(ledger.record("ga", ledger.propose("sys.rulebook.retire", {}, gone))) == "retired"
+    other, attached = ledger.bundle_args(third)
+    event = ledger.propose(action, {}, other, effective=ledger.app.head.time + HOUR_MS)
     ledger.record("ga", event, attachments=(attached,))
     for voter in MEMBERS[:3]:
         ledger.record(voter, ledger.approve(f"ga/{event.id}", event))
     ledger.change("sys.rulebook.retire", {}, {"bundle": other["bundle"]})
     assert code(ledger.block(ms=HOUR_MS).decision.items[0]) == "retired"
+    assert code(ledger.record("ga", ledger.propose(action, {}, other), attachments=(attached,))) == "retired"
+    assert ledger.app.head.config.program.hex() == args["program"]
     assert ledger.verify().findings.kept == [] and ledger.verify(replay=False).findings.kept == []
 
 

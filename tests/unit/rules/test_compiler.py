@@ -133,6 +133,7 @@ BROKEN = [
     ("rulebook.toml", b"language", b"speed = 1\nlanguage", "unknown entry 'speed'"),
     ("rulebook.toml", b"id", b"id = 1\nid", "not TOML"),
     ("kinds/thing.toml", b'type = "request"', b'type = "wish"', "request or act"),
+    ("kinds/thing.toml", b'type = "request"', b'type = "request"\ncode = "Make it"', "upper-case words"),
     ("kinds/thing.toml", b'["thing.make"]', b'["Thing.Make"]', "dotted lower-case"),
     ("kinds/thing.toml", b"thing = {}", b"Thing = {}", "named by its stream kind"),
     ("kinds/thing.toml", b"thing = {}", b"ticket = {}", "named by its stream kind"),

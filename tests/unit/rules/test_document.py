@@ -75,8 +75,10 @@ def test_the_page_says_everything() -> None:
         assert rule_facts.title["zh"] in reader.text and rule_facts.title["en"] in reader.text
     for parameter in book.params.values():
         assert all(value.source in reader.text for value in parameter.values)
+    codes = [kind.code for kind in book.kinds.values() if kind.code]
+    assert len(codes) == len(set(codes)) > 80
     for kind in book.kinds.values():
-        assert f"kind-{kind.name}" in reader.ids
+        assert f"kind-{kind.name}" in reader.ids and kind.code in reader.text
         assert all(field.title["zh"] in reader.text and field.title["en"] in reader.text for field in kind.fields)
     for code, entry in book.texts.items():
         assert code in reader.text and entry.title["zh"] in reader.text

@@ -14,16 +14,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.adapters.runtime.monty import Monty
+from ledger.adapters.runtime.worker import Worker
 from ledger.core import canonical
 from ledger.errors import UnavailableError
 from ledger.rules.cases import run_cases
 from ledger.rules.plain import Plain
 from ledger.rules.program import Program
-from tests.unit.rules.books import CONTRACTS, contract_program
+from tests.unit.rules.books import CONTRACTS, NOW, Ledger, contract_program, rule, tiny
 from tests.unit.rules.case_calls import HOW, Call, calls_of, vary
+from tests.unit.rules.test_escapes import ATTACKS
+from tests.unit.rules.test_verdicts import NONSENSE, nonsense
 
 RULEBOOKS = sorted(path.parent.name for path in CONTRACTS.glob("*/rulebook.toml"))
 ROOT = CONTRACTS.parent
+HOSTILE = {name: source for name, (_, source) in ATTACKS.items()} | {body: nonsense(body) for body in NONSENSE}
 
 
 @st.composite
@@ -86,6 +90,23 @@ def test_the_second_runtime_agrees(monty: tuple[Program, Monty]) -> None:
         assert runtime.run_block(call) == program.run_block(call)
 
     agree()
+
+
+@pytest.mark.parametrize("runtime", [Worker, Monty])
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_rule_ends_alike_everywhere(name: str, runtime: type[Worker | Monty]) -> None:
+    """What costs too much and what returns nonsense has the same outcomes, byte for byte, in the child and in the second runtime."""
+    ledger = Ledger(tiny(rule(HOSTILE[name])))
+    thing = ledger.thing()
+    call = ledger.scratch.call(NOW, [], [ledger.event("thing.do", {"thing": thing})[1]])
+    expected = ledger.program.run_block(call)
+    assert b'"rule-error"' in expected[0][3]
+    try:
+        other = runtime(ledger.program)
+    except UnavailableError as error:
+        pytest.skip(f"no second runtime: {error.message}")
+    with other:
+        assert repr(other.run_block(call)) == repr(expected)
 
 
 def test_variants_reach_refusals_and_findings() -> None:

@@ -3,16 +3,18 @@
 Rules: the evidence is taken from the block that carried it, with both signed votes; what is recorded of that key and span
 of heights already is passed over at once, so that who votes twice at every height costs one look a block; for the rest
 validators take turns by their place in the registry, and whoever then finds it recorded says nothing. A report that fails
-is logged and left: another node's turn comes. At most `WAITING_MAX` heights wait, what comes then is left out.
+is logged and left: another node's turn comes. Nothing of a report is kept, so a node that starts looks again at the newest
+blocks from before, once CometBFT has caught up. At most `WAITING_MAX` heights wait, what comes then is left out.
 Not here: whether the votes hold (the ledger decides), and what follows for the accused (a vote).
 """
 
 from __future__ import annotations
 
+import itertools
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from os import urandom
 from typing import Any, Final, Protocol
@@ -31,8 +33,10 @@ from ledger.errors import LedgerError
 TURN_S: Final = 3.0
 WAITING_MAX: Final = 1_000
 ANSWER_S: Final = 60.0
+LOOK_BACK: Final = 200  # heights: more than are made while every validator has its turn
+RETRY_S: Final = 1.0
 SALT_BYTES: Final = 16
-FAILURES: Final = (LedgerError, TimeoutError, KeyError, TypeError)
+FAILURES: Final = (LedgerError, TimeoutError, KeyError, TypeError, ValueError)
 
 
 class Blocks(Protocol):
@@ -40,6 +44,9 @@ class Blocks(Protocol):
 
     def block(self, height: int) -> dict[str, Any]:
         """The block of a height."""
+
+    def status(self) -> dict[str, Any]:
+        """Which blocks there are, and whether CometBFT is catching up with its peers."""
 
 
 class Accuser:
@@ -82,20 +89,44 @@ class Accuser:
             self._heights.put(height)
 
     def _run(self) -> None:
+        for before in self._before():
+            self._try(before)
         while (height := self._heights.get()) is not None:
+            self._try(height)
+
+    def _before(self) -> Iterable[int]:
+        """The newest heights from before the start, as soon as this node knows what was recorded since; what comes after
+        them is reported in any case. None when it ends first."""
+        heights = None
+        while not self._closing.is_set():
             try:
-                self._report(height)
-            except FAILURES as error:
-                self._log.warning("accuser.failed", height=height, reason=str(error))
+                found = self._rpc.status()["sync_info"]
+                if heights is None:
+                    top = int(found["latest_block_height"])
+                    heights = range(max(1, int(found["earliest_block_height"]), top - LOOK_BACK + 1), top + 1)
+                if not found["catching_up"]:
+                    return itertools.takewhile(lambda _: not self._closing.is_set(), heights)
+            except FAILURES as error:  # CometBFT starts after us
+                self._log.debug("accuser.waits", reason=str(error))
+            self._closing.wait(RETRY_S)
+        return ()
+
+    def _try(self, height: int) -> None:
+        try:
+            self._report(height)
+        except FAILURES as error:
+            self._log.warning("accuser.failed", height=height, reason=str(error))
 
     def _report(self, height: int) -> None:
+        drafts = self._drafts(height)
+        if not drafts:
+            return
         found = self._author()
         if found is None:
             self._log.warning("accuser.no-key", height=height)
             return
         member, signer, place = found
-        drafts = self._drafts(height)
-        if not drafts or self._closing.wait(1 + place * self._turn_s):
+        if self._closing.wait(1 + place * self._turn_s):
             return
         for name, draft in drafts.items():
             try:

@@ -19,6 +19,7 @@ from ledger.core.genesis import COMETBFT
 from ledger.core.keys import Signer
 from ledger.core.mapkeys import object_key
 from ledger.errors import FatalError
+from ledger_node.alarms import Alarms
 from ledger_node.comet.accuser import Accuser
 from ledger_node.comet.engine import CometEngine
 from ledger_node.comet.natives import NativeKeeper
@@ -53,7 +54,13 @@ class Options(Protocol):
 
 
 def build_engine(
-    app: Application, store: SqliteStore, reader: SqliteReader, signer: Signer, state: SignerState, options: Options
+    app: Application,
+    store: SqliteStore,
+    reader: SqliteReader,
+    signer: Signer,
+    state: SignerState,
+    options: Options,
+    alarms: Alarms,
 ) -> CometEngine:
     """The engine, not started. Raises `FatalError` (`comet-missing`) without a program to run, (`engine-other`, `chain-id`,
     `chain-origin`) where this chain does not order this ledger, and `RejectedError` where it cannot begin here (R-N61)."""
@@ -73,6 +80,7 @@ def build_engine(
         return CometProcess(home, binary, on_exit=on_exit)
 
     engine = CometEngine(app, signer, state, home, chain_id, process, CometRpc(home))
+    engine.handler.alarms = alarms
     engine.handler.pruning = Pruning(options.keep_blocks)
     engine.handler.snapshots = SnapshotTaker(options.data_dir, reader, options.snapshots_every)
     engine.natives = NativeKeeper(

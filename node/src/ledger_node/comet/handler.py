@@ -18,18 +18,21 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, Protocol
 
+import structlog
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from ledger.adapters.ordering.engine import moved
 from ledger.app import Application
 from ledger.core.checkpoint import app_hash
 from ledger.core.hashing import Digest
+from ledger.core.keys import CONSENSUS, node_id
 from ledger.core.registry import Registry
 from ledger.core.submission import Submission
 from ledger.errors import FatalError, LedgerError, RuntimeFault
 from ledger.limits import BLOCK_EVENTS_MAX
 from ledger.machine.admit import check_submission
 from ledger.machine.block import BlockInput, Sealed
+from ledger_node.alarms import Alarms
 from ledger_node.comet import abci_pb2 as pb
 from ledger_node.comet import transaction
 from ledger_node.comet.pruning import Pruning
@@ -126,11 +129,13 @@ class Handler:
         """CometBFT's height that is committed here."""
         self.pruning = Pruning(0)
         self.snapshots: SnapshotTaker | None = None
+        self.alarms = Alarms()
         self._time = 0
         self._engine, self._later = engine, later
         self._recorded: OrderedDict[Digest, None] = OrderedDict()
         self._decided: Decided | None = None
         self._unwritten: Decided | None = None
+        self._log = structlog.get_logger("proposals")
 
     @property
     def retired(self) -> bool:
@@ -264,18 +269,27 @@ class Handler:
     def process_proposal(self, request: pb.RequestProcessProposal) -> pb.ResponseProcessProposal:
         """Whether an honest node proposed this: a pure question to the committed state (R-N15)."""
         self._discard()
-        if self.retired and request.txs:
-            return pb.ResponseProcessProposal(status=REJECT)
         try:
+            if self.retired and request.txs:
+                raise moved(self.app.engine)
             block = self._block(request.txs, _time_ms(request.time))
             self.app.process(block, signatures=False)
         except COSTLY_ERRORS:
             raise
-        except LedgerError:
+        except LedgerError as error:
+            self._reject(request, error)
             return pb.ResponseProcessProposal(status=REJECT)
         digest, height, light = request.hash, request.height, len(request.txs) <= 1
         self._later(lambda: self._expect(digest, height, block, light))
         return pb.ResponseProcessProposal(status=ACCEPT)
+
+    def _reject(self, request: pb.RequestProcessProposal, error: LedgerError) -> None:
+        """Leave behind who proposed what an honest node would not; nothing of what was proposed."""
+        self.alarms.reject(error.code)
+        address = request.proposer_address.hex()  # CometBFT names validators as it names nodes
+        keys = self.app.head.registry.keys.values()  # a key that has ended still proposes for two heights
+        member = next((key.member for key in keys if key.use == CONSENSUS and node_id(key.public) == address), "")
+        self._log.warning("proposal.rejected", height=request.height, member=member, proposer=address, code=error.code)
 
     def _block(self, datas: Sequence[bytes], time: int) -> BlockInput:
         """The block of ours that these transactions make; every signature in it is verified. Raises what says why not."""

@@ -80,9 +80,10 @@ def _evidence_files(node: Node) -> int:
 
 
 def labelled(node: Node, indexer: Indexer | None) -> dict[str, dict[str, float]]:
-    """Values by the names of `metrics.LABELLED`: each check by its name, and alarms by code."""
+    """Values by the names of `metrics.LABELLED` and `COUNTED`: checks by name, alarms and rejected proposals by code."""
     checks = readiness(node, indexer)["checks"]
     return {
         "ledger_check": {check["name"]: float(check["ok"]) for check in checks},
         "ledger_alarms": {code: float(count) for code, count in node.alarms.codes().items()},
+        "ledger_proposals_rejected": {code: float(count) for code, count in node.alarms.rejected().items()},
     }

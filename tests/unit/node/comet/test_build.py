@@ -20,6 +20,7 @@ from ledger.app import Application
 from ledger.core.engine import chain_id
 from ledger.core.keys import Signer
 from ledger.errors import LedgerError
+from ledger_node.alarms import Alarms
 from ledger_node.comet.build import build_engine
 from ledger_node.comet.engine import CometEngine
 from tests.models.accept_all import AcceptAllRules, AcceptAllRuntime
@@ -57,7 +58,7 @@ def build() -> Iterator[Callable[..., CometEngine]]:
         opened.extend((reader, app))
         signer = read_key(folder / LOG_KEY)
         state = SignerState(folder / LOG_STATE, app.origin, signer.public.key_id)
-        return build_engine(app, store, reader, signer, state, Options(folder))
+        return build_engine(app, store, reader, signer, state, Options(folder), Alarms())
 
     yield make
     for each in opened:
