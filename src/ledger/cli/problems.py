@@ -13,6 +13,7 @@ from typing import Any, Final
 from ledger.cli.exits import Exit, exit_of
 from ledger.cli.output import Console
 from ledger.cli.reasons import in_words
+from ledger.cli.rulewords import translated
 from ledger.cli.tables import safe
 from ledger.cli.texts import Texts, fill
 from ledger.errors import LedgerError, MalformedError, UnavailableError
@@ -42,7 +43,7 @@ def sentences(texts: Texts, error: LedgerError) -> tuple[str, str]:
     if "reason" in evidence:
         evidence["reason"] = in_words(texts, evidence["reason"])
     said = {
-        "message": show(error.message),
+        "message": show(translated(texts, error.message)),
         **evidence,
     }  # texts of codes that say several things quote the English message
     pattern = _of_code(texts, error, "what")
