@@ -111,12 +111,9 @@ class Report:
 def build_tables(facts: Facts, book: Rulebook, sections: Sequence[Section]) -> list[Table]:
     """All tables that have something to say, the platform's first, then the rulebook's in its order."""
     tables = [_events(facts, book), _duties(facts), _open(facts), *_findings(facts, book), _refusals(facts, book)]
-    timeless = (
-        {section.id for section in sections if not section.events and not section.time} if facts.period else set()
-    )
     for section in sections:
-        table = _section(section, facts, book)
-        tables.append(replace(table, at_end=True) if section.id in timeless else table)
+        at_end = facts.period and not section.events and not section.time
+        tables.append(replace(_section(section, facts, book), at_end=at_end))
     return [table for table in tables if table.rows]
 
 

@@ -119,14 +119,15 @@ class Collector:
     ) -> None:
         """One record: its block time, its event's head, its verdict, the datasets that its refs name, and its body,
         None where that is withheld or erased."""
-        if _DISCHARGED in verdict:
-            self._discharges(member, canonical.parse(verdict))  # a duty's obligor need not be who is asked about
+        decided = canonical.parse(verdict) if _DISCHARGED in verdict else None
+        if decided is not None:
+            self._discharges(member, decided)  # a duty's obligor need not be who is asked about
         wanted = self._wanted
         if not wanted.covers(time) or (wanted.member and wanted.member != member):
             return
         if wanted.dataset and wanted.dataset not in datasets:
             return
-        decided = canonical.parse(verdict)
+        decided = decided or canonical.parse(verdict)
         self.facts.events[head["kind"], str(decided["outcome"])] += 1
         if decided["outcome"] == "refused":
             for reason in decided.get("reasons", ()):

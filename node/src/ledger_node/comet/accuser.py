@@ -96,7 +96,7 @@ class Accuser:
 
     def _before(self) -> Iterable[int]:
         """The newest heights from before the start, as soon as this node knows what was recorded since; what comes after
-        them is reported in any case. None when it ends first."""
+        them is reported in any case. None when it ends first, or holds no key to report with."""
         heights = None
         while not self._closing.is_set():
             try:
@@ -105,7 +105,8 @@ class Accuser:
                     top = int(found["latest_block_height"])
                     heights = range(max(1, int(found["earliest_block_height"]), top - LOOK_BACK + 1), top + 1)
                 if not found["catching_up"]:
-                    return itertools.takewhile(lambda _: not self._closing.is_set(), heights)
+                    ours = heights if self._author() is not None else ()
+                    return itertools.takewhile(lambda _: not self._closing.is_set(), ours)
             except FAILURES as error:  # CometBFT starts after us
                 self._log.debug("accuser.waits", reason=str(error))
             self._closing.wait(RETRY_S)
@@ -118,15 +119,13 @@ class Accuser:
             self._log.warning("accuser.failed", height=height, reason=str(error))
 
     def _report(self, height: int) -> None:
-        drafts = self._drafts(height)
-        if not drafts:
-            return
         found = self._author()
         if found is None:
             self._log.warning("accuser.no-key", height=height)
             return
         member, signer, place = found
-        if self._closing.wait(1 + place * self._turn_s):
+        drafts = self._drafts(height)
+        if not drafts or self._closing.wait(1 + place * self._turn_s):
             return
         for name, draft in drafts.items():
             try:

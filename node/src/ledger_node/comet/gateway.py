@@ -278,14 +278,12 @@ class Gateway:
                 flight = self._flights.pop(number, None)
                 if flight is not None:
                     again = [entry for entry in batch if entry.submission.identity in flight.identities]
-                    for entry in again:
-                        entry.flight = 0
                     self._queue.extendleft(reversed(again))
                 if not self._closing:
                     self._changed.wait(LOOK_S)
-                now = time.monotonic()
-                tired = [entry for entry in self._queue if now - entry.since > FULL_S]
-            for entry in tired if error.code == "mempool-full" else []:
+                full, now = error.code == "mempool-full", time.monotonic()
+                tired = [entry for entry in self._queue if full and now - entry.since > FULL_S]
+            for entry in tired:
                 self.dropped(entry.submission, error)
         except LedgerError as error:
             for entry in batch:

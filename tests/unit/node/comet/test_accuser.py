@@ -159,7 +159,7 @@ def test_a_guest_s_key_accuses_nobody() -> None:
     alone.accuser.start()
     alone.accuser.report(9)
     alone.accuser.close()
-    assert alone.sent == []
+    assert (alone.sent, alone.asked) == ([], [])
 
 
 def test_evidence_of_another_kind_hides_no_double_vote() -> None:
