@@ -35,6 +35,7 @@ _WORDS: Final = {
         "after": "To",
         "movers": "Moved by",
         "picture": "States of {title}",
+        "kept": "Stages that are no state of their own",
     },
     "zh": {
         "head": "# 规则集《{title}》的状态图（版本 {version}）",
@@ -47,7 +48,46 @@ _WORDS: Final = {
         "after": "新状态",
         "movers": "由何事项转移",
         "picture": "{title}的状态图",
+        "kept": "没有单列为状态的环节",
     },
+}  # fmt: skip
+
+# What the law names and no table has: where it stands.
+_KEPT: Final = {
+    "en": [
+        ("Stage of the law", "Where it stands"),
+        ("Application filed", "`under_review` from the moment it is filed; `incomplete` while contents are lacking"),
+        ("Reply extended", "the due date of duty A3"),
+        ("Data delivered, delivery overdue",
+         ("the grant: `agreed` becomes `live`; `delivered` and `late` "
+          "keep when, and whether after the term")),
+        ("Service changed or ended by the provider",
+         ("the grant: `provider_change`, then `live` again or, at the "
+          "day filed, `expired`")),
+        ("Copy derived from",
+         ("`live_children` of the copy; what was derived is a copy "
+          "that names it among its `parents`")),
+        ("Disposal due",
+         ("the grant: `expired`, `purpose_ended` or `terminated`, with "
+          "duty C2; a copy's state says what was done to it")),
+        ("Entrustment assessed, checked",
+         ("no entrustment begins without a valid assessment; `checked` "
+          "keeps the newest check")),
+        ("Incident, progress reported", "it stays `reported`; each report stands in its stream"),
+        ("Settlement metered", "the months on the grant's use account; a statement begins as `stated`"),
+    ],
+    "zh": [
+        ("法定环节", "记在何处"),
+        ("申请已提交", "提交即为 `under_review`；内容欠缺期间为 `incomplete`"),
+        ("答复延期", "义务 A3 的到期时间"),
+        ("数据已提供、逾期未提供", "授权由 `agreed` 转为 `live`；`delivered`、`late` 记何时提供、是否逾期"),
+        ("提供方变更或终止服务", "授权为 `provider_change`，备案后恢复 `live`，或者到备案之日转为 `expired`"),
+        ("已据以衍生", "副本的 `live_children`；衍生结果是以其为 `parents` 的副本"),
+        ("应当处置", "授权为 `expired`、`purpose_ended` 或 `terminated`，并有义务 C2；副本状态只说已对其做了什么"),
+        ("委托已评估、已检查", "没有有效评估不能开始委托；`checked` 记最近一次检查"),
+        ("事件续报", "仍为 `reported`；各次报告都在事件的流中"),
+        ("结算已计量", "授权使用台账上的各月；对账单自 `stated` 开始"),
+    ],
 }  # fmt: skip
 
 
@@ -74,8 +114,14 @@ def _page(book: Rulebook, language: str) -> str:
         words["other"],
         words["text"],
         *(_section(book, table, language) for table in book.tables.values()),
+        _kept(language),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _kept(language: str) -> str:
+    head, *rows = [f"| {stage} | {where} |" for stage, where in _KEPT[language]]
+    return "\n".join([f"## {_WORDS[language]['kept']}", "", head, "|---|---|", *rows])
 
 
 def _section(book: Rulebook, table: Table, language: str) -> str:

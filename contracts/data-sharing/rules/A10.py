@@ -75,7 +75,7 @@ def on_use_access(event, state, env):
     held = state["entrustment"]
     if held is None:
         return unnamed(event, env)
-    faults = outside(held, event.refs, state["grant"]["provider"], event.time)
+    faults = outside(held, event.refs, [state["grant"]["provider"]], event.time)
     if event.body["purpose"] != held["purpose"]:
         faults = faults + ["purpose"]
     return beyond(event, faults + amiss(held, "access", event.body["items"]))
@@ -105,8 +105,8 @@ def keep(event, state, env, operation, items):
         kept = state["copy"]
         refs["dataset"] = kept["dataset"]
         refs["grant"] = kept["grant"]
-    provider = held["principal"] if kept is None else kept["provider"]
-    return beyond(event, outside(held, refs, provider, event.time) + amiss(held, operation, items))
+    owners = [held["principal"]] if kept is None else owners_of(event, held, kept)
+    return beyond(event, outside(held, refs, owners, event.time) + amiss(held, operation, items))
 
 
 def on_share_deliver(event, state, env):
@@ -116,7 +116,14 @@ def on_share_deliver(event, state, env):
         return breach("PIPL/21", about=event.member, on="copy", to=event.body["to"])
     if held is None:
         return unnamed(event, env)
-    faults = outside(held, event.refs, state["grant"]["provider"], event.time)
+    refs = {name: event.refs[name] for name in ["dataset", "for"] if name in event.refs}
+    refs["grant"] = event.refs.get("grant")
+    owners = [state["dataset"]["provider"]]
+    if state["grant"] is not None:
+        owners = [state["grant"]["provider"]]
+    elif source is not None:
+        owners = owners_of(event, held, source)
+    faults = outside(held, refs, owners, event.time)
     if event.body["to"] != held["processor"]:
         return beyond(event, faults + amiss(held, "deliver", []))
     return [write("new", entrustment=event.refs["entrustment"])] + taken(held) + [beyond(event, faults)]
@@ -139,7 +146,7 @@ def derived(event, state, env):
     grants = [found.get("grant") for found in parents]
     named = {"grant": held["grant"] if held["grant"] in grants else grants[0]}
     named["for"] = event.refs.get("for", held["principal"])
-    faults = outside(held, named, parents[0]["provider"], event.time) + amiss(held, "analyze", [])
+    faults = outside(held, named, owners_of(event, held, parents[0]), event.time) + amiss(held, "analyze", [])
     if any([name != event.refs["entrustment"] for name in under]):
         faults = faults + ["copy"]
     if sources_of(parents) > 1 and not held["linkage"]:
@@ -258,7 +265,17 @@ def is_sub_allowed(parent, event, time):
     return same and is_live(parent, time) and ms(event.body["until"]) + DAY <= parent["until"]
 
 
-def outside(held, refs, provider, time):
+# Who entrusts without a grant: the provider; of a copy that was returned also its holder, and what the processor then
+# holds of it is that holder's.
+def owners_of(event, held, kept):
+    if kept.get("grant") is not None or kept.get("holder") is None:
+        return [kept["provider"]]
+    if kept.get("entrustment") == event.refs["entrustment"]:
+        return [kept["provider"], held["principal"]]
+    return [kept["provider"], kept["holder"]]
+
+
+def outside(held, refs, owners, time):
     faults = []
     if not is_live(held, time):
         faults.append("not-live")
@@ -266,8 +283,7 @@ def outside(held, refs, provider, time):
         faults.append("for")
     if refs.get("dataset", held["dataset"]) != held["dataset"]:
         faults.append("dataset")
-    # A provider entrusts its own data without a grant.
-    own = held["grant"] is None and provider == held["principal"]
+    own = held["grant"] is None and held["principal"] in owners
     if not own and (held["grant"] is None or refs.get("grant", held["grant"]) != held["grant"]):
         faults.append("grant")
     return faults

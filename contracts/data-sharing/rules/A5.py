@@ -15,7 +15,7 @@ def on_share_approve(event, state, env):
 def on_share_deliver(event, state, env):
     effects = [duty("A5.receipt", by=event.body["to"], on="new", due=None, kinds=["share.receive"])]
     grant = state["grant"]
-    if state["copy"] is not None or not reaches_user(event, grant, state["entrustment"]):
+    if grant is None or state["copy"] is not None or not reaches_user(event, grant, state["entrustment"]):
         return effects
     effects.append(discharge("A5", on="grant"))
     effects.append(write("grant", delivered=min(event.time, grant.get("delivered", event.time))))

@@ -90,11 +90,12 @@ def on_share_deliver(event, state, env):
     if state["dataset"].get("pi") not in PERSONAL:
         return kept
     supplier = event.member if state["entrustment"] is None else state["entrustment"]["principal"]
+    grant = state["grant"]
     effects = [kept]
-    if state["grant"].get("pi_basis") is None:
+    if grant is not None and grant.get("pi_basis") is None:
         effects.append(breach("PIPL/13", about=supplier, on="grant"))
     if not is_to_processor(event, state) and not is_assessed(event, state, supplier, event.time):
-        effects.append(breach("PIPL/55", about=supplier, on="grant"))
+        effects.append(breach("PIPL/55", about=supplier, on="dataset"))
     return effects
 
 

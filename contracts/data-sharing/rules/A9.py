@@ -20,14 +20,14 @@ def on_share_deliver(event, state, env):
     effects = []
     if entry["level"] in GRADED and not to_processor and not is_exempt(event):
         if not is_assessed(state, event.refs["dataset"], supplier, event.time):
-            effects.append(breach("NDSR/31", about=supplier, on="grant"))
+            effects.append(breach("NDSR/31", about=supplier, on="dataset"))
     if entry["level"] == "core" and not is_approved(state, event.refs["dataset"], event.time):
-        effects.append(breach("DSL/21", about=supplier, on="grant"))
+        effects.append(breach("DSL/21", about=supplier, on="dataset"))
     if event.body.get("abroad", False) and event.body.get("cac_id") is None:
         if entry["level"] in GRADED:
-            effects.append(breach("NDSR/37", about=supplier, on="grant"))
+            effects.append(breach("NDSR/37", about=supplier, on="dataset"))
         elif entry.get("pi") in ["pi", "sensitive"]:
-            effects.append(breach("PIPL/36", about=supplier, on="grant"))
+            effects.append(breach("PIPL/36", about=supplier, on="dataset"))
     return effects
 
 

@@ -2,6 +2,8 @@
 
 A copy goes to the user of the grant, to a third party that the provider consented to, or to a processor under a live
 entrustment. A supply onward that happened is recorded irregular, and its copy comes into custody with an unlawful origin.
+So is what a provider supplies under no grant at all (Art. 21), but for unconditional data where the law of its place asks
+for no application. A copy that was returned stands under no grant either; nobody consented to its supply onward.
 The user asks for that consent, with the purpose and the basis; the law sets no term for the reply.
 """
 
@@ -12,18 +14,38 @@ def on_share_deliver(event, state, env):
     grant = state["grant"]
     receiver = event.body["to"]
     source = state["copy"]
-    held = state["entrustment"]
-    entrusted = held is not None and held["status"] == "active" and receiver == held["processor"]
-    if source is None:
-        kept = write("new", source=None)
-        if entrusted or receiver == grant["user"] or receiver in grant["onward"]:
+    allowed = is_entrusted(event, state) or (grant is not None and receiver in grant["onward"])
+    if source is not None:
+        kept = write("new", source=event.refs["copy"])
+        if allowed and source.get("origin") != "unlawful":
             return kept
-        return [kept, breach("D809/39-9", about=event.member, on="grant", what="receiver", to=receiver)]
-    lawful = source.get("origin") != "unlawful" and (entrusted or receiver in grant["onward"])
-    kept = write("new", source=event.refs["copy"])
-    if lawful:
+        return [kept, breach("D809/40-3", about=event.member, on="copy", held=source["holder"], to=receiver)]
+    kept = write("new", source=None)
+    if grant is None:
+        if allowed or is_unapplied(state, env):
+            return kept
+        return [kept, breach("D809/39-9", about=event.member, on="dataset", what="no-grant", to=receiver)]
+    if allowed or receiver == grant["user"]:
         return kept
-    return [kept, breach("D809/40-3", about=event.member, on="copy", held=source["holder"], to=receiver)]
+    return [kept, breach("D809/39-9", about=event.member, on="grant", what="receiver", to=receiver)]
+
+
+# Under no grant somebody entrusts only its own: the provider, or the holder of a copy that was returned to it.
+def is_entrusted(event, state):
+    held = state["entrustment"]
+    if held is None or held["status"] != "active" or event.body["to"] != held["processor"]:
+        return False
+    if state["grant"] is not None:
+        return True
+    own = state["dataset"] if state["copy"] is None else state["copy"]
+    return held["grant"] is None and held["principal"] in [own["provider"], own.get("holder")]
+
+
+def is_unapplied(state, env):
+    # The law of the provider's place decides, as in SC24.
+    if state["obligor"] is None or state["dataset"]["sharing"] != "unconditional":
+        return False
+    return state["obligor"]["attributes"].get("jurisdiction", "") in env.params["local.unapplied"]
 
 
 def on_onward_apply(event, state, env):

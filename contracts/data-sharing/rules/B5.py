@@ -40,11 +40,12 @@ def on_share_deliver(event, state, env):
     given = {entry["item"]: entry["profile"] for entry in event.body.get("masking", [])}
     unknown = [entry["profile"] for entry in event.body.get("masking", []) if entry["profile"] not in declared]
     if unknown:
-        return breach("PIPL/51", about=event.member, on="grant", held=event.member, unknown=unknown[:4])
-    granted = state["grant"]["items"]
-    bare = [item for item in personal(state["dataset"]) if item in granted and item not in given]
+        return breach("PIPL/51", about=event.member, on="dataset", held=event.member, unknown=unknown[:4])
+    # Without a grant nothing says less than the whole entry.
+    supplied = state["dataset"]["items"] if state["grant"] is None else state["grant"]["items"]
+    bare = [item for item in personal(state["dataset"]) if item in supplied and item not in given]
     if bare:
-        return breach("PIPL/51", about=event.member, on="grant", held=event.member, bare=bare[:4])
+        return breach("PIPL/51", about=event.member, on="dataset", held=event.member, bare=bare[:4])
 
 
 def on_data_manage(event, state, env):

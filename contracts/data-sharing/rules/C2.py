@@ -35,30 +35,33 @@ def on_service_file(event, state, env):
 
 def on_share_deliver(event, state, env):
     source = state["copy"]
-    roots = [event.refs["grant"]] if source is None else source["roots"]
+    grant = state["grant"]
+    named = event.refs.get("grant")
+    roots = source["roots"] if source is not None else [named] if named is not None else []
     receiver = event.body["to"]
+    origin = grant if grant is not None else source if source is not None else state["dataset"]
     effects = [
         write(
             "new",
             dataset=event.refs["dataset"],
-            provider=state["grant"]["provider"],
+            provider=origin["provider"],
             holder=receiver,
-            grant=event.refs["grant"],
+            grant=named,
             parents=[] if source is None else [event.refs["copy"]],
             roots=roots,
-            further=[other for other in roots if other != event.refs["grant"]],
+            further=[other for other in roots if other != named],
             since=event.time,
         ),
-        counted_in(state["grant"], receiver),
     ]
-    for name, root in state["root"].items():
-        effects.append(write("root", name, live=more(root["live"], receiver), copies=root["copies"] + 1))
-        if root["status"] == "closed":
-            effects.append(move("root", "reopen", of=name))
-            effects.append(duty("C2", by=root["user"], on="root", of=name, due=None))
     if source is not None:
+        # Further grants are those of the copy that it is taken from: named without one they mean nothing.
+        for name, root in state["root"].items():
+            effects.append(write("root", name, live=more(root["live"], receiver), copies=root["copies"] + 1))
+            if root["status"] == "closed":
+                effects.append(move("root", "reopen", of=name))
+                effects.append(duty("C2", by=root["user"], on="root", of=name, due=None))
         effects.append(write("copy", live_children=source["live_children"] + 1))
-    return effects + revived(state["grant"])
+    return effects if grant is None else effects + [counted_in(grant, receiver)] + revived(grant)
 
 
 def on_backflow_deliver(event, state, env):

@@ -21,11 +21,18 @@ def on_import_batch(event, state, env):
 
 def on_share_deliver(event, state, env):
     source = state["copy"]
-    if not entitled(event, state):
+    if source is not None and is_other(event, source):
+        return [
+            kept("unlawful"),
+            breach("D809/40-7", about=event.member, on="copy", held=source["holder"], what="entry"),
+        ]
+    if not entitled(event, state, env):
         return kept("unlawful")
     if source is not None:
         return kept(inherited([source]))
     origin = inherited([state["dataset"]])
+    if state["grant"] is None:
+        return kept(origin)
     return [kept(origin), write("grant", origin=origin)]
 
 
@@ -73,14 +80,35 @@ def derived(event, state):
     return effects
 
 
-def entitled(event, state):
+# Under a grant the entry named is that of the grant; of a copy under none it is one of those that it comes from.
+def is_other(event, source):
+    if source.get("grant") is not None or "many" in source["sources"]:
+        return False
+    return event.refs["dataset"] not in source["sources"]
+
+
+# To whom a copy may go is for B2 to say; who got it otherwise holds it unlawfully.
+def entitled(event, state, env):
     grant = state["grant"]
     receiver = event.body["to"]
-    if state["copy"] is None:
-        return receiver == grant["user"]
+    if is_entrusted(event, state):
+        return True
+    if grant is not None:
+        return receiver in grant["onward"] or (state["copy"] is None and receiver == grant["user"])
+    if state["copy"] is not None or state["obligor"] is None or state["dataset"]["sharing"] != "unconditional":
+        return False
+    return state["obligor"]["attributes"].get("jurisdiction", "") in env.params["local.unapplied"]
+
+
+# Under no grant somebody entrusts only its own: the provider, or the holder of a copy that was returned to it.
+def is_entrusted(event, state):
     held = state["entrustment"]
-    entrusted = held is not None and held["status"] == "active" and receiver == held["processor"]
-    return entrusted or receiver in grant["onward"]
+    if held is None or held["status"] != "active" or event.body["to"] != held["processor"]:
+        return False
+    if state["grant"] is not None:
+        return True
+    own = state["dataset"] if state["copy"] is None else state["copy"]
+    return held["grant"] is None and held["principal"] in [own["provider"], own.get("holder")]
 
 
 def inherited(sources):

@@ -64,7 +64,7 @@ def _vary_event(step: list[Any], lent: list[list[Any]], pick: int, how: str) -> 
     elif how == "number":
         for name, value in body.items():
             if type(value) is int:
-                body[name] = (0, 1, -1, 2**53 - 1, value + 1)[pick % 5]
+                body[name] = (0, 1, -1, 2**53 - 1, min(value + 1, 2**53 - 1))[pick % 5]
     elif how == "intent":
         head["intent"] = True
     step[4], step[5] = canonical.encode(head), canonical.encode(body)

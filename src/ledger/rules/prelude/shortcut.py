@@ -66,10 +66,10 @@ def _leave_armed(block: Any, key: str) -> None:
         raise ValueError("plain")
 
 
-def _leave_open(block: Any, key: str) -> None:
-    # Leaves the path where a rule discharges a duty that is open.
+def _leave_open(block: Any, key: str, member: Any = None) -> None:
+    # Leaves the path where a duty is discharged that is open, and of `member` where one is named.
     owed = _read(block, key)
-    if owed is not None and owed["status"] != "discharged":
+    if owed is not None and owed["status"] != "discharged" and (member is None or owed["by"] == member):
         raise ValueError("plain")
 
 
@@ -79,9 +79,7 @@ def _leave_owed(block: Any, member: str, discharges: Any) -> None:
     for done in discharges:
         named = done[1]
         for key in [named] if type(named) is str else (named.values() if named else []):
-            owed = _read(block, "duty/" + _suffix(done[0], key, member if done[2] else None))
-            if owed is not None and owed["status"] != "discharged" and owed["by"] == member:
-                raise ValueError("plain")
+            _leave_open(block, "duty/" + _suffix(done[0], key, member if done[2] else None), member)
 
 
 def _done(block: Any, staged: Any, loose: Any) -> Any:
