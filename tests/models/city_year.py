@@ -1,7 +1,8 @@
 """A year of a city, generated: departments share data as the law wants it, but for breaches that are planted and known.
 
 Everything follows from the seed. `plan` gives the steps in order of time and what must be found of them; `Played` plays them
-through an application under scenario time, an hour of working time a block.
+through an application under scenario time, an hour of working time a block. Breaches of sharing and of the catalogue's
+clocks are planted among the ordinary grants here; all other sorts stand in `city_breaches` and `city_oversight`.
 """
 
 from __future__ import annotations
@@ -23,21 +24,22 @@ from ledger.core.bundle import bundle_hash, encode_bundle
 from ledger.core.event import Event, new_event
 from ledger.core.genesis import Genesis, new_genesis
 from ledger.core.hashing import Digest, sha256
-from ledger.core.ident import parse_time, uuid7_at
+from ledger.core.ident import format_time, parse_time, uuid7_at
 from ledger.core.keys import COSIGN, EVENT, LOG, Ed25519Signer
 from ledger.core.submission import Submission, new_submission
+from tests.models import city_breaches, city_oversight
+from tests.models.city_scene import ATTESTED, AUTHORITY, COMPANY, COUNTY, GOVERNMENT, SICHUAN, UNTIL, Scene
 
 CONTRACT = Path(__file__).parents[2] / "contracts" / "data-sharing"
 HOUR, DAY = 3_600_000, 86_400_000
 FIRST_DAY, LAST_DAY = "2026-01-05", "2026-12-18"
-UNTIL = "2026-12-31"
-AUTHORITY = "sj"
 LABELS = {
     "office": ("dept-head", "office-head"),
     "system": ("system",),
     "verifier": ("verifier",),
-    "authority": ("authority", "office-head"),
+    "vendor": ("processor",),
 }
+AUTHORITY_LABELS = {"authority": ("authority", "office-head"), "deputy": ("authority", "office-head")}
 PURPOSES = ("school", "pension", "housing", "licence")
 ITEMS = ("name", "address", "status", "date")
 
@@ -47,6 +49,8 @@ LATE_UPDATE, LATE_REVIEW, LATE_CORRECTION = range(3)
 
 Found = tuple[str, str, str]
 """(code, about whom, on which object)."""
+Refused = tuple[str, ...]
+"""(kind, `<rule> <code>` of each reason)."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -77,9 +81,9 @@ class Calendar:
             if number in worked or ((number + 3) % 7 < 5 and number not in off)
         ]
 
-    def at(self, working_day: int, hour: int) -> int:
+    def at(self, working_day: int, hour: float) -> int:
         """Unix ms of an hour (Beijing) on the n-th working day."""
-        return self.days[working_day] + hour * HOUR
+        return self.days[working_day] + int(hour * HOUR)
 
 
 def _day(text: str) -> int:
@@ -89,24 +93,38 @@ def _day(text: str) -> int:
 
 @dataclass(slots=True)
 class City:
-    """The plan of a year: `steps` in order, `expected` findings, `refused` events."""
+    """The plan of a year: `steps` in order, `expected` findings, `refused` events, and the `alerts` of planted sorts.
+
+    `registry` holds what is registered of a member beside its keys: attributes, and roles where it is no department.
+    """
 
     members: tuple[str, ...]
+    registry: dict[str, dict[str, Any]] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
     expected: Counter[Found] = field(default_factory=Counter)
-    refused: int = 0
+    refused: Counter[Refused] = field(default_factory=Counter)
+    alerts: Counter[str] = field(default_factory=Counter)
 
 
-class _Planner:
+class Planner:
+    """Writes the plan; `departments` share, `calendar` knows their working days."""
+
     def __init__(self, seed: int, departments: int, datasets: int, events: int) -> None:
         self.random = random.Random(seed)
         self.calendar = Calendar()
         self.departments = [f"d{number:02d}" for number in range(1, departments + 1)]
-        self.city = City((AUTHORITY, *self.departments))
+        place = {"level": "city", "territory": "510100"}
+        registry: dict[str, dict[str, Any]] = dict.fromkeys((AUTHORITY, *self.departments), place)
+        registry[GOVERNMENT] = {**place, "roles": ["government"]}
+        registry[COMPANY] = {}
+        registry[COUNTY] = {"level": "county", "territory": "510104"}
+        registry[SICHUAN] = {**place, "jurisdiction": "cn-sc", "authority": AUTHORITY}
+        self.city = City(tuple(registry), registry)
         self.datasets = datasets
         self.events = events
+        self.rounds = max(1, datasets // 24)  # how often each sort is planted; among the ordinary grants twice at least
 
-    def step(self, day: int, hour: int, who: tuple[str, str], kind: str, refs: dict[str, Any], **content: Any) -> str:
+    def step(self, day: int, hour: float, who: tuple[str, str], kind: str, refs: dict[str, Any], **content: Any) -> str:
         """Add an event at an hour of a working day; what it creates is called `<member>/<event id>`."""
         member, label = who
         time = self.calendar.at(day, hour)
@@ -122,24 +140,33 @@ class _Planner:
         return f"{member}/{event.id}"
 
     def expect(self, code: str, about: str, on: str) -> None:
+        """A finding that must be made."""
         self.city.expected[code, about, on] += 1
 
     def run(self) -> City:
+        """The year: ordinary grants, the scenes of each sort, and use until the number of events is reached."""
+        breaches = max(2, self.rounds) * GRANT_BREACHES
         last = len(self.calendar.days) - 1
         planted = 0
         grants: list[tuple[str, str, str, int, int]] = []
         for number in range(self.datasets):
             provider = self.departments[number % len(self.departments)]
-            dataset, published = self.publish(number, provider)
+            dataset = f"{provider}/set{number:03d}"
+            published = self.random.randint(1, 11)
+            self.publish(dataset, published - 1, unconditional=number % 5 == 0)
             others = [each for each in self.departments if each != provider]
             for user in self.random.sample(others, 2):
-                breach = planted if planted < 2 * GRANT_BREACHES and number % 3 == 0 else -1
+                breach = planted if planted < breaches and number % 3 == 0 else -1
                 planted += breach >= 0
                 grants.append(
                     self.grant(dataset, provider, user, published, breach % GRANT_BREACHES if breach >= 0 else -1)
                 )
             if number % 7 == 0:
                 self.catalogue(number // 7, dataset, provider, user, grants[-1][0])
+        for sort in city_breaches.SORTS + city_oversight.SORTS:
+            for number in range(self.rounds):
+                for guilty in (True, False):
+                    sort(Scene(self, sort.__name__, number, planted=guilty))
         # Whatever is left of the events is use, spread over the live grants.
         left = max(0, self.events - len(self.city.steps))
         live = [each for each in grants if each[4] - each[3] > 10]
@@ -152,26 +179,23 @@ class _Planner:
 
     # --- the catalogue -----------------------------------------------------------------------------------------------
 
-    def publish(self, number: int, provider: str) -> tuple[str, int]:
-        """A dataset, announced in the first weeks; (name, working day of its publication)."""
-        dataset, day = f"{provider}/set{number:03d}", self.random.randint(0, 10)
-        head = (provider, "office")
-        self.step(
-            day, 9, head, "catalog.draft", {"dataset": dataset},
-            name=f"数据集{number}", items=list(ITEMS), format="json", frequency="irregular", level="general", pi="none",
-            sharing="unconditional" if number % 5 == 0 else "conditional", methods=["api", "batch"],
-            **({} if number % 5 == 0 else {"purposes": list(PURPOSES)}),
-        )  # fmt: skip
-        self.step(
+    def draft(self, dataset: str, day: int, *, unconditional: bool = False, **fields: Any) -> None:
+        """Draft an entry at nine; `fields` differ from the ordinary."""
+        said = {**described(unconditional=unconditional), **fields}
+        self.step(day, 9, (dataset.split("/", maxsplit=1)[0], "office"), "catalog.draft", {"dataset": dataset}, **said)
+
+    def publish(self, dataset: str, day: int, *, unconditional: bool = False, **fields: Any) -> str:
+        """Announce a dataset, published on the next working day; the plan of its quality."""
+        head = (dataset.split("/", maxsplit=1)[0], "office")
+        self.draft(dataset, day, unconditional=unconditional, **fields)
+        plan = self.step(
             day, 10, head, "quality.plan", {"dataset": dataset},
             completeness=9800, accuracy=9900, consistency=9500, timeliness=9000,
         )  # fmt: skip
-        self.step(
-            day, 11, head, "catalog.submit", {"dataset": dataset}, attested=["secrecy", "pi-impact", "no-secrets"]
-        )
-        named = {"dataset": dataset, "item": sorted(ITEMS)}
+        self.step(day, 11, head, "catalog.submit", {"dataset": dataset}, attested=ATTESTED)
+        named = {"dataset": dataset, "item": sorted(fields.get("items", ITEMS))}
         self.step(day + 1, 10, (AUTHORITY, "authority"), "catalog.publish", named)
-        return dataset, day + 1
+        return plan
 
     def catalogue(self, number: int, dataset: str, provider: str, user: str, grant: str) -> None:
         """What happens to an entry: a change of the law, and a correction; some of it late."""
@@ -182,12 +206,9 @@ class _Planner:
         answer = day + (15 if late == 1 + LATE_UPDATE else 5)
         if late == 1 + LATE_UPDATE:
             self.expect("D809/39-1", provider, f"dataset/{dataset}")
-        unconditional = int(dataset[-3:]) % 5 == 0
         self.step(
-            answer, 9, head, "catalog.update", {"dataset": dataset},
-            name="更新后的数据集", items=list(ITEMS), format="json", frequency="irregular", level="general", pi="none",
-            sharing="unconditional" if unconditional else "conditional", methods=["api", "batch"], changes="依法更新",
-            **({} if unconditional else {"purposes": list(PURPOSES)}),
+            answer, 9, head, "catalog.update", {"dataset": dataset}, changes="依法更新",
+            **described(unconditional=int(dataset[-3:]) % 5 == 0),
         )  # fmt: skip
         review = answer + (5 if late == 1 + LATE_REVIEW else 1)
         if late == 1 + LATE_REVIEW:
@@ -272,7 +293,7 @@ class _Planner:
         self.step(done, 9, (user, "system"), "dispose.done", refs, method="delete")
         if breach == AFTER_END:
             self.step(done, 10, (user, "system"), "dispose.verify", {**refs, "dataset": [dataset]})
-            self.city.refused += 1  # the key that disposed does not verify
+            self.city.refused["dispose.verify", "C2 same-key"] += 1  # the key that disposed does not verify
         self.step(done + 1, 9, (user, "verifier"), "dispose.verify", {**refs, "dataset": [dataset]})
         if breach == AFTER_END:
             self.use(grant, dataset, user, done + 3)
@@ -286,19 +307,26 @@ class _Planner:
         )  # fmt: skip
 
 
-def _date(ms: int) -> str:
-    from ledger.core.ident import format_time
+def described(*, unconditional: bool = False) -> dict[str, Any]:
+    """What an ordinary entry says of itself."""
+    entry = {
+        "name": "数据集", "items": list(ITEMS), "format": "json", "frequency": "irregular", "level": "general", "pi": "none",
+        "sharing": "unconditional" if unconditional else "conditional", "methods": ["api", "batch"],
+    }  # fmt: skip
+    return entry if unconditional else {**entry, "purposes": list(PURPOSES)}
 
+
+def _date(ms: int) -> str:
     return format_time(ms + 8 * HOUR)[:10]
 
 
 def plan(seed: int = 809, *, departments: int = 12, datasets: int = 300, events: int = 100_000) -> City:
     """The year's plan."""
-    return _Planner(seed, departments, datasets, events).run()
+    return Planner(seed, departments, datasets, events).run()
 
 
 class Played:
-    """A ledger in `folder` that the plan is played into; `findings` and `refused` are what the rules said."""
+    """A ledger in `folder` that the plan is played into; what the rules said is `findings`, `refused` and `alerts`."""
 
     def __init__(self, folder: Path, city: City) -> None:
         self.folder, self.city = folder, city
@@ -307,7 +335,8 @@ class Played:
         create_ledger(folder, self.genesis, stored)
         self.app = Application(SqliteStore.open(folder / "ledger.sqlite"), load_rules("inline"))
         self.findings: Counter[Found] = Counter()
-        self.refused: list[tuple[str, str]] = []
+        self.refused: list[Refused] = []
+        self.alerts: Counter[str] = Counter()
         self.events = 0
 
     def play(self) -> None:
@@ -339,7 +368,9 @@ class Played:
             self.events += item.event is not None
             verdict = json.loads(item.verdict)
             if verdict["outcome"] == "refused" and item.event is not None:
-                self.refused.append((item.event.kind, str(verdict.get("reasons"))))
+                reasons = [f"{rule} {code}" for rule, code, _ in verdict.get("reasons", ())]
+                self.refused.append((item.event.kind, *reasons))
+            self.alerts.update(f"{alert['rule']} {alert['code']}" for alert in verdict.get("alerts", ()))
             for found in verdict.get("findings", ()):
                 if "repeats" not in found:
                     self.findings[found["code"], found["about"], found.get("on", "")] += 1
@@ -364,20 +395,20 @@ def _genesis(city: City) -> tuple[Genesis, dict[Digest, bytes]]:
     members = []
     for member in sorted(city.members):
         keys = []
-        uses = [
-            (EVENT, label, roles) for label, roles in LABELS.items() if (label == "authority") == (member == AUTHORITY)
-        ]
+        uses = [(EVENT, *each) for each in (AUTHORITY_LABELS if member == AUTHORITY else LABELS).items()]
         uses += [(COSIGN, COSIGN, ()), (LOG, LOG, ())] if member == AUTHORITY else []
         for use, label, roles in uses:
             signer = _signer(member, label)
             sign[signer.public.raw.hex()] = signer
             keys.append({"algorithm": 1, "public": signer.public.raw.hex(), "use": use, "roles": sorted(roles)})
+        attributes = dict(city.registry.get(member, {}))
+        roles = attributes.pop("roles", ["authority", "department"] if member == AUTHORITY else ["department"])
         members.append(
             {
-                "attributes": {},
+                "attributes": attributes,
                 "id": member,
                 "keys": keys,
-                "roles": ["authority", "department"] if member == AUTHORITY else ["department"],
+                "roles": roles,
                 "title": {"en": member, "zh": member},
             }
         )
