@@ -25,7 +25,6 @@ from unittest import mock
 import httpx
 import msgpack
 import structlog
-import uvicorn
 
 from ledger.adapters.home import network
 from ledger.adapters.home.keyfile import read_key, write_key
@@ -42,7 +41,7 @@ from ledger_node.__main__ import node_options
 from ledger_node.http import routes_health
 from ledger_node.http.app import create_app
 from ledger_node.http.edge import Edge
-from ledger_node.http.server import server_config
+from ledger_node.http.server import NodeServer
 from ledger_node.intake import recording
 from ledger_node.settings import Settings, load_settings
 from ledger_node.wiring import Node
@@ -176,7 +175,7 @@ def open_story(folder: Path) -> Iterator[Story]:
 @contextmanager
 def _served(app: Edge, settings: Settings) -> Iterator[httpx.Client]:
     """A client of the application behind the product's own server."""
-    server = uvicorn.Server(server_config(app, settings))
+    server = NodeServer(app, settings)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:

@@ -81,6 +81,14 @@ def configure(home: Path, rpc: int, p2p: int, peers: str, settings: dict[str, st
     path.write_text(text, encoding="utf-8")
 
 
+def give_power(path: Path) -> None:
+    """Every validator of a genesis.json has the power that ours have."""
+    document = json.loads(path.read_text(encoding="utf-8"))
+    for validator in document["validators"]:
+        validator["power"] = str(nativecommit.VALIDATOR_POWER)
+    path.write_text(json.dumps(document), encoding="utf-8")
+
+
 class Network:
     """Four validators with CometBFT's own key-value store, in one folder."""
 
@@ -90,6 +98,8 @@ class Network:
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         command = [str(binary), "testnet", "--v", str(NODES), "--o", str(folder), "--populate-persistent-peers=false"]
         subprocess.run(command, check=True, capture_output=True, timeout=60)
+        for home in self._homes:
+            give_power(home / "config" / "genesis.json")
         ports = free_ports(2 * NODES)
         self.rpc, p2p = ports[:NODES], ports[NODES:]
         ids = [self._node_id(home) for home in self._homes]
@@ -210,7 +220,7 @@ def make(binary: Path) -> Json:
             network, seen, lambda each: sorted(each) == [2, 2, 2, 3], "a nil vote"
         )
         key = Ed25519Signer(hashlib.sha256(b"native vectors: a fifth validator").digest()).public
-        change = f"val=ed25519!{base64.b64encode(key.raw).decode()}!1"
+        change = f"val=ed25519!{base64.b64encode(key.raw).decode()}!{nativecommit.VALIDATOR_POWER}"
         shown = change.replace("+", "%2B").replace("/", "%2F").replace("=", "%3D").replace("!", "%21")
         network.call("broadcast_tx_sync", tx=f"%22{shown}%22")
         commits["a set of five, one never there"] = first_with(

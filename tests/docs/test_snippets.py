@@ -21,6 +21,8 @@ import pytest
 from ledger.adapters.home.networkplan import PORTS
 from tests.architecture.tree import ROOT
 from tests.docs.markdown import Block, blocks, documents
+from tests.models.comet_traced import traced_environment
+from tests.models.traces import check_trace
 
 PORT = 8650  # as the documents write it; with the three after it
 P2P_PORT = 26656  # likewise
@@ -150,7 +152,7 @@ def test_readme_session(tmp_path: Path, environment: dict[str, str]) -> None:
 
 def test_operations_session(tmp_path: Path, environment: dict[str, str], cometbft: Path) -> None:
     """An operator who types what docs/OPERATIONS.md says hands four departments their folders; each starts two commands,
-    and an event is recorded, certified, proven and verified offline."""
+    and an event is recorded, certified, proven and verified offline; CometBFT called the nodes in a legal order."""
     folder = tmp_path / "session"
     folder.mkdir()
     base = free_ports(2 * NODES)
@@ -160,10 +162,13 @@ def test_operations_session(tmp_path: Path, environment: dict[str, str], cometbf
         return re.sub(r"\b865([0-3])\b", lambda found: str(base + int(found[1])), body)
 
     parts = [Block(part.info, moved(part.body), part.line) for part in blocks(OPERATIONS) if part.is_run]
-    done = run(script(parts, folder), folder, {**environment, "LEDGER_COMETBFT": str(cometbft)})
+    traced = traced_environment(tmp_path / "site")
+    done = run(script(parts, folder), folder, {**environment, "LEDGER_COMETBFT": str(cometbft), **traced})
     assert done.returncode == 0, done.stdout[-6000:]
     for words in ("The proof holds", "INTACT"):
         assert words in done.stdout, f"{words!r} was not said:\n{done.stdout[-6000:]}"
+    for member in ("sj", "ga", "rs", "ws"):
+        check_trace(folder / f"node-{member}")
 
 
 def test_a_wrong_exit_code_is_noticed(tmp_path: Path, environment: dict[str, str]) -> None:

@@ -18,7 +18,7 @@ import pytest
 from ledger.adapters.home.comethome import read_keys
 from ledger.adapters.home.joining import join_node, read_invitation
 from ledger.adapters.home.keyfile import read_key
-from ledger.adapters.home.network import create_network, read_rulebook
+from ledger.adapters.home.network import CreatedNetwork, create_network, read_rulebook
 from ledger.adapters.home.networkplan import KeyPlan, MemberPlan, NetworkPlan
 from ledger.adapters.home.nodefile import COSIGN_KEY
 from ledger.core.keys import ED25519, PublicKey
@@ -37,12 +37,17 @@ RENEWED = "ga"
 
 @dataclass
 class Members:
-    """The nodes by member, the newcomer's included once it was made, and the origin."""
+    """The network that was made, and its nodes by member, the newcomer's included once it was made."""
 
     top: Path
-    origin: str
+    made: CreatedNetwork
     binary: Path
     nodes: dict[str, Validator]
+
+    @property
+    def origin(self) -> str:
+        """The ledger's origin."""
+        return self.made.genesis.origin
 
     def start(self, member: str) -> None:
         self.nodes[member] = Validator(self.top / member, self.binary)
@@ -119,9 +124,12 @@ class Members:
         self.cli("event", "append", *told, "--data", str(self.top / member))
 
 
-def founded(top: Path, name: str, cometbft: Path) -> Members:
-    """The founders' network, made and not started; its sets may change without notice."""
-    rulebook, calendars = read_rulebook(rulebook_folder("data-sharing"))
+def founded(
+    top: Path, name: str, cometbft: Path, bundles: tuple[dict[str, bytes], dict[str, bytes]] | None = None
+) -> Members:
+    """The founders' network, made and not started; its sets may change without notice. `bundles` are rulebook and
+    calendars, where they are not those that are shipped."""
+    rulebook, calendars = bundles or read_rulebook(rulebook_folder("data-sharing"))
     plans = [
         MemberPlan(
             id=member,
@@ -138,7 +146,7 @@ def founded(top: Path, name: str, cometbft: Path) -> Members:
             time=time.time_ns() // 1_000_000, engine="cometbft", parameters={"notice_hours": 0},
         ),
     )  # fmt: skip
-    return Members(top, made.genesis.origin, cometbft, {})
+    return Members(top, made, cometbft, {})
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,18 @@ from ledger.adapters.home.datadir import EVIDENCE
 from ledger.core.event import new_event
 from ledger.core.ident import uuid7_at
 from ledger_node.demo import liar
+from ledger_node.demo.bft import MEMBERS
+from tests.models.comet_traced import traced_environment
+from tests.models.traces import check_trace
 
 RUN = [sys.executable, "-m", "ledger_node.demo", "--engine", "cometbft", "--once"]
 NOW = 1_760_000_000_000
 UNWRAPPED = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
 
 
-def run_demo(folder: Path, engine: str, language: str) -> subprocess.CompletedProcess[str]:
+def run_demo(
+    folder: Path, engine: str, language: str, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*RUN, "--dir", str(folder / "demo")],
         capture_output=True,
@@ -27,7 +33,13 @@ def run_demo(folder: Path, engine: str, language: str) -> subprocess.CompletedPr
         encoding="utf-8",
         timeout=570,
         check=False,
-        env={**UNWRAPPED, "LEDGER_LANG": language, "PYTHONIOENCODING": "utf-8", "LEDGER_COMETBFT": engine},
+        env={
+            **UNWRAPPED,
+            "LEDGER_LANG": language,
+            "PYTHONIOENCODING": "utf-8",
+            "LEDGER_COMETBFT": engine,
+            **(environment or {}),
+        },
     )
 
 
@@ -35,8 +47,9 @@ def run_demo(folder: Path, engine: str, language: str) -> subprocess.CompletedPr
 @pytest.mark.timeout(600)
 def test_four_departments_one_killed_one_lying(tmp_path: Path, cometbft: Path) -> None:
     """Four validators decide alike, go on without the one that is killed, and convict the one that lies; exit code 0,
-    nothing on standard error, no evidence against anybody else, and no process left behind."""
-    done = run_demo(tmp_path, str(cometbft), "en")
+    nothing on standard error, no evidence against anybody else, and no process left behind; what CometBFT asked of each
+    node, the liar too, had a legal order."""
+    done = run_demo(tmp_path, str(cometbft), "en", traced_environment(tmp_path / "site"))
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-3000:]
     assert done.stderr == "" and "×" not in done.stdout
     for line in (
@@ -59,6 +72,8 @@ def test_four_departments_one_killed_one_lying(tmp_path: Path, cometbft: Path) -
     network = tmp_path / "demo" / "network"
     assert {path.parts[-3] for path in network.glob(f"*/{EVIDENCE}/*")} == {"ga", "sj", "ws"}
     assert left_running(network) == []
+    for member in MEMBERS:
+        check_trace(network / member)
 
 
 def left_running(network: Path) -> list[str]:

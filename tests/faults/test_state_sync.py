@@ -44,7 +44,7 @@ def members(cometbft: Path, tmp_path: Path) -> Iterator[Members]:
             settings = top / member / SETTINGS
             settings.write_text(settings.read_text("utf-8").replace("[comet]\n", KEEP), "utf-8")
             found.nodes[member] = Validator(top / member, cometbft)
-            found.nodes[member].short_window = True
+            found.nodes[member].options = ("--short-window",)
             found.nodes[member].lie = "snapshot" if member == LIAR else ""
             found.nodes[member].start()
         for node in found.nodes.values():

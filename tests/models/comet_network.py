@@ -57,18 +57,17 @@ APP_HASHES: Final = 12  # newest heights of CometBFT that are compared
 
 
 class Validator(NodeProcess):
-    """One node and the CometBFT that it runs. `shift_ms`, `lie` and `short_window` count from the next start (see
-    `comet_node`)."""
+    """One node and the CometBFT that it runs. `shift_ms`, `lie`, `options` count from the next start (see `comet_node`)."""
 
     def __init__(self, folder: Path, binary: Path) -> None:
         super().__init__(folder, (), {VARIABLE: str(binary)})
         self.id, self.shift_ms, self.lie = folder.name, 0, ""
-        self.short_window = False
+        self.options: tuple[str, ...] = ()
         self.client = NodeClient(self.url, timeout_s=CLIENT_S)
 
     def start(self) -> None:
         """See `NodeProcess`."""
-        told = [*(("--lie", self.lie) if self.lie else ()), *(("--short-window",) if self.short_window else ())]
+        told = (*self.options, *(("--lie", self.lie) if self.lie else ()))
         self._program = (str(PROGRAM), "--trace", str(self.folder / TRACE), f"--shift-ms={self.shift_ms}", *told)
         super().start()
 
@@ -377,8 +376,8 @@ class CometNetwork:
         for node in self.honest:
             rpc = CometRpc(node.home)
             try:
-                top = int(rpc.status()["sync_info"]["latest_block_height"])
-                heights = range(max(1, top - APP_HASHES), top + 1)
+                first, top = (int(rpc.status()["sync_info"][f"{end}_block_height"]) for end in ("earliest", "latest"))
+                heights = range(max(first, top - APP_HASHES), top + 1)
                 found.append({height: _app_hash_at(rpc, height) for height in heights})
             finally:
                 rpc.close()
@@ -427,7 +426,7 @@ def verify(folder: Path, origin: str) -> tuple[str, list[Any]]:
 class Setup:
     """What is unusual about a network: by member, another CometBFT and an address for its p2p; `prepared` is called with
     each data directory before it is filled; `speaks` gives each node an event key, so that it records in its member's
-    name."""
+    name; `age_ms` is how long ago the network was founded."""
 
     binaries: Mapping[str, Path] = field(default_factory=dict)
     p2p: Mapping[str, str] = field(default_factory=dict)
@@ -435,6 +434,7 @@ class Setup:
     relays: Relays | None = None
     grants: int = GRANTS
     speaks: bool = False
+    age_ms: int = 0
 
 
 @contextmanager
@@ -478,7 +478,8 @@ def make(folder: Path, setup: Setup) -> CreatedNetwork:
                    p2p=setup.p2p.get(member, ""))
         for member in MEMBERS
     ]  # fmt: skip
-    plan = NetworkPlan("faults.test", members, "", rulebook, calendars, time.time_ns() // 1_000_000, engine="cometbft")
+    founded = time.time_ns() // 1_000_000 - setup.age_ms
+    plan = NetworkPlan("faults.test", members, "", rulebook, calendars, founded, engine="cometbft")
     return create_network(folder, plan, hand_over=True)
 
 

@@ -1,14 +1,15 @@
 """A validator as the tests of faults run it: the product's node, watched, and where asked for with a shifted clock or a lie.
 
-`python comet_node.py [--trace FILE] [--shift-ms N] [--short-window] [--lie NAME] DATA_DIR`. `--trace` appends the name of
-every ABCI call. With `--short-window` and `keep_blocks` CometBFT's old blocks go after seconds instead of two days.
-`--shift-ms` shifts this process's clock; CometBFT beside it keeps the machine's, because nothing short of another C
-library shifts a Go program's. A lie is told while the file `lie` stands in the data directory, so that a network can be
-set up by honest nodes first:
+`python comet_node.py [--trace FILE] [--shift-ms N] [--short-window] [--heartbeat-ms N] [--lie NAME] DATA_DIR`. `--trace`
+appends the name of every ABCI call. With `--short-window` and `keep_blocks` CometBFT's old blocks go after seconds instead
+of two days. `--heartbeat-ms` takes the place of the minute within which an idle ledger is signed again.
+`--shift-ms` shifts this process's clock; CometBFT beside it keeps the machine's, unless it is the one that
+`scripts.engine.shifted_engine` builds. A lie is told while the file `lie` stands in the data directory, so that a network
+can be set up by honest nodes first:
 
     dissent     votes for no block where it is asked whether a proposal is right
     garbage     proposes blocks that no honest node would
-    app-hash    answers FinalizeBlock with another app hash than the ledger's
+    app-hash    answers FinalizeBlock with another app hash than the ledger's, just before it is to propose
     fork        shows peers a second checkpoint of a size that was certified, under its own keys for ordering and cosigning
     faults      its rules fail whenever they are asked
     snapshot    the snapshots that it offers hold another state than the ledger's, under hashes that fit
@@ -30,6 +31,7 @@ from typing import Any
 
 LIE = "lie"
 LIES = ("dissent", "garbage", "app-hash", "fork", "faults", "snapshot")
+SHIFT = "TEST_CLOCK_SHIFT_S"  # what `scripts.engine` calls it, which a node's process does not see
 
 
 def main(arguments: list[str]) -> int:
@@ -39,6 +41,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--trace", type=Path)
     parser.add_argument("--shift-ms", type=int, default=0)
     parser.add_argument("--short-window", action="store_true")
+    parser.add_argument("--heartbeat-ms", type=int, default=0)
     parser.add_argument("--lie", choices=LIES)
     given = parser.parse_args(arguments)
     if given.shift_ms:
@@ -47,6 +50,8 @@ def main(arguments: list[str]) -> int:
         trace_calls(given.trace)
     if given.short_window:
         shorten_window()
+    if given.heartbeat_ms:
+        hasten_heartbeat(given.heartbeat_ms)
     if given.lie:
         told = {
             "dissent": dissent, "garbage": propose_garbage, "app-hash": lie_in_app_hash, "fork": show_fork,
@@ -63,6 +68,7 @@ def shift_clock(by_ms: int) -> None:
     true_ns, true_s, by_ns = time.time_ns, time.time, by_ms * 1_000_000
     time.time_ns = lambda: true_ns() + by_ns
     time.time = lambda: true_s() + by_ms / 1_000
+    os.environ[SHIFT] = str(by_ms // 1_000)  # for CometBFT
 
 
 def trace_calls(path: Path) -> None:
@@ -96,6 +102,13 @@ def shorten_window() -> None:
         built(self, keep_blocks, evidence_blocks=4, evidence_ms=500, mark_every=1)
 
     pruning.Pruning.__init__ = short  # type: ignore[method-assign]
+
+
+def hasten_heartbeat(limit_ms: int) -> None:
+    """Let the cosigner sign an idle ledger again within `limit_ms`, as it does within a minute otherwise."""
+    from ledger.adapters.ordering import cosigner
+
+    cosigner.HEARTBEAT_MS = limit_ms  # type: ignore[attr-defined]
 
 
 def _append(file: int, name: str) -> None:
@@ -177,19 +190,26 @@ def _stolen(framed: bytes) -> bytes:
 
 
 def lie_in_app_hash(data_dir: Path) -> None:
-    """CometBFT is told another app hash than the ledger's."""
+    """CometBFT is told another app hash than the ledger's just before its turn, so that its own proposal shows it."""
     from ledger_node.comet import abci_pb2 as pb
     from ledger_node.comet.handler import Handler
 
-    tells, honest = _tells(data_dir), Handler.finalize_block
+    tells, honest, prepare_honest = _tells(data_dir), Handler.finalize_block, Handler.prepare_proposal
+    turn = 0
+
+    def prepare(self: Handler, request: pb.RequestPrepareProposal) -> pb.ResponsePrepareProposal:
+        nonlocal turn
+        turn = request.height + len(self.app.head.registry.validators())
+        return prepare_honest(self, request)
 
     def finalize(self: Handler, request: pb.RequestFinalizeBlock) -> pb.ResponseFinalizeBlock:
         answer = honest(self, request)
-        if tells():
+        if tells() and request.height == turn - 1:
             _append_line(data_dir / "lies", f"{request.height}")
             answer.app_hash = bytes(32)
         return answer
 
+    Handler.prepare_proposal = prepare  # type: ignore[method-assign]
     Handler.finalize_block = finalize  # type: ignore[method-assign]
 
 

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import uvicorn
 
 from ledger import framing
 from ledger.adapters.home.keyfile import read_key
@@ -29,7 +28,7 @@ from ledger.core.proof import Trust, trust_genesis
 from ledger.core.submission import Submission, new_submission
 from ledger_node.__main__ import node_options
 from ledger_node.http.app import create_app
-from ledger_node.http.server import server_config
+from ledger_node.http.server import NodeServer
 from ledger_node.settings import load_settings
 from ledger_node.wiring import Node
 
@@ -132,7 +131,7 @@ def live_node(folder: Path, **flags: Any) -> Iterator[LiveNode]:
     node = Node(node_options(data_dir, settings))
     node.start()
     app = create_app(node, settings, token_file=data_dir / TOKEN)
-    server = uvicorn.Server(server_config(app, settings))
+    server = NodeServer(app, settings)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:

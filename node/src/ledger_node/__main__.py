@@ -25,12 +25,13 @@ from ledger.adapters.home.comethome import HOME, write_config
 from ledger.adapters.home.keyfile import read_key
 from ledger.adapters.home.statesyncfile import STATE_SYNC, LightClient, encode_table
 from ledger.adapters.runtime.memory import give_back
+from ledger.core.genesis import COMETBFT, SEQUENCER
 from ledger.core.keys import Signer
-from ledger.errors import LedgerError
+from ledger.errors import LedgerError, MalformedError
 from ledger_node.comet.binary import check_binary, find_binary
 from ledger_node.comet.syncing import run_state_sync
 from ledger_node.http.app import create_app
-from ledger_node.http.server import server_config
+from ledger_node.http.server import NodeServer
 from ledger_node.logs import configure_logs
 from ledger_node.options import NodeOptions
 from ledger_node.query.index import FILE_NAME as INDEX
@@ -105,8 +106,8 @@ def _optional(path: Path) -> Signer | None:
     return read_key(path) if path.exists() else None
 
 
-class _Server(uvicorn.Server):
-    """uvicorn without its own signal handling, which ends the process before the node could write what it accepted."""
+class _Server(NodeServer):
+    """The server without its own signal handling, which ends the process before the node could write what it accepted."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -151,7 +152,7 @@ async def serve(node: Node, settings: Settings, data_dir: Path, signals: StopSig
     Returns `OPEN_AGAIN` when the node has another replica to open (SPEC R-Q31).
     """
     app = create_app(node, settings, token_file=data_dir / datadir.TOKEN)
-    server = _Server(server_config(app, settings))
+    server = _Server(app, settings)
     signals.stop(server)
     task = asyncio.create_task(server.serve())
     while not server.started and not task.done():  # noqa: ASYNC110 - uvicorn offers a flag, no event
@@ -175,6 +176,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="ledger-node", description="Run a ledger node. 运行账本节点。")
     parser.add_argument("data_dir", type=Path, help="data directory 数据目录")
     parser.add_argument("--port", type=int, help="HTTP port, 0 for any 端口")
+    parser.add_argument("--engine", choices=(SEQUENCER, COMETBFT), help="refuse another engine 只接受该引擎")
     given = parser.parse_args(arguments)
     try:
         flags = {"http.port": given.port}
@@ -183,12 +185,22 @@ def main(arguments: list[str] | None = None) -> int:
         join_chain(given.data_dir, settings)
         signals, code = StopSignals(), OPEN_AGAIN
         while code == OPEN_AGAIN:
-            code = run(Node(node_options(given.data_dir, settings)), settings, given.data_dir, signals)
+            node = Node(node_options(given.data_dir, settings))
+            if given.engine is not None:
+                check_engine(node, given.engine)
+            code = run(node, settings, given.data_dir, signals)
         signals.written()
     except LedgerError as error:
         sys.stderr.write(f"ledger-node: {_told(error)}\n")
         return 1
     return code
+
+
+def check_engine(node: Node, wanted: str) -> None:
+    """Close the node and raise `MalformedError` (`engine-unwanted`) where another engine than `wanted` orders its ledger."""
+    if node.app.engine.name != wanted:
+        node.close()
+        raise MalformedError("engine-unwanted", "another engine orders", expected=node.app.engine.name, got=wanted)
 
 
 def _told(error: LedgerError) -> str:

@@ -223,7 +223,8 @@ def renew_consensus(console: Console, data_dir: str, switch: bool, member: str |
 @command("start")
 @argument("data_dir", metavar="DIR", type=click.Path())
 @option("--port", type=click.IntRange(0, 65_535), metavar="PORT")
-def start(console: Console, data_dir: str, port: int | None) -> None:
+@option("--engine", type=click.Choice(["sequencer", "cometbft"]))
+def start(console: Console, data_dir: str, port: int | None, engine: str | None) -> None:
     """Run a node until it is stopped."""
     import importlib.util
 
@@ -235,6 +236,8 @@ def start(console: Console, data_dir: str, port: int | None) -> None:
     arguments = [sys.executable, "-m", NODE_PACKAGE, data_dir]
     if port is not None:
         arguments += ["--port", str(port)]
+    if engine is not None:
+        arguments += ["--engine", engine]
     console.hint(console.text("node.starting", role=settings.role, url=settings.url))
     console.out.flush()
     console.err.flush()

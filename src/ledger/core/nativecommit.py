@@ -3,7 +3,7 @@
 Rules (SPEC R-N40 to R-N44): block N of the ledger is made at some CometBFT height h; its app_hash stands in header(h + 1),
 which commit(h + 1) signs, and in every later header until block N + 1 is made. Header hash = RFC 6962 root over the 14
 protobuf-encoded fields; it is the hash of the block id; every vote is by the validator of its place, over the canonical
-vote of this chain id, height and round; votes for the block are more than two thirds. Each validator has power one.
+vote of this chain id, height and round; votes for the block are more than two thirds. All validators have the same power.
 CometBFT (0.38, 0.39) accepts Ed25519 by ZIP-215, we by the stricter rules of `keys`: a validator can sign so that its
 engine counts the vote and we do not. It can never make us count more than the engine did; it can only leave a commit short
 for us, and then that size has its certificate alone. So `without_bad_votes` runs before a node stores a commit, and a
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Final
 
 from ledger.core import merkle
 from ledger.core.hashing import Digest, sha256
@@ -36,9 +37,13 @@ from ledger.core.nativevote import message_field, uint_field
 from ledger.core.quorum import threshold
 from ledger.errors import VerificationError
 
+VALIDATOR_POWER: Final = 10
+"""Voting power of every validator. One would not do: CometBFT takes as block time the first vote at which half the power,
+rounded down, is reached, and with powers of one that is the earliest of three votes, not the one in the middle."""
+
 __all__ = [
-    "ABSENT", "ABSENT_VOTE", "COMMIT", "NIL", "BlockId", "NativeCommit", "NativeHeader", "Vote", "address_of",
-    "chain_id_of", "from_rpc", "in_order", "parse", "validators_hash", "verify_native", "verify_signed",
+    "ABSENT", "ABSENT_VOTE", "COMMIT", "NIL", "VALIDATOR_POWER", "BlockId", "NativeCommit", "NativeHeader", "Vote",
+    "address_of", "chain_id_of", "from_rpc", "in_order", "parse", "validators_hash", "verify_native", "verify_signed",
     "without_bad_votes",
 ]  # fmt: skip
 
@@ -54,13 +59,14 @@ def address_of(key: PublicKey) -> bytes:
 
 
 def in_order(validators: Iterable[PublicKey]) -> list[PublicKey]:
-    """Validators as CometBFT orders them: by power, the greatest first, then by address; all powers are one here."""
+    """Validators as CometBFT orders them: by power, the greatest first, then by address; all powers are the same here."""
     return sorted(validators, key=address_of)
 
 
 def validators_hash(validators: Iterable[PublicKey]) -> Digest:
-    """CometBFT's hash of a validator set: RFC 6962 over `SimpleValidator{PublicKey{ed25519}, power 1}` in order."""
-    leaves = [message_field(1, bytes_field(1, key.raw)) + uint_field(2, 1) for key in in_order(validators)]
+    """CometBFT's hash of a validator set: RFC 6962 over `SimpleValidator{PublicKey{ed25519}, power}` in order."""
+    power = uint_field(2, VALIDATOR_POWER)
+    leaves = [message_field(1, bytes_field(1, key.raw)) + power for key in in_order(validators)]
     return merkle.root([merkle.leaf_hash(leaf) for leaf in leaves])
 
 

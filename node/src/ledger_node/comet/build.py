@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from ledger.adapters.home.comethome import HOME
 from ledger.adapters.home.signerstate import SignerState
@@ -27,6 +27,9 @@ from ledger_node.comet.process import CometProcess
 from ledger_node.comet.pruning import Pruning
 from ledger_node.comet.rpc import CometRpc
 from ledger_node.comet.snapshots import SnapshotTaker
+
+INVALID: Final = "comet-invalid"
+"""What counts the proposals that CometBFT voted against by itself."""
 
 
 class Options(Protocol):
@@ -77,7 +80,7 @@ def build_engine(
             check_seam(snap, app.genesis, in_force, app.head)
 
     def process(on_exit: Callable[[int], None]) -> CometProcess:
-        return CometProcess(home, binary, on_exit=on_exit)
+        return CometProcess(home, binary, on_exit=on_exit, on_invalid=lambda: alarms.reject(INVALID))
 
     engine = CometEngine(app, signer, state, home, chain_id, process, CometRpc(home))
     engine.handler.alarms = alarms

@@ -26,6 +26,7 @@ from ledger.app import Application
 from ledger.core.checkpoint import app_hash
 from ledger.core.hashing import Digest
 from ledger.core.keys import CONSENSUS, node_id
+from ledger.core.nativecommit import VALIDATOR_POWER
 from ledger.core.registry import Registry
 from ledger.core.submission import Submission
 from ledger.errors import FatalError, LedgerError, RuntimeFault
@@ -422,8 +423,8 @@ def _time_ms(stamp: Timestamp) -> int:
 
 
 def _powers(registry: Registry) -> dict[bytes, int]:
-    """Voting power by raw consensus key: one each (R-N17)."""
-    return {key.raw: 1 for _, key in registry.validators()}
+    """Voting power by raw consensus key: the same each (R-N02)."""
+    return {key.raw: VALIDATOR_POWER for _, key in registry.validators()}
 
 
 def _updates(before: dict[bytes, int], after: dict[bytes, int]) -> list[pb.ValidatorUpdate]:

@@ -6,12 +6,15 @@ Rules: restart always, exit code 0 included, because CometBFT ends itself with 0
 from 0.1 to 5 s and start over once it ran for a while. The application's socket is open before `start` is called:
 CometBFT would wait three seconds before it dials again. Settings come from the home alone, never from the environment.
 What a killed node left behind is ended first: two engines on one home would sign against each other.
+CometBFT writes to a file of its own, which goes on whatever becomes of the node. It is looked at now and then for what
+CometBFT tells nobody but its log: that it votes against a proposed block before the application is asked.
 Not here: the home's files (see `comethome`), and what an exit means to the node.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -21,6 +24,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Final
+
+import structlog
 
 from ledger.adapters.home.comethome import RPC_SOCKET
 from ledger.errors import UnavailableError
@@ -37,11 +42,14 @@ STOP_S: Final = 10.0
 TAIL_BYTES: Final = 64 * 1024
 """A panic may be followed by the stacks of all goroutines."""
 ERROR_CHARS: Final = 300
-_GLANCE_S: Final = 30.0
+GLANCE_S: Final = 2.0
+GLANCE_BYTES_MAX: Final = 256 * 1024
+"""What was logged before the newest of these since the last glance is not read: a flood of errors, or of stacks."""
 _ENDED_BY: Final = ("panic: ", "fatal error: ", "ERROR: ", "Error: ")
 _LOGGED_ERROR: Final = '"level":"error"'
 _AHEAD: Final = ("is higher than core (", "state.AppHash does not match AppHash after replay")
 """CometBFT's words where the application is ahead of its blocks: they are fewer, and none at all."""
+_INVALID: Final = b"prevote step: consensus deems this block invalid"
 _PROCESSES: Final = Path("/proc")
 _FOREIGN: Final = ("CMT", "TMHOME", "LEDGER_")
 """Names that CometBFT takes settings from, and our own, which may hold a passphrase."""
@@ -51,7 +59,8 @@ class CometProcess:
     """A supervised `cometbft start --home HOME`; thread-safe.
 
     `on_exit` is called on the supervising thread with the exit code (negative: a signal) each time the process ends
-    while it should run. `arguments` are further command-line arguments.
+    while it should run, `on_invalid` on the same thread each time CometBFT voted against a proposed block because its
+    header contradicts what this node knows. `arguments` are further command-line arguments.
     """
 
     def __init__(
@@ -60,10 +69,13 @@ class CometProcess:
         binary: Path,
         *,
         on_exit: Callable[[int], None] | None = None,
+        on_invalid: Callable[[], None] | None = None,
         arguments: Sequence[str] = (),
     ) -> None:
         self._home, self._binary = home.absolute(), binary
-        self._on_exit, self._arguments = on_exit, tuple(arguments)
+        self._on_exit, self._on_invalid, self._arguments = on_exit, on_invalid, tuple(arguments)
+        self._said = Said(self._home / LOG)
+        self._log = structlog.get_logger("proposals")
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._child: subprocess.Popen[bytes] | None = None
@@ -170,14 +182,45 @@ class CometProcess:
         child = self._child
         while child is not None:
             try:
-                code = child.wait(_GLANCE_S)
+                code = child.wait(GLANCE_S)
             except subprocess.TimeoutExpired:
+                self._glance()
                 with contextlib.suppress(OSError):
                     shorten_log(self._home / LOG)
                 continue
+            self._glance()
             self._child = None
             return code
         return None
+
+    def _glance(self) -> None:
+        """Pass on which proposed blocks were voted against; CometBFT's words do not name the proposer."""
+        for line in self._said.lines():
+            if _INVALID in line:
+                height, turn, reason = _refusal(line)
+                self._log.warning("proposal.invalid", height=height, round=turn, reason=reason)
+                if self._on_invalid is not None:
+                    self._on_invalid()
+
+
+class Said:
+    """What a log says since it was looked at last."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._at = path, 0
+
+    def lines(self) -> list[bytes]:
+        """The lines that ended since, at most GLANCE_BYTES_MAX of them, the newest; none where it cannot be read."""
+        try:
+            with self._path.open("rb") as log:
+                size = log.seek(0, os.SEEK_END)
+                begin = max(self._at if self._at <= size else 0, size - GLANCE_BYTES_MAX)  # less: it was shortened
+                log.seek(begin)
+                whole, _, _ = log.read(size - begin).rpartition(b"\n")
+        except OSError:
+            return []
+        self._at = begin + len(whole) + 1 if whole else begin
+        return whole.splitlines()
 
 
 def last_error(home: Path) -> str:
@@ -193,6 +236,15 @@ def last_error(home: Path) -> str:
         return ""
     errors = [line for line in lines if line.startswith(_ENDED_BY) or _LOGGED_ERROR in line]
     return (errors or lines)[-1][:ERROR_CHARS] if lines else ""
+
+
+def _refusal(line: bytes) -> tuple[int, int, str]:
+    """Height, round and reason in CometBFT's line about a proposed block; what cannot be read is 0 or all of it."""
+    try:
+        said = json.loads(line)
+        return int(said["height"]), int(said["round"]), str(said["err"])[:ERROR_CHARS]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return 0, 0, line.decode("utf-8", "replace")[:ERROR_CHARS]
 
 
 def blocks_are_behind(said: str) -> bool:

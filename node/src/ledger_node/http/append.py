@@ -23,6 +23,7 @@ from ledger_node.http.problems import HttpError
 from ledger_node.http.receiptdesk import ReceiptDesk
 from ledger_node.http.watch import Commits, Watcher
 from ledger_node.intake.checker import Checker
+from ledger_node.intake.clocks import ClockWatch
 from ledger_node.metrics import Metrics
 from ledger_node.query.outcome import Outcome, Settled, encode_outcome, outcome_of, with_first_records
 from ledger_node.query.ports import Node
@@ -45,6 +46,7 @@ class Recorder:
     ) -> None:
         self._node, self._commits, self._watcher, self._metrics, self._pool = node, commits, watcher, metrics, pool
         self._certified_wait_s = certified_wait_s
+        self._clocks = ClockWatch(node)
 
     async def record(self, submission: Submission, *, certified: bool, framed: bytes | None = None) -> Outcome:
         """The outcome of a submission that `node.check` accepted, durable, and certified where asked for.
@@ -53,7 +55,7 @@ class Recorder:
         events are recorded then, and the same submission again gets the same receipts.
         """
         started = time.perf_counter()
-        committed = await self._commits.wait(self._node.submit(submission, framed))
+        committed = await self._commits.wait(self._clocks.follow(self._node.submit(submission, framed)))
         self._metrics.append(time.perf_counter() - started)
         outcome = await self.complete(outcome_of(committed, submission), submission)
         if certified:
@@ -64,7 +66,7 @@ class Recorder:
         """`record` for who does not wait: `done`, which must not raise, is called on the event loop with what the engine
         said and the seconds that it took. Raises at once where the engine does not take the submission."""
         started = time.perf_counter()
-        future = self._node.submit(submission, framed)
+        future = self._clocks.follow(self._node.submit(submission, framed))
         self._commits.then(future, lambda found: done(found, time.perf_counter() - started))
 
     async def complete(self, outcome: Outcome, submission: Submission) -> Outcome:

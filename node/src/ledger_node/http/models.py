@@ -320,6 +320,7 @@ class StatusBody(Answer):
     certified_height: int | None
     certified_size: int | None
     clock: Literal["wall", "scenario"]
+    engine: Literal["sequencer", "cometbft"]
     height: int
     moves: int
     origin: str

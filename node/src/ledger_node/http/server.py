@@ -8,6 +8,7 @@ others by uvicorn's own way. Not here: binding, signals, life of the process.
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Any, ClassVar, Final
 
 import uvicorn
@@ -22,8 +23,20 @@ _TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-le
 _TOO_SLOW: Final = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
-def server_config(app: Edge, settings: Settings) -> uvicorn.Config:
-    """The server's configuration; sockets and signals are the caller's."""
+class NodeServer(uvicorn.Server):
+    """uvicorn's server of the application; sockets and signals are the caller's."""
+
+    def __init__(self, app: Edge, settings: Settings) -> None:
+        super().__init__(_config(app, settings))
+        self._edge = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Long polls answer with what there is, those too whose client has gone, so that nobody waits for them."""
+        self._edge.stopping()
+        await super().shutdown(sockets)
+
+
+def _config(app: Edge, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         host=settings.http.host,
@@ -118,11 +131,6 @@ class LimitedProtocol(HttpToolsProtocol):
         exchange = DirectExchange(self, scope, b"".join(pieces))
         self.cycle = exchange  # type: ignore[assignment]
         direct.serve(exchange, exchange.body)
-
-    def shutdown(self) -> None:
-        """The server stops: long polls answer with what there is, so that nobody waits for them."""
-        self.edge.stopping()
-        super().shutdown()
 
     def _may_be_direct(self) -> bool:
         parser = self.parser

@@ -38,6 +38,7 @@ def status(node: Node) -> dict[str, Any]:
         "certified_height": None if certified is None else certified.height,
         "certified_size": None if certified is None else certified.result.checkpoint.size,
         "clock": node.genesis.clock,
+        "engine": node.app.engine.name,
         "height": head.height,
         "moves": node.moves,
         "origin": node.origin,

@@ -19,6 +19,7 @@ from ledger.adapters.ordering.sequencer import Committed
 from ledger.adapters.sqlite.reader import SqliteReader
 from ledger.blockcodec import BlockData
 from ledger.core.config import Config
+from ledger.core.engine import Engine
 from ledger.core.genesis import Genesis
 from ledger.core.hashing import Digest
 from ledger.core.keys import Signer
@@ -43,8 +44,20 @@ class Commits(Protocol):
     on_commit: list[Callable[[Sealed, bytes], None]]
 
 
+class Decides(Protocol):
+    """The application, as far as queries need it."""
+
+    @property
+    def engine(self) -> Engine:
+        """What orders the next block, by genesis and votes."""
+
+
 class Node(Protocol):
     """One running node."""
+
+    @property
+    def app(self) -> Decides:
+        """What decides."""
 
     @property
     def options(self) -> Options:

@@ -30,6 +30,7 @@ from ledger.core.genesis import GENESIS_BYTES_MAX, Genesis
 from ledger.core.hashing import sha256
 from ledger.core.ident import format_time, parse_time
 from ledger.core.keys import CONSENSUS, ED25519, Ed25519Signer, PublicKey, node_id, parse_public_key
+from ledger.core.nativecommit import VALIDATOR_POWER
 from ledger.errors import LedgerError, MalformedError, NotFoundError
 
 HOME: Final = "comet"
@@ -164,7 +165,7 @@ def comet_genesis(
             {
                 "address": sha256(key.raw)[:20].hex().upper(),
                 "name": member,
-                "power": "1",
+                "power": str(VALIDATOR_POWER),
                 "pub_key": {"type": _PUBLIC_TYPE, "value": _base64(key.raw)},
             }
             for member, key in validators

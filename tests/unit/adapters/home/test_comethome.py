@@ -76,7 +76,7 @@ def test_the_genesis_is_a_pure_function() -> None:
             {
                 "address": address,
                 "name": "ga",
-                "power": "1",
+                "power": "10",
                 "pub_key": {
                     "type": "tendermint/PubKeyEd25519",
                     "value": "A6EHv/POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg=",

@@ -11,15 +11,26 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from ledger.adapters.home.comethome import RPC_SOCKET, write_home
 from ledger.core.keys import Ed25519Signer
 from ledger.errors import LedgerError, UnavailableError
 from ledger_node.comet import process
-from ledger_node.comet.process import LOG, PID, CometProcess, clean_environment, end_left_over, rotate_log, shorten_log
+from ledger_node.comet.process import (
+    LOG,
+    PID,
+    CometProcess,
+    Said,
+    clean_environment,
+    end_left_over,
+    rotate_log,
+    shorten_log,
+)
 from ledger_node.comet.rpc import CometRpc
 
 SEED = bytes(range(32))
+INVALID = "prevote step: consensus deems this block invalid; prevoting nil"
 
 
 def until(true: Callable[[], object], limit_s: float = 30.0) -> None:
@@ -101,6 +112,49 @@ def test_the_last_two_logs_are_kept(tmp_path: Path) -> None:
         shorten_log(log, limit=4)
         held.write(b"four")
     assert log.read_text() == "four" and (tmp_path / f"{LOG}.1").read_text() == "three"
+
+
+def test_a_log_is_read_once_line_by_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each line that ended is given once, also behind a log that was shortened; of a flood the newest."""
+    log = tmp_path / LOG
+    said = Said(log)
+    assert said.lines() == []
+    with log.open("ab", buffering=0) as file:
+        found = []
+        for text in (b"one\ntw", b"o", b"\n\nthree\n", b""):
+            file.write(text)
+            found.append(said.lines())
+        assert found == [[b"one"], [], [b"two", b"", b"three"], []]
+        shorten_log(log, limit=5)
+        file.write(b"four\n")
+        assert said.lines() == [b"four"] and said.lines() == []
+        monkeypatch.setattr(process, "GLANCE_BYTES_MAX", 12)
+        file.write(b"five\nsix\nseven\neight\n")
+        assert said.lines() == [b"seven", b"eight"]
+
+
+def test_a_block_that_cometbft_votes_against_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A warning with height, round and reason, and a call, soon and once for each; a line that is cut off counts
+    too, other errors do not."""
+    monkeypatch.setattr(process, "GLANCE_S", 0.05)
+    line = f'{{"_msg":"{INVALID}","err":"wrong Block.Header.AppHash","height":7,"level":"error","round":1}}'
+    (tmp_path / "lines").write_text(f'{{"_msg":"another","level":"error"}}\n{line}\n')
+    script = program(
+        tmp_path / "engine", f"cat lines; until test -f end; do sleep 0.01; done; echo '{INVALID}'; sleep 60"
+    )
+    told: list[int] = []
+    child = CometProcess(tmp_path, script, on_invalid=lambda: told.append(1))
+    with capture_logs() as logged:
+        child.start()
+        until(lambda: len(told) == 1)
+        (tmp_path / "end").touch()
+        until(lambda: len(told) == 2)
+        child.close()
+    warning = {"event": "proposal.invalid", "log_level": "warning"}
+    assert logged == [
+        warning | {"height": 7, "round": 1, "reason": "wrong Block.Header.AppHash"},
+        warning | {"height": 0, "round": 0, "reason": INVALID},
+    ]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells which home a process runs on")

@@ -92,7 +92,7 @@ def test_a_moved_chain_begins_at_the_seam(tmp_path: Path) -> None:
     node = Node(ledger, moves=1)
     assert node.handler.info(pb.RequestInfo()).last_block_height == 0
     validators = [
-        pb.ValidatorUpdate(pub_key=pb.PublicKey(ed25519=key.raw), power=1)
+        pb.ValidatorUpdate(pub_key=pb.PublicKey(ed25519=key.raw), power=10)
         for _, key in ledger.app.head.registry.validators()
     ]
     begun = node.handler.init_chain(
