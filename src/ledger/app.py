@@ -23,8 +23,8 @@ from ledger.core.leaf import Stream
 from ledger.core.maptree import MapTree
 from ledger.core.submission import Submission
 from ledger.errors import FatalError, LedgerError, RejectedError, RuntimeFault, invariant
-from ledger.limits import BLOCK_EVENTS_MAX, BUNDLES_WAITING_MAX
-from ledger.machine.admit import check_submission, check_times
+from ledger.limits import BUNDLES_WAITING_MAX
+from ledger.machine.admit import check_bounds, check_submission, check_times
 from ledger.machine.block import BlockInput, Decision, Head, Sealed, StateRow
 from ledger.machine.decide import Draft, begin, due_timers, finish, timers_alone
 from ledger.machine.enginemove import check_clock, engine_in_force
@@ -188,8 +188,7 @@ class Application:
         head = self._decided_head
         if block.height != head.height + 1 or block.time < head.time:
             raise RejectedError("block-order", "height or time does not follow", height=block.height, time=block.time)
-        if sum(len(submission.events) for submission in block.submissions) > BLOCK_EVENTS_MAX:
-            raise RejectedError("block-events", "too many events", limit=BLOCK_EVENTS_MAX)
+        check_bounds(block)
         for submission in block.submissions:
             check_submission(submission, self.origin, head.registry, block.height, signature=signatures)
             check_clock(submission, self.genesis)

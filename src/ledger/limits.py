@@ -55,6 +55,7 @@ CLOCK_BEHIND_MS: Final = 60_000  # and alarm when a live ledger is further behin
 MAX_AGE_DEFAULT_MS: Final = 600_000  # default freshness a verifier demands
 UNCERTIFIED_BLOCKS_MAX: Final = 1_000  # the sequencer answers 503 beyond this
 SEQUENCER_QUEUE_EVENTS_MAX: Final = 60_000  # a few blocks of work; beyond it clients keep their spool
+SEQUENCER_QUEUE_BYTES_MAX: Final = 128 * 1024 * 1024  # the same for large events
 
 # Rules (rules, section 6).
 RULE_STRING_BYTES_MAX: Final = 4 * 1024  # of one value inside a rule

@@ -35,13 +35,13 @@ from ledger.errors import LedgerError
 from ledger.machine.block import Sealed
 from ledger.machine.seal import seal_genesis
 from ledger_node.comet import abci_pb2 as pb
-from ledger_node.comet import transaction
 from ledger_node.comet.handler import ACCEPT, Decided, Handler
 from scripts.bench.workload import MEMBERS
 from tests.models.abci_network import stamp
 from tests.models.any_kind import HOUR_MS, AnyKind, Draw
 from tests.models.comet_network import CometNetwork, Load, Setup, comet_network
 from tests.models.real_ledger import bundles, make_genesis, signer
+from tests.models.transactions import encode_transaction
 from tests.unit.rules.books import contract_program
 
 PROGRAM = contract_program()
@@ -135,7 +135,7 @@ class ByCometBFT:
         # What was ordered before is answered by the engine at once, and proposed by nobody.
         framed = [framing.encode(each) for each in submissions if not self.handler.knows(each.identity)]
         parts = [framed] if self.bundled and framed else [[each] for each in framed]
-        mempool = [transaction.encode(self._nonce(), part) for part in parts]
+        mempool = [encode_transaction(self._nonce(), part) for part in parts]
         for tx in mempool:
             assert self.handler.check_tx(pb.RequestCheckTx(tx=tx)).code == 0
         self._answers.clear()

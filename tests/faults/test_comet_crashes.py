@@ -25,9 +25,9 @@ from ledger.client.recorder import Recorder
 from ledger.client.request import get
 from ledger.core.submission import Submission
 from ledger.errors import LedgerError, UnavailableError
-from ledger_node.comet import transaction
 from ledger_node.comet.rpc import CometRpc
 from tests.models.comet_network import START_S, CometNetwork, Load, Setup, Validator, comet_network, end, until
+from tests.models.transactions import encode_transaction
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -205,7 +205,7 @@ def fill_mempool(node: Validator, submission: Submission) -> None:
     rpc, framed = CometRpc(node.home), framing.encode(submission)
     try:
         for number in range(MEMPOOL_MAX):
-            rpc.broadcast(transaction.encode(number.to_bytes(8, "big"), [framed]))
+            rpc.broadcast(encode_transaction(number.to_bytes(8, "big"), [framed]))
     finally:
         rpc.close()
 

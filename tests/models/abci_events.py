@@ -12,8 +12,8 @@ from ledger.core.keys import EVENT, Ed25519Signer
 from ledger.core.registry import Registry
 from ledger.core.submission import Submission, new_submission
 from ledger.machine.block import Head
-from ledger_node.comet import transaction
 from tests.models.tiny_ledger import signer
+from tests.models.transactions import encode_transaction
 
 
 class Keyring:
@@ -75,15 +75,15 @@ class Events:
             submission.root,
             submission.identity,
         )
-        good = transaction.encode(bytes(8), [framing.encode(submission)])
+        good = encode_transaction(bytes(8), [framing.encode(submission)])
         return self.random.choice(
             [
                 [b""],
                 [b"\x94\x01"],
                 [good[:-1]],
                 [good, self.random.randbytes(50)],
-                [transaction.encode(bytes(8), [framing.encode(forged)])],
-                [transaction.encode(bytes(8), [framing.encode(submission)], {sha256(b"x"): b"{}"})],
+                [encode_transaction(bytes(8), [framing.encode(forged)])],
+                [encode_transaction(bytes(8), [framing.encode(submission)], {sha256(b"x"): b"{}"})],
             ]
         )
 

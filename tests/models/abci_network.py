@@ -32,6 +32,7 @@ from tests.models.abci_events import Events, Keyring, may_sign
 from tests.models.abci_peer import Crash, Peer
 from tests.models.abci_starts import CHAIN, GENESIS, MEMBERS, NOTICE, START_MS, Start, begun, open_application
 from tests.models.abci_votes import Votes
+from tests.models.transactions import encode_transaction
 
 STEPS_MS: Final = (0, 1, 50, 2_000, 9_000)
 ROUNDS_MAX: Final = 40
@@ -369,7 +370,7 @@ class Chain:
         """A transaction to some mempools."""
         self.sent.extend(submissions)
         self.bundles.update(bundles or {})
-        tx = transaction.encode(self.random.randbytes(8), [framing.encode(each) for each in submissions], bundles)
+        tx = encode_transaction(self.random.randbytes(8), [framing.encode(each) for each in submissions], bundles)
         self.txs.append(tx)
         for peer in self.running[: self.random.randint(1, len(self.peers))]:
             self.check(peer, tx)
@@ -423,7 +424,7 @@ class Chain:
         for each in self.sent:
             if each.identity not in ordered:
                 bundles = {digest: self.bundles[digest] for digest in carried_bundles((each,))}
-                tx = transaction.encode(self.random.randbytes(8), [framing.encode(each)], bundles)
+                tx = encode_transaction(self.random.randbytes(8), [framing.encode(each)], bundles)
                 for peer in self.peers.values():
                     self.check(peer, tx)
         for _ in range(ROUNDS_MAX):

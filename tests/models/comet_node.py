@@ -168,8 +168,8 @@ def garbage(waiting: Sequence[bytes], turn: int, dice: random.Random) -> list[by
     if waiting:
         parsed = transaction.parse(waiting[0])
         kinds.append([waiting[0][:-1]])
-        kinds.append([transaction.encode(parsed.nonce, [_forged(parsed.framed[0])])])
-        kinds.append([transaction.encode(parsed.nonce, [_stolen(parsed.framed[0])])])
+        kinds.append([transaction.make(parsed.nonce, [_forged(parsed.framed[0])], (), {}).encode()])
+        kinds.append([transaction.make(parsed.nonce, [_stolen(parsed.framed[0])], (), {}).encode()])
     return kinds[turn % len(kinds)]
 
 

@@ -33,6 +33,11 @@ class Submission:
     identity: Digest
 
     @property
+    def size(self) -> int:
+        """Bytes of its heads and bodies."""
+        return sum([len(event.head) + len(event.body) for event in self.events])
+
+    @property
     def message(self) -> bytes:
         """The bytes under the signature."""
         return signed_message(self.origin, self.member, self.key_id, len(self.events), self.root)

@@ -14,7 +14,7 @@ from ledger.core.leaf import Stream
 from ledger.core.registry import KeyEntry, Registry
 from ledger.core.submission import Submission, verify_signature
 from ledger.errors import RejectedError
-from ledger.limits import EVENT_PAST_MAX_MS
+from ledger.limits import BLOCK_BYTES_MAX, BLOCK_EVENTS_MAX, EVENT_PAST_MAX_MS
 from ledger.machine.block import BlockInput
 from ledger.machine.views import DecideView
 
@@ -47,6 +47,14 @@ def check_submission(
     if signature:
         verify_signature(submission, entry.public)
     return entry
+
+
+def check_bounds(block: BlockInput) -> None:
+    """Raise `RejectedError` (`block-events`, `block-bytes`) for a block that holds more than one may (SPEC R-B05)."""
+    if sum(len(submission.events) for submission in block.submissions) > BLOCK_EVENTS_MAX:
+        raise RejectedError("block-events", "too many events", limit=BLOCK_EVENTS_MAX)
+    if sum(each.size for each in block.submissions) + sum(map(len, block.attachments)) > BLOCK_BYTES_MAX:
+        raise RejectedError("block-bytes", "too many bytes", limit=BLOCK_BYTES_MAX)
 
 
 def check_times(submission: Submission, block_time: int, ahead_ms: int) -> None:

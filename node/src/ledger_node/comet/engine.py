@@ -195,7 +195,8 @@ class CometEngine(Engine):
             self._turn.set()
 
     def drain(self) -> None:
-        """Write down how far CometBFT has come."""
+        """Write what was committed, and how far CometBFT has come."""
+        self.handler.settle()
         if self.handler.height > self._written:
             self.app.store.write_engine_height(self.handler.height)
             self._written = self.handler.height

@@ -25,7 +25,14 @@ from ledger.adapters.ordering.sequencer import Committed, Placement, placements
 from ledger.core.hashing import Digest
 from ledger.core.submission import Submission
 from ledger.errors import LedgerError, MalformedError, UnavailableError
-from ledger.limits import SEQUENCER_QUEUE_EVENTS_MAX, TRANSACTION_BYTES_MAX, TRANSACTION_SUBMISSIONS_MAX
+from ledger.limits import (
+    BLOCK_BYTES_MAX,
+    BLOCK_EVENTS_MAX,
+    SEQUENCER_QUEUE_BYTES_MAX,
+    SEQUENCER_QUEUE_EVENTS_MAX,
+    TRANSACTION_BYTES_MAX,
+    TRANSACTION_SUBMISSIONS_MAX,
+)
 from ledger.machine.block import Sealed
 from ledger.machine.governance import carried_bundles
 from ledger_node.comet import transaction
@@ -58,6 +65,10 @@ class _Waiting:
     since: float
     futures: list[Future[Committed]] = field(default_factory=list)
     flight: int = 0
+    size: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.size = self.submission.size
 
 
 @dataclass(slots=True)
@@ -84,7 +95,7 @@ class Gateway:
         self._flights: dict[int, _Flight] = {}
         self._numbers = 0
         self._expected, self._answered_at = 0, 0.0
-        self._events = 0
+        self._events = self._bytes = 0
         self._changed = threading.Condition()
         self._closing = False
         self._log = structlog.get_logger("gateway")
@@ -121,12 +132,14 @@ class Gateway:
             if known is not None:
                 known.futures.append(future)
                 return future
-            if self._events + len(submission.events) > SEQUENCER_QUEUE_EVENTS_MAX:
-                raise UnavailableError("queue-full", "more events wait than the node can hold", retry_after_s=1)
             entry = _Waiting(submission, framed, time.monotonic(), [future])
+            full = self._events + len(submission.events) > SEQUENCER_QUEUE_EVENTS_MAX
+            if full or self._bytes + entry.size > SEQUENCER_QUEUE_BYTES_MAX:
+                raise UnavailableError("queue-full", "more events wait than the node can hold", retry_after_s=1)
             self._waiting[submission.identity] = entry
             self._queue.append(entry)
             self._events += len(submission.events)
+            self._bytes += entry.size
             if self._room():  # otherwise it leaves when something that is under way is answered, which wakes the sender
                 self._changed.notify_all()
         return future
@@ -177,6 +190,7 @@ class Gateway:
             if entry is None:
                 return None
             self._events -= len(entry.submission.events)
+            self._bytes -= entry.size
             flight = self._flights.get(entry.flight)
             if flight is not None:
                 flight.identities.discard(identity)
@@ -220,6 +234,7 @@ class Gateway:
         for entry in late:
             self._waiting.pop(entry.submission.identity, None)
             self._events -= len(entry.submission.events)
+            self._bytes -= entry.size
             if entry in self._queue:
                 self._queue.remove(entry)
             for flight in self._flights.values():
@@ -236,14 +251,17 @@ class Gateway:
         if len(self._queue) < self._expected and self._gathering():
             return None
         batch: list[_Waiting] = []
-        size = 0
+        size = events = expanded = 0
         while self._queue and len(batch) < TRANSACTION_SUBMISSIONS_MAX:
             entry = self._queue[0]
             carries = any(True for _ in carried_bundles((entry.submission,)))
-            if batch and (size + len(entry.framed) > BUNDLE_BYTES or carries):
+            framed, more = size + len(entry.framed), events + len(entry.submission.events)
+            if batch and (carries or framed > BUNDLE_BYTES or more > BLOCK_EVENTS_MAX):
+                break
+            if batch and expanded + entry.size > BLOCK_BYTES_MAX:
                 break
             batch.append(self._queue.popleft())
-            size += len(entry.framed)
+            size, events, expanded = framed, more, expanded + entry.size
             if carries:
                 break
         self._numbers += 1
@@ -268,9 +286,10 @@ class Gateway:
             bundles = {digest: self._bundle(digest) for digest in carried_bundles(submissions)}
             nonce = secrets.token_bytes(NONCE_BYTES)
             framed = tuple(entry.framed for entry in batch)
-            data = transaction.encode(nonce, framed, bundles)
+            made = transaction.make(nonce, framed, submissions, bundles)
+            data = made.encode()
             # Their signatures were checked when they came in: CometBFT's question will find them verified.
-            self._remember(data, Transaction(nonce, framed, submissions, bundles, verified=True))
+            self._remember(data, made)
             self._sender.broadcast(data)
         except UnavailableError as error:
             self._log.warning("gateway.wait", reason=str(error))

@@ -30,9 +30,10 @@ from ledger.core.nativecommit import VALIDATOR_POWER
 from ledger.core.registry import Registry
 from ledger.core.submission import Submission
 from ledger.errors import FatalError, LedgerError, RuntimeFault
-from ledger.limits import BLOCK_EVENTS_MAX
+from ledger.limits import BLOCK_BYTES_MAX, BLOCK_EVENTS_MAX
 from ledger.machine.admit import check_submission
 from ledger.machine.block import BlockInput, Sealed
+from ledger.machine.governance import carried_bundles
 from ledger_node.alarms import Alarms
 from ledger_node.comet import abci_pb2 as pb
 from ledger_node.comet import transaction
@@ -146,10 +147,11 @@ class Handler:
     # --- info and set-up ---------------------------------------------------------------------------------------------
 
     def info(self, request: pb.RequestInfo) -> pb.ResponseInfo:
-        """Where we are. CometBFT asks when it connects: whatever it had us decide without a commit is taken back."""
+        """Where we are: what is committed. CometBFT asks when it connects, and whoever may use its RPC at any moment, so
+        that nothing is taken back here: what was decided counts for the block that it was decided for (`finalize_block`)."""
         if request.abci_version and request.abci_version != ABCI_VERSION:
             raise FatalError("abci-version", "CometBFT speaks another ABCI", got=request.abci_version)
-        self._discard()
+        self.settle()
         info = self.app.info()
         return pb.ResponseInfo(
             data="suyuan",
@@ -234,7 +236,7 @@ class Handler:
             return pb.ResponsePrepareProposal()  # deadlines first; the transactions stay in the mempool
         chosen: list[bytes] = []
         seen: set[Digest] = set()
-        events = 0
+        events = size = 0
         for data in request.txs:
             try:
                 parsed = self.transactions.get(data)
@@ -257,12 +259,12 @@ class Handler:
                 if not kept:
                     continue
                 parsed = parsed.keep(kept)
-                chosen.append(transaction.encode(parsed.nonce, parsed.framed, parsed.bundles))
+                chosen.append(parsed.encode())  # never larger than it came
                 self.transactions.put(chosen[-1], parsed)
             else:
                 chosen.append(data)
-            events += parsed.events
-            if events > BLOCK_EVENTS_MAX:
+            events, size = events + parsed.events, size + parsed.size
+            if events > BLOCK_EVENTS_MAX or size > BLOCK_BYTES_MAX:  # never the first: each fits a block
                 chosen.pop()
                 break
         return pb.ResponsePrepareProposal(txs=chosen)
@@ -302,7 +304,9 @@ class Handler:
             self._verify(parsed)
             submissions.extend(parsed.submissions)
             bundles.update(parsed.bundles)
-        return BlockInput(head.height + 1, max(time, head.time), tuple(submissions), tuple(bundles.values()))
+        named = dict.fromkeys(carried_bundles(submissions))
+        attachments = tuple(bundles[digest] for digest in named if digest in bundles)
+        return BlockInput(head.height + 1, max(time, head.time), tuple(submissions), attachments)
 
     def extend_vote(self, request: pb.RequestExtendVote) -> pb.ResponseExtendVote:
         """Not enabled (R-N16)."""

@@ -24,7 +24,7 @@ from ledger.core.genesis import SEQUENCER
 from ledger.core.keys import Signer
 from ledger.core.submission import Submission
 from ledger.errors import FatalError, RuntimeFault, UnavailableError
-from ledger.limits import SEQUENCER_QUEUE_EVENTS_MAX, UNCERTIFIED_BLOCKS_MAX
+from ledger.limits import BLOCK_BYTES_MAX, SEQUENCER_QUEUE_BYTES_MAX, SEQUENCER_QUEUE_EVENTS_MAX, UNCERTIFIED_BLOCKS_MAX
 from ledger.machine.block import Decision
 from ledger.ports import Clock
 
@@ -33,6 +33,7 @@ GATHER_STEP_S = 0.0005
 RETURN_S = 0.002  # those who were answered together are waited for while one comes at least every so often
 OVERLAP_EVENTS = 200  # fewer waiting events than this are better decided in one larger block after the write
 SPLIT_EVENTS_MAX = 1_000  # more than this fill large blocks, which cost less than two that overlap
+TAKE_BYTES_MAX = BLOCK_BYTES_MAX // 2  # the bundles that may come with them fill the other half
 TAKE_EVENTS_MAX = 2_000  # the costs of a block are spread by then; larger ones keep more in memory and senders waiting
 IDLE_WAIT_S = 0.25  # how long an idle engine sleeps before it looks at the timers again
 
@@ -62,10 +63,10 @@ class Committed:
 
 
 class _Waiting:
-    __slots__ = ("future", "submission")
+    __slots__ = ("future", "size", "submission")
 
     def __init__(self, submission: Submission) -> None:
-        self.submission = submission
+        self.submission, self.size = submission, submission.size
         self.future: Future[Committed] = Future()
 
 
@@ -80,7 +81,7 @@ class Sequencer(Engine):
         serves them counts."""
         self._signer, self._state, self._clock = signer, state, clock
         self._queue: deque[_Waiting] = deque()
-        self._queued_events = 0
+        self._queued_events = self._queued_bytes = 0
         self._expected = 0  # requests that waited or were answered when the last block was written
         self._lock = threading.Lock()
         self._decided: tuple[Decision, list[_Waiting]] | None = None
@@ -103,10 +104,12 @@ class Sequencer(Engine):
         if self.app.head.height - self.certified_height > UNCERTIFIED_BLOCKS_MAX:
             raise UnavailableError("uncertified", "too many blocks wait for a certificate", retry_after_s=5)
         with self._lock:
-            if self._queued_events + len(submission.events) > SEQUENCER_QUEUE_EVENTS_MAX:
+            full = self._queued_events + len(submission.events) > SEQUENCER_QUEUE_EVENTS_MAX
+            if full or self._queued_bytes + waiting.size > SEQUENCER_QUEUE_BYTES_MAX:
                 raise UnavailableError("queue-full", "more events wait than the node can hold", retry_after_s=1)
             self._queue.append(waiting)
             self._queued_events += len(submission.events)
+            self._queued_bytes += waiting.size
         self._wake.set()
         return waiting.future
 
@@ -177,15 +180,20 @@ class Sequencer(Engine):
     def _take(self) -> list[_Waiting]:
         """What the next block takes: all that waits, or half of it where two blocks at once are worth more than one."""
         batch: list[_Waiting] = []
-        events = 0
+        events = size = 0
         with self._lock:
             most = TAKE_EVENTS_MAX
             if self._decided is None and 2 * OVERLAP_EVENTS <= self._queued_events <= SPLIT_EVENTS_MAX:
                 most = self._queued_events // 2
-            while self._queue and (not batch or events + len(self._queue[0].submission.events) <= most):
+            while self._queue:
+                entry = self._queue[0]
+                more, larger = events + len(entry.submission.events), size + entry.size
+                if batch and (more > most or larger > TAKE_BYTES_MAX):
+                    break
                 batch.append(self._queue.popleft())
-                events += len(batch[-1].submission.events)
+                events, size = more, larger
             self._queued_events -= events
+            self._queued_bytes -= size
         return batch
 
     def _timer_due(self) -> bool:
@@ -234,6 +242,7 @@ class Sequencer(Engine):
         with self._lock:
             self._queue.extendleft(reversed(batch))
             self._queued_events += sum(len(entry.submission.events) for entry in batch)
+            self._queued_bytes += sum(entry.size for entry in batch)
 
     def _write_decided(self) -> None:
         if self._decided is None:

@@ -115,6 +115,11 @@ def test_full_queue_and_missing_certificates_push_back(bench: Bench, monkeypatch
     with pytest.raises(UnavailableError) as caught:
         bench.sequencer.submit(bench.submission(count=2))
     assert caught.value.code == "queue-full"
+    monkeypatch.setattr("ledger.adapters.ordering.sequencer.SEQUENCER_QUEUE_EVENTS_MAX", 10)
+    monkeypatch.setattr("ledger.adapters.ordering.sequencer.SEQUENCER_QUEUE_BYTES_MAX", 5_000)
+    with pytest.raises(UnavailableError) as caught:
+        bench.sequencer.submit(bench.submission(note="a" * 5_000))
+    assert caught.value.code == "queue-full"
     monkeypatch.setattr("ledger.adapters.ordering.sequencer.UNCERTIFIED_BLOCKS_MAX", 0)
     bench.sequencer.submit(bench.submission()).result(10)
     with pytest.raises(UnavailableError) as caught:
@@ -141,6 +146,17 @@ def test_a_crowd_fills_several_blocks_and_not_one(tmp_path: Path, monkeypatch: p
     bench.sequencer.start()
     bench.sequencer.close()
     assert [future.result(0).height for future in futures] == [1, 1, 1, 2, 2, 2, 3, 3, 3, 4]
+
+
+def test_large_events_fill_several_blocks_and_not_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SPEC R-B05: what waits beyond the bytes that a block takes goes into the blocks behind it; nothing waits for ever."""
+    monkeypatch.setattr("ledger.adapters.ordering.sequencer.TAKE_BYTES_MAX", 25_000)
+    bench = Bench(tmp_path)
+    sizes = (10_000, 10_000, 10_000, 40_000, 10_000)
+    futures = [bench.sequencer.submit(bench.submission(note="a" * size)) for size in sizes]
+    bench.sequencer.start()
+    bench.sequencer.close()
+    assert [future.result(0).height for future in futures] == [1, 1, 2, 3, 4]
 
 
 class Faulty(AcceptAllRuntime):

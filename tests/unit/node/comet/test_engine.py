@@ -19,10 +19,10 @@ from ledger.core.keys import Ed25519Signer
 from ledger.core.submission import Submission, new_submission
 from ledger.errors import RejectedError
 from ledger_node.comet import abci_pb2 as pb
-from ledger_node.comet import transaction
 from ledger_node.comet.engine import CometEngine
 from tests.models.abci_network import CHAIN, GENESIS, open_application, stamp
 from tests.models.accept_all import event_signer
+from tests.models.transactions import encode_transaction
 
 DAY_MS = 86_400_000
 
@@ -71,7 +71,7 @@ def now_ms() -> int:
 
 def order(engine: CometEngine, ordered: Submission) -> None:
     """CometBFT has a block with it decided and committed; the write is still to come."""
-    tx = transaction.encode(bytes(8), [framing.encode(ordered)])
+    tx = encode_transaction(bytes(8), [framing.encode(ordered)])
     request = pb.RequestFinalizeBlock(txs=[tx], height=engine.handler.height + 1, time=stamp(now_ms()), hash=b"h")
     engine.handler.finalize_block(request)
     engine.handler.commit(pb.RequestCommit())

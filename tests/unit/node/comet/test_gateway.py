@@ -131,6 +131,23 @@ def test_bytes_under_way_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         engine.await_sent(2)
 
 
+@pytest.mark.parametrize(("limit", "most"), [("BLOCK_EVENTS_MAX", 2), ("BLOCK_BYTES_MAX", 12_000)])
+def test_a_transaction_holds_no_more_than_a_block(monkeypatch: pytest.MonkeyPatch, limit: str, most: int) -> None:
+    """SPEC R-N11: what waits together leaves in as many transactions as its events or its bytes need."""
+    monkeypatch.setattr(module, limit, most)
+    engine, network = Engine(), Network(MemoryStore())
+    with running(engine) as (gateway, _):
+        parts = [submission(number, note="a" * 5_000) for number in range(IN_FLIGHT_MAX + 3)]
+        for number in range(IN_FLIGHT_MAX):
+            gateway.submit(parts[number])
+            engine.await_sent(number + 1)
+        for part in parts[IN_FLIGHT_MAX:]:
+            gateway.submit(part)
+        commit(gateway, network, parts[:IN_FLIGHT_MAX])
+        engine.await_sent(IN_FLIGHT_MAX + 2)
+        assert [len(each.submissions) for each in engine.sent[IN_FLIGHT_MAX:]] == [2, 1]
+
+
 def test_one_submission_asked_for_twice_is_sent_once() -> None:
     """Two clients that send the same bytes get the same answer from one transaction."""
     engine, network = Engine(), Network(MemoryStore())
@@ -237,9 +254,10 @@ def test_a_proposal_brings_its_bundle() -> None:
         gateway.submit(proposal()).result(WAIT_S)
 
 
-def test_more_than_the_node_can_hold_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond the bound a client keeps its events; after `close` everybody does."""
-    monkeypatch.setattr(module, "SEQUENCER_QUEUE_EVENTS_MAX", 1)
+@pytest.mark.parametrize(("limit", "most"), [("EVENTS", 1), ("BYTES", 500)])
+def test_more_than_the_node_can_hold_is_refused(monkeypatch: pytest.MonkeyPatch, limit: str, most: int) -> None:
+    """Beyond the bound of events or bytes a client keeps its events; after `close` everybody does."""
+    monkeypatch.setattr(module, f"SEQUENCER_QUEUE_{limit}_MAX", most)
     engine = Engine()
     with running(engine) as (gateway, _):
         waiting = gateway.submit(submission())

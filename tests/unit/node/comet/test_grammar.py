@@ -59,6 +59,7 @@ def index_of_fault(letters: str, *, calm: bool = False) -> int | None:
         "ICRFMPII",
         "OAIFM",
         "OAAAIRFM",
+        "OAIOAIFM",  # ended behind the Info, before CometBFT kept the state
         "OOAOAAIFM",  # offers that were refused, a snapshot that was given up
         "OAIFMIRFM",
         "OA",  # died during state sync

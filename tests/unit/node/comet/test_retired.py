@@ -11,12 +11,12 @@ from ledger.core.submission import Submission
 from ledger.errors import LedgerError
 from ledger.machine.block import Sealed
 from ledger_node.comet import abci_pb2 as pb
-from ledger_node.comet import transaction
 from ledger_node.comet.handler import Decided, Handler
 from ledger_node.comet.pruning import Pruning
 from tests.models.abci_network import stamp
 from tests.models.governed import Governed
 from tests.models.moved import NOTICE, MovedLedger
+from tests.models.transactions import encode_transaction
 from tests.unit.machine.test_validators import validating
 
 
@@ -65,13 +65,13 @@ def test_a_chain_that_was_left_makes_no_more_blocks() -> None:
     node = Node(ledger)
     timer = ledger.app.head.time + NOTICE + 5_000
     first = ledger.submission("ga", [ledger.event(timers={"timer/T1/thing/a": timer})])
-    node.height(ledger.now_ms, transaction.encode(bytes(8), [framing.encode(first)]))
+    node.height(ledger.now_ms, encode_transaction(bytes(8), [framing.encode(first)]))
     assert not node.handler.retired
     before = ledger.app.head.height
     seam, _ = node.height(ledger.app.head.time + NOTICE + 1)
     assert node.handler.retired and ledger.app.head.height == before + 1 == ledger.app.engine.seam
     late = ledger.submission("ga", [ledger.event()])
-    data = transaction.encode(bytes(8), [framing.encode(late)])
+    data = encode_transaction(bytes(8), [framing.encode(late)])
     refused = node.handler.check_tx(pb.RequestCheckTx(tx=data))
     assert (refused.code != 0, refused.codespace) == (True, "engine-moved")
     now = stamp(timer + 1)
@@ -105,7 +105,7 @@ def test_a_moved_chain_begins_at_the_seam(tmp_path: Path) -> None:
     assert begun.app_hash == ledger.app.info().app_hash
     assert node.height(ledger.now_ms)[0] == begun.app_hash
     sent = ledger.submission("gx", [ledger.event()])
-    node.height(ledger.now_ms, transaction.encode(bytes(8), [framing.encode(sent)]))
+    node.height(ledger.now_ms, encode_transaction(bytes(8), [framing.encode(sent)]))
     assert ledger.app.head.height == seam + 1 and not node.handler.retired
 
 

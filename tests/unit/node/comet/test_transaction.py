@@ -20,6 +20,7 @@ from ledger.errors import MalformedError
 from ledger.limits import BUNDLE_BYTES_MAX, TRANSACTION_BYTES_MAX
 from ledger_node.comet import transaction
 from tests.models.accept_all import GENESIS, START_MS, event_signer
+from tests.models.transactions import encode_transaction
 
 NONCE = b"12345678"
 BUNDLE = encode_bundle({"2027.json": b"{}"})
@@ -45,7 +46,7 @@ def proposal(digest: Digest = BUNDLE_HASH) -> Submission:
 def test_what_was_encoded_is_parsed() -> None:
     """Submissions, their order and the nonce come back."""
     framed = [framing.encode(submission(number)) for number in range(3)]
-    parsed = transaction.parse(transaction.encode(NONCE, framed))
+    parsed = transaction.parse(encode_transaction(NONCE, framed))
     assert (parsed.nonce, list(parsed.framed), parsed.events, parsed.verified) == (NONCE, framed, 3, False)
     assert [each.identity for each in parsed.submissions] == [submission(number).identity for number in range(3)]
 
@@ -53,13 +54,13 @@ def test_what_was_encoded_is_parsed() -> None:
 def test_keeping_some_leaves_the_others_out() -> None:
     """`keep` gives a transaction of the named submissions, with the bundles that these name."""
     whole = transaction.parse(
-        transaction.encode(NONCE, [framing.encode(proposal()), framing.encode(submission())], {BUNDLE_HASH: BUNDLE})
+        encode_transaction(NONCE, [framing.encode(proposal()), framing.encode(submission())], {BUNDLE_HASH: BUNDLE})
     )
     assert whole.bundles == {BUNDLE_HASH: BUNDLE}
     assert whole.keep([0]).bundles == {BUNDLE_HASH: BUNDLE}
     kept = whole.keep([1])
     assert kept.bundles == {}
-    assert transaction.parse(transaction.encode(kept.nonce, kept.framed, kept.bundles)).submissions == kept.submissions
+    assert transaction.parse(encode_transaction(kept.nonce, kept.framed, kept.bundles)).submissions == kept.submissions
 
 
 def pack(*fields: Any) -> bytes:
@@ -95,7 +96,7 @@ def test_other_bytes_are_refused(data: bytes) -> None:
 @given(st.binary(max_size=300), st.integers(0, 400))
 def test_any_bytes_are_a_transaction_or_malformed(noise: bytes, place: int) -> None:
     """The parser is total, also on bytes that are almost right."""
-    good = transaction.encode(NONCE, [framing.encode(submission())])
+    good = encode_transaction(NONCE, [framing.encode(submission())])
     for data in (noise, good[:place] + noise + good[place + len(noise) :]):
         try:
             transaction.parse(data)
@@ -106,4 +107,4 @@ def test_any_bytes_are_a_transaction_or_malformed(noise: bytes, place: int) -> N
 def test_too_much_is_refused_when_it_is_made() -> None:
     """A node never hands CometBFT what others would refuse."""
     with pytest.raises(MalformedError):
-        transaction.encode(NONCE, [bytes(TRANSACTION_BYTES_MAX)])
+        encode_transaction(NONCE, [bytes(TRANSACTION_BYTES_MAX)])
