@@ -254,7 +254,7 @@ def test_a_proposal_brings_its_bundle() -> None:
         gateway.submit(proposal()).result(WAIT_S)
 
 
-@pytest.mark.parametrize(("limit", "most"), [("EVENTS", 1), ("BYTES", 500)])
+@pytest.mark.parametrize(("limit", "most"), [("EVENTS", 1), ("BYTES", 200)])
 def test_more_than_the_node_can_hold_is_refused(monkeypatch: pytest.MonkeyPatch, limit: str, most: int) -> None:
     """Beyond the bound of events or bytes a client keeps its events; after `close` everybody does."""
     monkeypatch.setattr(module, f"SEQUENCER_QUEUE_{limit}_MAX", most)
