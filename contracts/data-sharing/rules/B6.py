@@ -69,7 +69,7 @@ def on_purpose_end(event, state, env):
 
 
 def on_grant_terminate(event, state, env):
-    if state["grant"]["status"] in ["expired", "purpose_ended"]:
+    if state["grant"]["status"] in ["expired", "purpose_ended", "closed"]:
         return None
     return [clear_timer("B6.end", on="grant")] + owed(state["grant"], state["use"], env)
 

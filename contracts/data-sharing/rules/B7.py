@@ -3,7 +3,7 @@
 Use beyond the scope or supply onward that has been confirmed obliges to suspend (应当): whoever confirmed it owes it until the
 provider or the authority has suspended, on that finding and with days to rectify. The user reports, then who suspended
 resumes, suspends anew or terminates; without a report in the days given, termination stands open. A suspension may cover
-everything between the two. For the decision after the report the law sets no term.
+everything between the two, and is decided behind the end of its grant too. For the decision after the report the law sets no term.
 """
 
 GROUNDS = ["D809/40-2", "D809/40-3"]

@@ -4,7 +4,7 @@ An upper level returns what it holds about the area of a lower level, completely
 need is a matter of record: an entry of the list of needs that names the dataset and the area by its code (GB/T 2260), inside
 the area that the dataset covers, of a department of that area below the provider's own. The law sets no number of days: the
 duty has no due date, slowness is an alert under the strict reading, and only the days that the authority sets when it urges
-make a candidate finding. Not decided: whether a return passes the gates of a delivery under a grant too (A8, A9, B5); it
+make a candidate finding; an urge after a return asks for what has changed since. Not decided: whether a return passes the gates of a delivery under a grant too (A8, A9, B5); it
 rests on the law, and its copy comes into custody.
 """
 

@@ -157,7 +157,7 @@ def on_purpose_end(event, state, env):
 
 
 def on_grant_terminate(event, state, env):
-    if state["grant"]["status"] in ["expired", "purpose_ended"]:
+    if state["grant"]["status"] in ["expired", "purpose_ended", "closed"]:
         return None
     ended = [write("grant", ended=event.time), clear_timer("C2.end", on="grant")]
     return ended + owed(state["grant"], env)

@@ -2,8 +2,8 @@
 
 A period without an update makes the entry stale, which is an alert. A department that provides an item of which
 another is the lead source (数源部门) helps that source update: after one further period, the grace, each period that
-passes without an update is a candidate finding about it. The law sets no grace. Entries that are updated irregularly
-have no clock.
+passes without an update is a candidate finding about it. Who leads is read when the entry is published or collected
+for. The law sets no grace. Entries that are updated irregularly have no clock.
 """
 
 

@@ -2,13 +2,14 @@
 
 An application may cite a declared emergency and stays inside its purpose and items. The grant ends after 72 hours by
 itself, with all that follows from an end: no further access, and disposal; nothing prolongs or widens it. The
-authority that declared the emergency reviews the grant after that end, with another key than the one that declared.
+authority that declared the emergency reviews the grant after its end, with another key than the one that declared; a review before that leaves it owed.
 The hours are a design value, not law: each approval says so by an alert. For the review no law sets a term: under the
 strict reading slowness is an alert, and a finding follows only where a term is set locally.
 """
 
 DAY = 86400000
 HOUR = 3600000
+RUNNING = ["agreed", "live", "suspended", "rectifying", "provider_change"]
 DECLARERS = ["authority", "government"]
 
 
@@ -79,6 +80,8 @@ def on_scope_reply(event, state, env):
 def on_emergency_review(event, state, env):
     if env.signer.key == state["emergency"]["by_key"]:
         return breach("D809/41-3", about=event.member, on="grant", what="same-key")
+    if event.time < state["grant"]["emergency_until"] and state["grant"]["status"] in RUNNING:
+        return alert("emergency-review-early", until=state["grant"]["emergency_until"])
     done = discharge("G3", on="grant")
     reviewed = write("grant", reviewed=event.body["result"])
     kept = [done, reviewed, clear_timer("G3.wait", on="grant")]

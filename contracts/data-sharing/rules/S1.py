@@ -3,7 +3,8 @@
 A department states for each of its systems how facts are kept before they are chained and, where it reports at regular
 times, how often. Its events name the source that they come from. One that stays silent for longer than it declared is
 an alert; after the grace, at most once a day, it is a candidate finding about the department, until it reports again.
-The law sets no grace. A source registered anew without a cadence is no longer waited for.
+The law sets no grace. To register a source anew is no report: what it missed stays; without a cadence it is no longer
+waited for.
 """
 
 DAILY = 24
@@ -11,6 +12,8 @@ DAILY = 24
 
 def on_source_register(event, state, env):
     cadence = event.body.get("cadence_hours")
+    before = state["source"]
+    awaited = before is not None and before.get("cadence_hours") is not None
     registered = write(
         "source",
         owner=event.member,
@@ -19,8 +22,8 @@ def on_source_register(event, state, env):
         storage=event.body["storage"],
         witness=event.body.get("witness"),
         cadence_hours=cadence,
-        last=env.now,
-        missed=0,
+        last=before["last"] if awaited else env.now,
+        missed=0 if before is None else before["missed"],
     )
     if cadence is None:
         return [registered, clear_timer("S1", on="source")]
