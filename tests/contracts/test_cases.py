@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import pytest
 from ledger.adapters.runtime.monty import Monty
 from ledger.adapters.runtime.worker import Worker
 from ledger.errors import UnavailableError
-from ledger.rules.cases import TYPES, run_cases
+from ledger.rules.cases import TYPES, parse_cases, run_cases
 from ledger.rules.plain import Plain
 from ledger.rules.program import Program
 from tests.unit.rules.books import CONTRACTS, contract_program
@@ -173,3 +174,13 @@ def test_every_python_gives_the_same_program_and_verdicts(program: Program) -> N
     assert answers[0][1] is True
     assert answers[0][2] == answers[0][3]
     assert all(answer == answers[0] for answer in answers)
+
+
+def test_every_rule_and_case_is_told_in_both_languages(program: Program) -> None:
+    """The page of a rulebook explains each rule, and names each case, in Chinese and in English."""
+    for rule in program.book.rules.values():
+        paragraphs = [each.strip() for each in rule.text.partition("\n")[2].split("\n\n") if each.strip()]
+        chinese = [each for each in paragraphs if re.match(r"[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]", each)]
+        assert chinese and len(chinese) < len(paragraphs), rule.id
+    _, cases = parse_cases(program)
+    assert all(re.search(r"[\u4e00-\u9fff]", case.zh) and case.zh != case.name for case in cases)

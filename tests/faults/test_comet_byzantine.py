@@ -61,6 +61,12 @@ def lying(network: CometNetwork, lie: str) -> Iterator[Validator]:
         (liar.folder / "lie").unlink()
 
 
+def rejections(node: Validator) -> list[dict[str, str]]:
+    """What a node's log says of proposals that it voted against."""
+    log = (node.folder / "node.log").read_text("utf-8")
+    return [json.loads(line) for line in log.splitlines() if '"proposal.rejected"' in line]
+
+
 def told(liar: Validator) -> int:
     """How often the liar lied."""
     path = liar.folder / "lies"
@@ -68,11 +74,14 @@ def told(liar: Validator) -> int:
 
 
 def test_blocks_that_no_honest_node_proposes(network: CometNetwork) -> None:
-    """Garbage, cut transactions, forged and stolen signatures: the others vote such a block down and go on; nothing of it is
-    recorded, and no node stops."""
+    """Garbage, cut transactions, forged and stolen signatures: the others vote such a block down, name in log and metrics
+    who proposed it, and go on; nothing of it is recorded, and no node stops."""
     with Load(network) as load, lying(network, "garbage") as liar:
         until(lambda: told(liar) >= 8, "eight bad blocks")
         network.progress(network.honest)
+    for node in network.honest:
+        assert any(line["member"] == LIAR for line in rejections(node)), "who proposed it is in the log"
+        assert b"\nledger_proposals_rejected_total{code=" in node.client.send(get(["metrics"])).body
     network.heal()
     network.send_again(load)
     network.check(audited=[network.honest[0]])

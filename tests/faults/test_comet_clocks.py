@@ -150,6 +150,8 @@ def test_a_clock_that_is_five_minutes_ahead(network: CometNetwork) -> None:
         for node in network.nodes:
             recorded(network, node)
     until(lambda: abs(vote_ms(network) - AHEAD_S * 1_000) < STALE_MS, "its votes are of its clock")
+    assert b'\nledger_alarms{code="clock-apart"} 1' in ahead.client.send(get(["metrics"])).body
+    assert b"clock-apart" not in others[0].client.send(get(["metrics"])).body
     away = network.node(AWAY)
     with away.paused():
         for node in others[:-1]:

@@ -70,7 +70,8 @@ def test_four_departments_one_killed_one_lying(tmp_path: Path, cometbft: Path) -
     ):
         assert line in done.stdout, f"{line!r} was not said:\n{done.stdout[-4000:]}"
     network = tmp_path / "demo" / "network"
-    assert {path.parts[-3] for path in network.glob(f"*/{EVIDENCE}/*")} == {"ga", "sj", "ws"}
+    # The liar's node, which holds its own history for the true one, may keep what contradicts it too before it stops.
+    assert {path.parts[-3] for path in network.glob(f"*/{EVIDENCE}/*")} - {"rs"} == {"ga", "sj", "ws"}
     assert left_running(network) == []
     for member in MEMBERS:
         check_trace(network / member)

@@ -381,8 +381,8 @@ class CometNetwork:
                 found.append({height: _app_hash_at(rpc, height) for height in heights})
             finally:
                 rpc.close()
-        for height in set.intersection(*(set(each) for each in found)):
-            assert len({each[height] for each in found}) == 1, height
+        shared = set.intersection(*map(set, found))
+        assert shared and all(len({each[height] for each in found}) == 1 for height in shared), found
         with self.honest[0].snapshot() as snap:
             digest = app_hash(snap.head_size, root_at(snap, snap.head_size))
         # On an idle ledger the head's app hash stands in the header after the one that made it, two seconds later.

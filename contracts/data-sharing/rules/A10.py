@@ -3,9 +3,15 @@
 A head approves the entrustment after an assessment, by a contract that says for what purpose, which items, by which
 operations and until when. The processor, or a key of the department with the role `processor`, names the entrustment
 in each act; what lies outside it, or after it, is irregular. A processor entrusts nobody, passes nothing on and links
-no entries without the principal's consent; what it derives is held under the entrustment too. When it ends,
+no entries without the principal's consent, nor entrusts as its own what it holds for somebody; what it derives is held under the entrustment too. When it ends,
 everything is returned or deleted: it closes when no copy is left with the processor and the principal has checked
 that with another key than the one that ended it. The law sets no term for the check or the return.
+
+委托处理经评估后由负责人批准，并以合同约定处理目的、数据项、处理方式和期限。受托方，
+或者委托方具有 `processor` 角色的密钥，应当在每次行为中列明该委托；超出委托或者在委托终止后实施的，记为不合规。
+未经委托方同意，受托方不得转委托，不得转供，不得将多个目录条目关联分析，也不得将代他人持有的数据作为自有数据再行委托；其衍生的数据同样按该委托持有。委托终止的，
+全部数据应当返还或者删除：受托方不再持有任何副本，且委托方以不同于终止委托所用的密钥核实后，委托办结。
+法律未规定监督检查的期限，也未规定返还的期限。
 """
 
 DAY = 86400000
@@ -116,6 +122,7 @@ def on_share_deliver(event, state, env):
         return breach("PIPL/21", about=event.member, on="copy", to=event.body["to"])
     if held is None:
         return unnamed(event, env)
+    passed = is_passed_on(event, held, source)
     refs = {name: event.refs[name] for name in ["dataset", "for"] if name in event.refs}
     refs["grant"] = event.refs.get("grant")
     owners = [state["dataset"]["provider"]]
@@ -126,7 +133,15 @@ def on_share_deliver(event, state, env):
     faults = outside(held, refs, owners, event.time)
     if event.body["to"] != held["processor"]:
         return beyond(event, faults + amiss(held, "deliver", []))
-    return [write("new", entrustment=event.refs["entrustment"])] + taken(held) + [beyond(event, faults)]
+    kept = [write("new", entrustment=event.refs["entrustment"])] + taken(held) + [beyond(event, faults)]
+    return kept + ([breach("PIPL/21", about=event.member, on="copy", to=event.body["to"])] if passed else [])
+
+
+# A processor entrusts as its own what it holds for somebody, without that one's consent.
+def is_passed_on(event, held, source):
+    if source is None or source.get("entrustment") is None or held["principal"] != source["holder"]:
+        return False
+    return source["entrustment"] not in [event.refs["entrustment"], held.get("parent")]
 
 
 def on_use_derive(event, state, env):
@@ -143,10 +158,13 @@ def derived(event, state, env):
     under = [found.get("entrustment") for found in parents if found.get("entrustment") is not None]
     if held is None:
         return breach("NDSR/16", about=event.member, what=["entrustment"]) if under else unnamed(event, env)
+    # Whose it is follows from what is held under this entrustment, however the copies are called.
+    mine = [found for found in parents if found.get("entrustment") == event.refs["entrustment"]]
+    chief = mine[0] if mine else parents[0]
     grants = [found.get("grant") for found in parents]
     named = {"grant": held["grant"] if held["grant"] in grants else grants[0]}
     named["for"] = event.refs.get("for", held["principal"])
-    faults = outside(held, named, owners_of(event, held, parents[0]), event.time) + amiss(held, "analyze", [])
+    faults = outside(held, named, owners_of(event, held, chief), event.time) + amiss(held, "analyze", [])
     if any([name != event.refs["entrustment"] for name in under]):
         faults = faults + ["copy"]
     if sources_of(parents) > 1 and not held["linkage"]:

@@ -3,6 +3,9 @@
 What is lacking makes the application incomplete, never refused: the provider owes one notice that lists it all. A content
 that is left empty, and a time limit that has passed, are lacking as if nothing were said. The law sets no term for the
 notice; under the strict reading a late one is an alert.
+
+申请内容有欠缺的，共享申请为材料不全，不因此予以拒绝：数据提供部门应当一次性告知需要补正的全部内容。内容留空的，
+或者使用时限已过的，视同未填写，属于欠缺。法律未规定告知的期限；按从严理解，迟延告知的，予以提醒。
 """
 
 DAY = 86400000

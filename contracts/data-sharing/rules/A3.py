@@ -9,6 +9,15 @@ to be shared the Decree names no term, nor for the authority that is asked for a
 the strict reading. What comes after office hours is received that day under the strict reading and on the next working
 day under the lenient one. Where the law of the provider's own
 jurisdiction gives the reply to its data authority (an overlay), that law's clock runs instead.
+
+答复期限自收到共享申请时起算，收到以记录为准。逾期不答复，除形成涉嫌违规线索外不发生任何效力：不视为同意，
+逾期的共享申请仍可答复。只有政务数据共享主管部门可以延长期限，且须经数据提供部门在期限届满前申请，
+延长不得超过所申请的工作日数；申请部门可以在其共享申请中查看延期申请和延期决定。补正后期限是否重新起算，
+以及申请部门收到补正告知后尚未补正期间期限是否继续计算，法律未规定：线索按从宽理解，
+即补正后重新起算、尚未补正期间不计算。对不予共享的目录条目，《政务数据共享条例》未规定答复期限；
+主管部门决定是否同意延期，条例亦未规定期限：按从严理解，迟延的，予以提醒。办公时间以后收到的，按从严理解为当日收到，
+按从宽理解为次一工作日收到。数据提供部门所在法域的法规规定由其数据管理机构答复的（见地方法规文件），
+适用该法规规定的期限，不适用本规则的期限。
 """
 
 HOUR = 3600000

@@ -1,16 +1,26 @@
 """A6 不得重复收集 · No repeated collection. Decree 809 Art. 19; Decree 716 Art. 7.
 
 What is published for sharing is kept in an index by item and synonym: a publication that leaves items unnamed is refused,
-for the ban could not see them; beyond the thirty-two that one event can name the rest is an alert. A department that collects an item which
+for the ban could not see them; beyond the thirty-two that one event can name, and where an item has no room for another
+provider, the rest is an alert. A department that collects an item which
 another offers is a candidate finding, unless it shows that sharing cannot serve: its application was denied or left
 unanswered, the delivery is overdue, or an assessment says that the shared data are unfit. Asked beforehand, such a
 collection is refused; one that happened stays on record and is to be justified (the law sets no term). One proof
 against one entry is enough for there to be no finding; whether the other entries would have served is left open and
 is an alert.
+
+为共享而发布的内容，按数据项及其同义数据项编入索引：发布时遗漏数据项未列明的，予以拒绝，
+否则无从适用不得重复收集的规定；超出一个事件所能列明的三十二个数据项的部分，
+以及数据项的索引已无余量再列入其他数据提供部门的，予以提醒。部门收集其他部门可以共享的数据项的，
+形成涉嫌重复收集线索，但能够证明通过共享无法满足需要的除外：其共享申请被答复不同意或者逾期未获答复，数据逾期未提供，
+或者评估认定所共享的数据不适用。事前询问此类收集的，予以拒绝；已经收集的，记录在案，
+并应当说明理由（法律未规定期限）。就其中一个目录条目有一项证明的，即不形成线索；其他目录条目能否满足需要，不作认定，
+予以提醒。
 """
 
 NAMED = 32  # items that one publication can name
-INDEXED = 12  # entries kept for one item
+OWN = 4  # entries of one provider that are kept for one item: the ban asks whether another department offers it
+ROOM = 2048  # of the names kept for one item
 
 
 def on_catalog_publish(event, state, env):
@@ -28,17 +38,28 @@ def on_catalog_publish(event, state, env):
         return refuse("item-not-in-entry", items=len(foreign))
     offered = held if entry["sharing"] != "refused" else []
     effects = [write("dataset", indexed=offered)]
+    full = []
     for name in named:
         offers = {other: by for other, by in items[name]["offers"].items() if other != event.refs["dataset"]}
-        if name in offered and len(offers) < INDEXED:
+        if name in offered and has_room(offers, event.refs["dataset"], before["provider"]):
             offers[event.refs["dataset"]] = before["provider"]
+        elif name in offered and before["provider"] not in offers.values():
+            full.append(name)
         effects.append(write("item", name, offers=offers))
     unnamed = absent(entry["items"], named)
     if unnamed and entry["sharing"] != "refused" and len(named) < NAMED:
         return refuse("items-left", items=unnamed[:4])
     if unnamed and entry["sharing"] != "refused":
         effects.append(alert("not-indexed", items=len(unnamed)))
+    if full:
+        effects.append(alert("not-indexed", items=len(full)))
     return effects
+
+
+def has_room(offers, entry, provider):
+    kept = sum([len(other) + len(by) for other, by in offers.items()])
+    own = [other for other, by in offers.items() if by == provider]
+    return len(own) < OWN and kept + len(entry) + len(provider) <= ROOM
 
 
 def on_catalog_withdraw(event, state, env):
@@ -63,11 +84,15 @@ def on_item_synonym(event, state, env):
     if lacks_synonyms(items, named):
         return refuse("synonyms-left")
     offers = {}
+    full = 0
     for name in named:
         for entry, provider in items[name]["offers"].items():
-            if len(offers) < INDEXED:
+            if entry not in offers and has_room(offers, entry, provider):
                 offers[entry] = provider
-    return [write("item", one, offers=offers, synonyms=absent(named, [one])) for one in named]
+            elif provider not in offers.values():
+                full = full + 1
+    kept = [alert("not-indexed", items=full)] if full else []
+    return kept + [write("item", one, offers=offers, synonyms=absent(named, [one])) for one in named]
 
 
 def on_collect_done(event, state, env):

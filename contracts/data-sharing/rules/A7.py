@@ -5,6 +5,11 @@ departments collect one item, the authority names one lead source, by a policy d
 else collects it then is an alert. The law sets no term for the naming: under the strict reading slowness is an alert,
 and a candidate finding about the authority follows only where a term is set. The authority is the one that the
 registry states for the collector (attribute `authority`), else the one that announced an entry with the item.
+
+收集数据应当载明所依据的法定职权和法定程序；未载明的，记为不合规。多个部门收集同一数据项的，
+由政务数据共享主管部门依据政策文件和已发布的目录条目，明确一个数源部门；此后其他部门再收集该数据项的，予以提醒。
+法律未规定明确数源部门的期限：按从严理解，迟延的，予以提醒；只有在设定了期限的情况下，才形成涉及主管部门的线索。
+主管部门为收集部门的登记信息所载明的主管部门（属性 `authority`）；未载明的，为发布含有该数据项的目录条目的主管部门。
 """
 
 COLLECTORS = 24  # departments kept for one item

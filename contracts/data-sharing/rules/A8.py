@@ -5,6 +5,13 @@ under 14, a guardian's (Art. 31); a statutory duty needs none (Art. 13). Before 
 before any is supplied, entrusted or opened, an impact assessment of that data is made by who does so, it has not
 failed, and it is still valid (Art. 55). Whether a guardian must consent where another basis than consent is relied on
 is not settled: under the strict reading that is an alert.
+
+申请共享个人信息的，应当说明处理个人信息的合法性基础。基于同意的，应当取得单独同意（《个人信息保护法》第二十三条、
+第二十九条）；涉及不满十四周岁未成年人的，应当取得其父母或者其他监护人的同意（第三十一条）；
+为履行法定职责或者法定义务所必需的，不需取得同意（第十三条）。使用敏感个人信息前，
+以及提供、委托处理或者开放任何个人信息前，由实施该行为的部门对该数据进行个人信息保护影响评估，评估结论不得为未通过，
+且应当在有效期内（第五十五条）。以同意以外的合法性基础处理的，是否应当取得监护人同意，法律未明确：按从严理解，
+予以提醒。
 """
 
 DAY = 86400000
@@ -86,17 +93,30 @@ def on_share_approve(event, state, env):
 
 
 def on_share_deliver(event, state, env):
-    kept = write("new", pi=state["dataset"].get("pi"))
-    if state["dataset"].get("pi") not in PERSONAL:
+    flag = worst([found.get("pi") for found in [state["dataset"], state["copy"]] if found is not None])
+    kept = write("new", pi=flag)
+    if flag not in PERSONAL:
         return kept
     supplier = event.member if state["entrustment"] is None else state["entrustment"]["principal"]
     grant = state["grant"]
     effects = [kept]
     if grant is not None and grant.get("pi_basis") is None:
         effects.append(breach("PIPL/13", about=supplier, on="grant"))
-    if not is_to_processor(event, state) and not is_assessed(event, state, supplier, event.time):
+    # What was derived is assessed as any of the entries that it comes from.
+    named = [event.refs["dataset"]] + (state["copy"]["sources"] if state["copy"] is not None else [])
+    made = [found for found in state["assessment"].values() if found["type"] == "pi-impact"]
+    assessed = any([found["member"] == supplier and is_valid(found, named, event.time) for found in made])
+    if not is_to_processor(event, state) and not assessed:
         effects.append(breach("PIPL/55", about=supplier, on="dataset"))
     return effects
+
+
+def on_backflow_deliver(event, state, env):
+    return write("copy", pi=state["dataset"].get("pi"))
+
+
+def on_custody_found(event, state, env):
+    return write("copy", pi=state["dataset"].get("pi"))
 
 
 def on_use_derive(event, state, env):
@@ -109,7 +129,10 @@ def on_use_analyze(event, state, env):
 
 def highest(state):
     # What is derived from personal information is taken for such until the provider releases it.
-    found = [copy.get("pi") for copy in state["copy"].values()]
+    return worst([copy.get("pi") for copy in state["copy"].values()])
+
+
+def worst(found):
     for flag in ["sensitive", "pi", "none"]:
         if flag in found:
             return flag
@@ -128,8 +151,8 @@ def is_to_processor(event, state):
 
 def is_assessed(event, state, member, time):
     made = [found for found in state["assessment"].values() if found["type"] == "pi-impact"]
-    return any([found["member"] == member and is_valid(found, event, time) for found in made])
+    return any([found["member"] == member and is_valid(found, [event.refs["dataset"]], time) for found in made])
 
 
-def is_valid(found, event, time):
-    return found["result"] != "failed" and found["until"] > time and found["dataset"] == event.refs["dataset"]
+def is_valid(found, named, time):
+    return found["result"] != "failed" and found["until"] > time and found["dataset"] in named

@@ -6,6 +6,12 @@ it. Core data also need a separate approval by an authority or regulator. Person
 what is analysed from them, go abroad, or are kept there, only with the number of a security assessment by the CAC.
 Whoever holds important data reports a risk assessment each year (Art. 33): the clock starts when the entry is
 announced, and each report starts it anew.
+
+提供、委托处理或者开放重要数据前，由实施该行为的部门对该数据进行风险评估，
+或者依照《网络数据安全管理条例》第三十一条，记录据以免于评估的法定职责或者法定义务；未经评估而分析的，予以提醒，
+因法律未列明分析。核心数据还应当经主管部门或者监管部门单独审批。个人信息和重要数据，以及对其分析所得的结果，
+具有国家网信部门数据出境安全评估编号的，方可向境外提供或者在境外存储。
+持有重要数据的部门每年报送风险评估报告（第三十三条）：期限自目录条目发布时起算，每次报送后重新起算。
 """
 
 GRADED = ["important", "core"]
@@ -17,24 +23,33 @@ def on_share_deliver(event, state, env):
     supplier = event.member if held is None else held["principal"]
     # The assessment was due when the processing was entrusted.
     to_processor = held is not None and event.body["to"] == held["processor"]
+    source = state["copy"]
+    kept = [found for found in [entry, source] if found is not None]
+    names = [event.refs["dataset"]] + (source["sources"] if source is not None else [])
+    core = any([found["level"] == "core" for found in kept])
+    graded = any([found["level"] in GRADED for found in kept])
     effects = []
-    if entry["level"] in GRADED and not to_processor and not is_exempt(event):
-        if not is_assessed(state, event.refs["dataset"], supplier, event.time):
+    if graded and not to_processor and not is_exempt(event):
+        if not any([is_assessed(state, name, supplier, event.time) for name in names]):
             effects.append(breach("NDSR/31", about=supplier, on="dataset"))
-    if entry["level"] == "core" and not is_approved(state, event.refs["dataset"], event.time):
+    if core and not any([is_approved(state, name, event.time) for name in names]):
         effects.append(breach("DSL/21", about=supplier, on="dataset"))
     if event.body.get("abroad", False) and event.body.get("cac_id") is None:
-        if entry["level"] in GRADED:
+        if graded:
             effects.append(breach("NDSR/37", about=supplier, on="dataset"))
-        elif entry.get("pi") in ["pi", "sensitive"]:
+        elif any([found.get("pi") in ["pi", "sensitive"] for found in kept]):
             effects.append(breach("PIPL/36", about=supplier, on="dataset"))
     return effects
 
 
 def on_open_release(event, state, env):
     entry = state["dataset"]
+    effects = []
     if entry["level"] in GRADED and not is_assessed(state, event.refs["dataset"], event.member, event.time):
-        return breach("NDSR/31", about=event.member, on="dataset")
+        effects.append(breach("NDSR/31", about=event.member, on="dataset"))
+    if entry["level"] == "core" and not is_approved(state, event.refs["dataset"], event.time):
+        effects.append(breach("DSL/21", about=event.member, on="dataset"))
+    return effects
 
 
 def on_use_analyze(event, state, env):

@@ -5,6 +5,11 @@ whatever it was: outside the grant it is irregular, counts, and leaves a candida
 delivery to the end or the suspension: one of before that is recorded afterwards is inside, and an alert, since that time is
 the user's word. So it is with a derivation and an analysis, under each of their grants. A wider scope is asked for, and
 stands only when the provider consents: the law sets no term for the reply.
+
+调用的用途、数据项、方式（载明的）和时间，应当在授权之内。已经发生的调用，无论情形如何均予记录：超出授权的，
+记为不合规，计入次数，并形成涉嫌违规线索。以调用发生的时间为准，自提供数据时起，至授权终止或者暂停时止：
+在此期间发生、此后才记录的，属于授权之内，但予以提醒，因其时间仅凭数据需求部门声称。衍生数据和分析数据亦同，
+并按所属的各项授权逐一判断。扩大使用范围应当提出申请，经数据提供部门同意后方为有效：法律未规定答复的期限。
 """
 
 OPEN = ["agreed", "live", "provider_change"]
@@ -34,6 +39,13 @@ def on_use_access(event, state, env):
     if grant["status"] in OPEN:
         return counted
     return [counted, alert("recorded-after-end", status=grant["status"])]
+
+
+# A record of use that says for what: a purpose that was not granted is no less outside for being on record.
+def on_use_record(event, state, env):
+    purpose = event.body.get("purpose")
+    if purpose is not None and purpose not in state["grant"]["purposes"]:
+        return breach("D809/40-2", about=event.member, on="grant", held=event.member, outside=["purpose"])
 
 
 # Nothing runs before it is delivered, nor from the earliest end on: the time limit, that of an emergency, the day of an end

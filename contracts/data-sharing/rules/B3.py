@@ -5,6 +5,12 @@ of the 30 days before, when its hour exceeds a multiple of the busiest hour befo
 allows but that was never accessed (these three after a time of learning), or when it falls outside office hours. No law sets a threshold: these are strict readings,
 so they raise alerts, once a day each (rate: once an hour), and the provider owes a human review. Only the review, by a
 person's key, turns what is unusual into a candidate finding, and only a confirmed one leads to suspension (B7).
+
+使用台账保存三十一日中各日的调用条数。有下列情形之一的，为异常调用：当日调用量超过此前三十日平均值的一定倍数，
+当小时调用次数超过此前最繁忙小时的一定倍数，调用授权之内但从未调用过的数据项（以上三种情形在学习期满后适用），
+或者在办公时间以外调用。法律未规定阈值：上述均为从严理解，因此只作提醒，每类每日一次（频次类每小时一次），
+并由数据提供部门承担人工核查的义务。只有以人员密钥签名的人工核查，才能使异常情形成为涉嫌违规线索；只有经认定的线索，
+才能导致暂停共享权限（B7）。
 """
 
 DAY = 86400000

@@ -4,6 +4,10 @@ Each copy carries the datasets that it comes from (at most 16 by name, then `man
 graded below the highest of its sources. Where it combines several datasets it is classified anew before anything else is
 made of it: the law names no number, so from the strict one on there are an alert and a duty without a term, and an alert at
 each use before that.
+
+每份副本载明其来源数据集（列名的至多十六个，多于十六个的记 `many`）和数据级别。
+衍生数据的级别不得低于其来源的最高级别。汇聚多个数据集的，应当重新定级后方可再作他用：法律未规定数目，
+因此自从严理解所定的数目起，予以提醒，并产生没有期限的重新定级义务；重新定级前每次使用，均予以提醒。
 """
 
 RANK = {"general": 0, "important": 1, "core": 2}

@@ -4,6 +4,11 @@ The user keeps records of scenario, process, effect, storage and destruction. On
 that no record covers: no law sets its length, so slowness is an alert under the strict reading. Effect and storage are due
 when the purpose ends, not after each access: what is still lacking by the lenient reading after that is a candidate finding.
 Destruction is recorded by the disposal (C2). A grant under which nothing was accessed owes no record.
+
+数据需求部门应当对使用场景、使用过程、应用成效、存储情况、销毁情况进行记录。每项授权只有一个计时，自最早未记录的使用
+起算：期限长短法律未规定，按从严理解，迟延的，予以提醒。应用成效和存储情况应当在使用目的终止时记录齐全，无须每次调用
+后逐次记录；目的终止后，至从宽理解所定的期限届满仍有欠缺的，形成涉嫌违规的线索。销毁情况由处置记录（C2）。授权之下未
+发生调用的，无须使用记录。
 """
 
 DAY = 86400000

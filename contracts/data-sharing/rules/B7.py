@@ -4,6 +4,11 @@ Use beyond the scope or supply onward that has been confirmed obliges to suspend
 provider or the authority has suspended, on that finding and with days to rectify. The user reports, then who suspended
 resumes, suspends anew or terminates; without a report in the days given, termination stands open. A suspension may cover
 everything between the two, and is decided behind the end of its grant too. For the decision after the report the law sets no term.
+
+超出授权范围使用数据或者擅自向第三方提供数据，经认定的，应当暂停共享权限：作出认定的机关承担暂停义务，直至数据提供部
+门或者政务数据共享主管部门依据该线索作出暂停决定，并指定整改期限。数据需求部门提交整改报告后，由作出暂停决定的部门决
+定恢复共享权限、再次暂停或者终止共享；整改期限届满未报告的，可以终止共享。暂停范围可以涵盖双方之间的全部授权；授权终
+止以后，仍可就暂停作出决定。收到整改报告后作出决定的期限，法律未规定。
 """
 
 GROUNDS = ["D809/40-2", "D809/40-3"]

@@ -4,6 +4,11 @@ A provider does not change or end a service without proper reason, and not befor
 authority has filed it. The service goes on until then; an end filed takes effect on its day, like a time limit, and one
 that is filed after its day takes effect when it is filed. A service that stopped or changed although nothing was filed is
 a candidate finding, whoever records it; while the grant is suspended, or for maintenance and failures, it is none.
+
+无正当理由，数据提供部门不得变更或者终止共享服务；有正当理由的，也应当先与数据需求部门协商，并经政务数据共享主管部门
+备案。在此之前，共享服务继续提供；经备案的终止，自其生效日期起生效，与使用时限届满相同，生效日期已过才备案的，自备案
+时起生效。未经备案而停止或者变更共享服务的，无论由何方记录，均形成涉嫌违规的线索；在授权暂停期间的，或者因维护、故障
+中断的，不形成线索。
 """
 
 RUNNING = ["live", "provider_change"]

@@ -6,6 +6,12 @@ the area that the dataset covers, of a department of that area below the provide
 duty has no due date, slowness is an alert under the strict reading, and only the days that the authority sets when it urges
 make a candidate finding; an urge after a return asks for what has changed since. Not decided: whether a return passes the gates of a delivery under a grant too (A8, A9, B5); it
 rests on the law, and its copy comes into custody.
+
+上级政务部门应当将其持有的涉及下级行政区域的数据，完整、及时回流，不得设置额外的限制条件。回流需求以记录为准：须为需
+求清单中的事项，载明数据集和以行政区划代码（GB/T 2260）表示的区域；该区域在数据集的覆盖区域之内，事项由该区域的部门
+提出，且该部门所在区域为数据提供部门所在区域的下级区域。法律未规定天数：回流义务没有期限，按从严理解，迟延的，予以告
+警；只有超过主管部门督促回流时所定期限的，才形成涉嫌违规的线索；回流之后再行督促的，要求回流此后发生变化的数据。回流
+是否也须符合依授权提供数据的各项要求（A8、A9、B5），尚无定论；回流以法律规定为依据，所形成的副本纳入在管。
 """
 
 PAIRS = [2, 4, 6]

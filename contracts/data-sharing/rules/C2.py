@@ -5,8 +5,16 @@ grant counts its live copies by holder: a supply, a derivation or a copy found a
 the provider takes one away. When the purpose ends, the time limit passes or the grant is terminated, the grant stays open
 until no holder is left but for copies on legal hold. The law names no term: the provider's instruction sets one; without it
 the duty has no due date, and under the strict reading slowness is an alert. A disposal is verified by a key other than the
-key that disposed, and than the keys that applied for and approved any of the grants that the copy stands under. A copy is
-in custody since it was delivered, a derivative since the earliest of its sources was; of a copy found nobody knows.
+key that disposed, and than the keys that applied for and approved any of the grants that the copy stands under, a wider
+scope or a third party of theirs included. A hold on a copy under no grant stands on the entries that it is a copy of. A
+copy is in custody since it was delivered, a derivative since the earliest of its sources was; of a copy found nobody knows.
+
+副本无论由何部门持有、由何上级副本（`parents`）形成，均归属其所源自的各项授权（`roots`）。授权按持有部门计算在管副本
+数：提供、衍生或者发现一份副本的，加一；处置经核验，或者数据提供部门解除副本管控的，减一。使用目的终止、使用时限届满
+或者共享被终止的，授权继续保持未了结状态，直至除依法留存的副本外，不再有任何持有部门。处置期限法律未规定，由数据提供
+部门在处置要求中设定；未设定的，处置义务没有期限，按从严理解，迟延的，予以提醒。处置核验所用的密钥，应当不同于处置密
+钥，也不同于该副本所属任何一项授权的申请密钥和同意密钥，包括该授权扩大使用范围、向第三方提供的申请密钥和同意密钥。不
+属于任何授权的副本依法留存的，留存记在其所源自的目录条目。副本自提供之时起在管，衍生数据自其来源中最早的在管之时起在管；发现的在管外副本，何时起在管无从得知。
 """
 
 DAY = 86400000
@@ -20,9 +28,22 @@ def on_share_approve(event, state, env):
 
 
 def on_scope_reply(event, state, env):
+    if event.body["decision"] != "approve":
+        return None
     until = state["scope"].get("until")
-    if event.body["decision"] == "approve" and until is not None:
-        return set_timer("C2.end", on="grant", due=ms(until) + DAY)
+    kept = noted(state["grant"], [state["scope"].get("key"), env.signer.key])
+    return kept if until is None else [kept, set_timer("C2.end", on="grant", due=ms(until) + DAY)]
+
+
+def on_onward_reply(event, state, env):
+    if event.body["decision"] == "approve":
+        return noted(state["grant"], [state["onward"].get("key"), env.signer.key])
+
+
+# Who applied for more, and who agreed, does not verify the disposal either.
+def noted(grant, keys):
+    before = grant["further_keys"]
+    return write("grant", further_keys=before + [key for key in keys if key is not None and key not in before])
 
 
 def on_service_file(event, state, env):
@@ -40,6 +61,10 @@ def on_share_deliver(event, state, env):
     roots = source["roots"] if source is not None else [named] if named is not None else []
     receiver = event.body["to"]
     origin = grant if grant is not None else source if source is not None else state["dataset"]
+    held = state["entrustment"]
+    mine = source is not None and (
+        event.member == source["holder"] or (held is not None and held["principal"] == source["holder"])
+    )
     effects = [
         write(
             "new",
@@ -47,7 +72,7 @@ def on_share_deliver(event, state, env):
             provider=origin["provider"],
             holder=receiver,
             grant=named,
-            parents=[] if source is None else [event.refs["copy"]],
+            parents=[event.refs["copy"]] if mine else [],
             roots=roots,
             further=[other for other in roots if other != named],
             since=event.time,
@@ -60,6 +85,7 @@ def on_share_deliver(event, state, env):
             if root["status"] == "closed":
                 effects.append(move("root", "reopen", of=name))
                 effects.append(duty("C2", by=root["user"], on="root", of=name, due=None))
+    if mine:
         effects.append(write("copy", live_children=source["live_children"] + 1))
     return effects if grant is None else effects + [counted_in(grant, receiver)] + revived(grant)
 
@@ -89,7 +115,9 @@ def derived(event, state):
         write(
             "new",
             dataset=None,
-            provider=state["grant"][first]["provider"] if roots else event.member,
+            provider=state["grant"][first]["provider"]
+            if roots
+            else state["copy"][sorted(event.refs["copy"])[0]]["provider"],
             holder=event.member,
             grant=first,
             parents=sorted(event.refs["copy"]),
@@ -210,7 +238,7 @@ def on_dispose_verify(event, state, env):
     if env.signer.key in keys_before(state):
         return refuse("same-key")
     if state["grant"] is None:
-        return left(state, copy)
+        return left(state, copy) + (unheld(state) if copy["hold"] else [])
     after = without(state["grant"], copy)
     effects = [write("grant", live=after["live"], held=after["held"], copies=after["copies"])]
     if closes(after):
@@ -224,16 +252,18 @@ def keys_before(state):
     grants = [state["grant"]] if state["grant"] is not None else []
     grants = grants + [root for root in state["root"].values()]
     keys = [grant.get("applicant_key") for grant in grants] + [grant.get("approver_key") for grant in grants]
-    return keys + [state["copy"].get("disposed_key")]
+    further = [key for grant in grants for key in grant["further_keys"]]
+    return keys + further + [state["copy"].get("disposed_key")]
 
 
 def on_custody_release(event, state, env):
     copy = state["copy"]
-    if state["grant"] is None:
-        return left(state, copy)
-    others = [root["provider"] for root in state["root"].values() if root["provider"] != event.member]
+    sources = [found for found in state["root"].values()] + [found for found in state["parent"].values()]
+    others = [found["provider"] for found in sources if found["provider"] != event.member]
     if others:
         return refuse("several-providers", others=others[:4])
+    if state["grant"] is None:
+        return left(state, copy)
     after = without(state["grant"], copy)
     effects = [write("grant", live=after["live"], held=after["held"], copies=after["copies"])]
     if closes(after):
@@ -265,7 +295,14 @@ def on_hold_set(event, state, env):
     holder = state["copy"]["holder"]
     effects = [write("copy", hold=True, before=state["copy"]["status"])]
     if state["grant"] is None:
-        return effects
+        left_out = unnamed(event, state["copy"])
+        if left_out:
+            return refuse("still-counted", entries=left_out[:4])
+        # Under no grant the hold stands on the entries that it is a copy of, so that C1 sees it.
+        return effects + [
+            write("dataset", entry, held=more(state["dataset"][entry]["held"], holder))
+            for entry in state["copy"]["counted"]
+        ]
     held = more(state["grant"]["held"], holder)
     effects.append(write("grant", held=held))
     if closes({"status": state["grant"]["status"], "live": state["grant"]["live"], "held": held}):
@@ -280,6 +317,16 @@ def on_hold_set(event, state, env):
     return effects
 
 
+def unnamed(event, copy):
+    return [name for name in copy["counted"] if name not in event.refs.get("dataset", [])]
+
+
+def unheld(state):
+    holder = state["copy"]["holder"]
+    named = [name for name in state["copy"]["counted"] if name in state["dataset"]]
+    return [write("dataset", name, held=fewer(state["dataset"][name]["held"], holder)) for name in named]
+
+
 def on_hold_lift(event, state, env):
     if "authority" not in env.signer.roles and "auditor" not in env.signer.roles:
         return refuse("not-authority")
@@ -287,7 +334,10 @@ def on_hold_lift(event, state, env):
     grant = state["grant"]
     lifted = [write("copy", hold=False)] + back(state["copy"].get("before"))
     if grant is None:
-        return lifted
+        left_out = unnamed(event, state["copy"])
+        if left_out:
+            return refuse("still-counted", entries=left_out[:4])
+        return lifted + unheld(state)
     effects = [write("grant", held=fewer(grant["held"], holder))]
     for name, root in state["root"].items():
         effects.append(write("root", name, held=fewer(root["held"], holder)))

@@ -4,7 +4,13 @@ Where data comes from is settled when it is made, and inherited: an entry is law
 cited power and procedure; a copy is as good as what it was taken or derived from, to any depth, and a supply to
 somebody who may not have it is unlawful. To derive from, release or settle what is of unlawful origin is a breach or
 refused; what was never recorded, or imported as history, is marked broken, and using it is an alert.
+
+数据的来源在数据形成时确定，并由此承继：收集数据载明法定职权和法定程序的，目录条目的来源合法；副本的来源与其取自或者
+衍生自的数据相同，不论经过多少层；提供给无权取得的一方的，来源违规。对来源违规的数据进行衍生、开放或者结算的，记为不
+合规或者予以拒绝；来源从未记录，或者作为历史记录导入的，标记为来源链条不完整，使用时予以提醒。
 """
+
+IN_FORCE = ["published", "change_due", "change_overdue", "updated"]
 
 
 def on_collect_done(event, state, env):
@@ -97,6 +103,8 @@ def entitled(event, state, env):
         return receiver in grant["onward"] or (state["copy"] is None and receiver == grant["user"])
     if state["copy"] is not None or state["obligor"] is None or state["dataset"]["sharing"] != "unconditional":
         return False
+    if state["dataset"]["status"] not in IN_FORCE:
+        return False
     return state["obligor"]["attributes"].get("jurisdiction", "") in env.params["local.unapplied"]
 
 
@@ -108,6 +116,9 @@ def is_entrusted(event, state):
     if state["grant"] is not None:
         return True
     own = state["dataset"] if state["copy"] is None else state["copy"]
+    if held["principal"] == own.get("holder") and own.get("entrustment") is not None:
+        # What is held for somebody is no holder's own: it is passed on only by that one's consent (A10).
+        return own["entrustment"] in [event.refs["entrustment"], held.get("parent")]
     return held["grant"] is None and held["principal"] in [own["provider"], own.get("holder")]
 
 

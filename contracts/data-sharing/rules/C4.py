@@ -4,6 +4,11 @@ The authority, the provider of the entry, a party, a regulator, an auditor, or t
 that serves refuses others before it answers; what it served and refused it records in batches, which may be sealed up
 to a date. This rule checks the batches: who read as a provider is the provider, every entry read is named, batches
 follow one another, and a sealed one is opened in time with the root it had.
+
+政务数据共享主管部门、目录条目的数据提供部门、当事方、监管部门、审计机关或者数据所涉及的个人，可以查阅。提供查阅的节
+点对其他查阅在答复之前即予拒绝，并将所提供和所拒绝的查阅分批记录；各批查阅日志可以封存至某一日期。本规则核查各批查阅
+日志：以数据提供部门身份查阅的，确为数据提供部门；所查阅的目录条目均已引用；各批前后相接；封存的查阅日志按时公开，且
+其根哈希与封存时相同。
 """
 
 DAY = 86400000

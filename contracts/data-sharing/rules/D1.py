@@ -4,6 +4,10 @@ An entry has a quality plan before it is submitted: a target for completeness, a
 in basis points (the law names no values; the plan's owner sets them). The provider or the sharing authority plans,
 and what the authority planned it alone plans anew. While data is below target, a new plan lowers no target: a loop
 ends by repair.
+
+目录条目报送之前，应当有质量计划：对完整性、准确性、一致性、时效性各定目标，以万分之一为单位（法律未规定数值，由质量
+计划的制定部门确定）。质量计划由数据提供部门或者政务数据共享主管部门制定；主管部门制定的，只能由主管部门重新制定。数
+据未达标期间，新的质量计划不得降低任何目标：质量循环以修复终结。
 """
 
 DIMENSIONS = ["completeness", "accuracy", "consistency", "timeliness"]

@@ -2,6 +2,10 @@
 
 The term runs from receipt. All three stop it: that the provider verified, that it corrected or rejected with a
 reason, and that it answered the applicant. What the provider found itself has no term in the law.
+
+数据提供部门应当在10个工作日内予以校核、更正并反馈（第二十六条）。期限自收到校核申请时起算。下列三项均已完成的，期限
+停止计算：数据提供部门已经校核；已经更正，或者说明理由不予更正；已经向申请方反馈。数据提供部门自行发现的，法律未规定
+期限。
 """
 
 

@@ -4,6 +4,10 @@ The entry counts who holds copies of its data, supplied or derived. When the pro
 a refresh, and says so by an event of its own; one that has disposed of its copies says that. The law sets no term; a
 late refresh is an alert under the strict reading. Holders are told in batches, one timer after the other, so that no
 correction is too wide for one event.
+
+目录条目对持有其数据副本的各方计数，副本包括提供的和衍生的。数据提供部门更正数据的，其他各持有方均应当刷新，并以各自
+的事件说明；已经处置其副本的，说明处置情况。法律未规定期限；按从严理解，逾期刷新的，予以提醒。各持有方分批通知，定时
+逐一接续，因此任何更正均不致超出一个事件所能容纳的范围。
 """
 
 BATCH = 24

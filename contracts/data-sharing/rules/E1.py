@@ -8,6 +8,14 @@ state or work secret (Art. 3: such data is no government data). Reports of such 
 ledger, so the records are named where they are on it; one that is named must be the provider's own, of this entry,
 passed and valid. An entry of personal information without such a record is an alert. An update is attested when it
 adds items or makes the entry personal. An entry without a name, a format, an item or a method is no entry: it is refused.
+
+目录条目由数据提供部门按照第十三条所列内容编制，经本部门负责人同意后报送，由政务数据共享主管部门退回或者发布。目录更
+新整体报送，自发布时起变更目录条目。负责人的同意，为具有 `dept-head` 角色的密钥的签名；主管部门的决定，为具
+有 `authority` 角色的密钥的签名。负责人以该签名确认：已进行保密风险评估和个人信息保护影响评估，条目不含国家秘密和工
+作秘密（第三条：此类数据不属于政务数据）。此类评估的报告可能不得上链，因此评估记录在链上的方予列明；所列记录须为数据
+提供部门自己针对本条目作出、结论为通过且在有效期内的评估。含个人信息的目录条目未列个人信息保护影响评估记录的，予以提
+醒。目录更新增加数据项，或者使条目成为含个人信息的条目的，须由负责人重新确认。未填写名称、格式、数据项或者共享方式
+的，不成为目录条目，予以拒绝。
 """
 
 FILLED = ["name", "items", "format", "methods"]

@@ -5,6 +5,11 @@ consent to a longer term before it expires; it reviews and publishes an update w
 Until then the published entry stays in force. For the first review, and for what follows a return, the law sets no
 term. An entry is withdrawn when nobody holds a copy and no grant of it runs: the latest time limit of any has passed, or
 every grant that it ever gave is named and closed.
+
+更新期限自变化发生时起算，发生时间以所称时间为准，最迟不晚于其记录时间。发布该目录的主管部门可以在期限届满前同意延
+长；对目录更新，自其记录之日起2个工作日内审核并发布。发布之前，原已发布的目录条目继续有效。首次报送的审核，以及退回
+之后的事项，法律未规定期限。无部门持有副本且无有效授权的，方可撤回目录条目；无有效授权，是指各项授权中最晚的使用时限
+已经届满，或者该条目历来给予的全部授权均已列明并已了结。
 """
 
 DAY = 86400000

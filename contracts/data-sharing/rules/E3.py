@@ -3,6 +3,9 @@
 An entry shared under conditions lists the purposes it is for; an entry that is not shared names the reason and the law.
 Only a law, an administrative regulation or a decision of the State Council suffices; a departmental or local rule does
 not, whatever a local regulation says. An entry that does not state the rank leaves it to the authority's review.
+
+有条件共享的目录条目，应当列明使用用途；不予共享的目录条目，应当说明理由和法律依据。依据仅限于法律、行政法规或者国务
+院决定；部门规章和地方规定均不足为据，不论地方性法规如何规定。目录条目未载明依据的效力层级的，留待主管部门审核。
 """
 
 

@@ -5,6 +5,10 @@ Nobody grants beyond the own right: not another kind, not more items, not longer
 notice; an objection opens a dispute, and what is disputed is not granted on. The right to operate is granted from a
 registered right only. The first articles of both documents were read (what is registered, who authorises whom), not those
 on the notice and its length: which articles these are is to be confirmed, the strict reading counts, and says so.
+
+任何部门不得超出本权利授予权利：不得授予其他类型，不得增加数据项，不得延长期限。权利自公示时起可以提出异议；异议引起
+争议，有争议的权利不得再行授予。经营权只能由已登记的权利授予。两份文件的前几条（登记何种权利、由谁授权给谁）已经查
+阅，关于公示及其期限的条文尚未查阅：具体为哪些条文，有待确认；期间按从严理解计算，并予载明。
 """
 
 DAY = 86400000

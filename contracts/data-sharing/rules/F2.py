@@ -6,6 +6,12 @@ industry the authority sets an operator's permitted income and the highest price
 permitted is not refused: it is carried over and deducted from what the next period permits (4), which the notice does
 not measure: a year here. The sections were read in announcements that quote the notice; the articles of 数据二十条 are
 to be confirmed. Amounts are integers of fen.
+
+发改价格〔2025〕65号即P65，以其编号的各部分作为条文。用于公共治理、公益事业的，应当无偿（第一条）：服务领域由共享申
+请载明，结算单不得与之不一致；申请未载明而收费的，予以提醒。用于产业发展的，由主管部门核定运营机构的最高准许收入和单
+次调用上限价格（第二条、第三条）。超出准许收入的收入不予拒绝，结转至下一周期，从其准许收入中扣减（第四条）；该通知未
+规定周期的长度，本规则以一年为一个周期。各部分内容系从引用该通知的公告中查阅；数据二十条的条文有待确认。金额以分为单
+位，均为整数。
 """
 
 FREE = ["governance", "welfare"]

@@ -9,6 +9,14 @@ is released under the entry of a source or an entry of one's own. A release that
 irregular. The law names no term for the reply to an application; under the strict reading a late one is an alert.
 Not decided: whether statistics, in which no row of a source is left, need that consent too; and the grade and the
 personal information of what is derived, where they go beyond the entry: only the entry's count (A8, A9, B5).
+
+共享不等于开放。数据提供部门将本部门已发布的一般级别数据列入开放目录，并载明脱敏方案和开放责任单位；开放数据不得超出
+所列入的范围；为授权运营而开放的，须以已登记的经营权为依据，且不含原始记录。其他部门的数据，经该部门同意方可开放，即
+授权将 `public` 列为可提供的第三方。开放副本的，无论是否为衍生数据，其所属的每一项授权、每一个非本部门的来源数据集，
+均须取得同意；未引用的授权，以及超出B4所保存的十六个以外的来源数据集，视为未取得同意。衍生数据在其来源目录条目或者本
+部门的目录条目之下开放。以其他方式开放的，记为不合规。对开放申请的答复，法律未规定期限；按从严理解，逾期答复的，予以
+提醒。以下事项尚未确定：不再保留来源数据任何一条记录的统计结果，是否也须取得同意；衍生数据的级别和个人信息超出目录条
+目所载的，如何处理：目前仅以目录条目所载为准（A8、A9、B5）。
 """
 
 

@@ -3,9 +3,15 @@
 An incident graded larger or above is reported within hours of its discovery: critical infrastructure 1, central
 organs 2, others 4; a department of several kinds has the shortest. The first receiver passes it on. Hours run by the
 clock, and a term already past when the incident is recorded is past at once. Before the Measures the law said "at
-once" and set no number. A report counts when somebody else receives it who is there to receive it: an authority, a
-regulator or a government; told to anybody else it is recorded, and still owed. The term of the
-summary has not been verified: under the strict reading lateness is an alert, and no finding rests on it.
+once", set no number, and asked for no passing on. A report counts when somebody else receives it who is there to
+receive it: an authority, a regulator or a government; told to anybody else it is recorded, and still owed. The term
+of the summary has not been verified: under the strict reading lateness is an alert, and no finding rests on it.
+
+较大以上等级的事件，应当自发现之时起在规定的小时数内报告：关键信息基础设施1小时，中央和国家机关2小时，其他4小时；一
+个部门兼有多种类型的，适用其中最短的时限。首个接报单位应当续报。小时数按自然时间连续计算；记录事件时时限已过的，即为
+逾期。办法施行前，法律仅规定“立即”报告，未规定小时数，也未要求续报。报告由事发部门以外负有接报职责的机关接收的，方
+为有效，即主管部门、监管部门或者人民政府；向其他任何单位报告的，予以记录，仍须报告。事件总结报告的期限尚未核实：按从
+严解释，逾期的予以提醒，不据此形成线索。
 """
 
 MINUTE = 60000
@@ -50,8 +56,9 @@ def on_incident_report(event, state, env):
     told = [write("incident", reported=event.time, receiver=to), discharge("G1", on="incident")]
     if incident["status"] in ["open", "acting"]:
         told.append(move("incident", "reported"))
-    if incident["required"]:
-        due = env.now + shortest(state, env.params["incident_onward_minutes"]) * MINUTE
+    limits = env.params["incident_onward_minutes"]
+    if incident["required"] and "open" not in limits:
+        due = env.now + shortest(state, limits) * MINUTE
         told.append(duty("G1.onward", by=to, on="incident", due=due))
     return told
 

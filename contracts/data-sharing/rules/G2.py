@@ -4,6 +4,10 @@ When personal information is concerned, the authority is told, and so are the pe
 avoid the harm. A notice has three contents; without them it does not discharge. The law says "at once" and sets no
 number of hours: under the strict reading slowness is an alert. An incident closed with nobody told leaves a candidate
 finding.
+
+事件涉及个人信息的，应当通知主管部门，并通知个人；已采取措施有效避免危害的，可以不通知个人。通知应当包括三项内容；内
+容不全的，通知义务不予解除。法律规定“立即”通知，未规定小时数：按从严理解，迟延的予以提醒。应当通知而未通知即结束事
+件处置的，形成涉嫌违规的线索。
 """
 
 CONTENTS = ["scope", "remedy", "contact"]

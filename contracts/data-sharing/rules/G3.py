@@ -5,6 +5,11 @@ itself, with all that follows from an end: no further access, and disposal; noth
 authority that declared the emergency reviews the grant after its end, with another key than the one that declared; a review before that leaves it owed.
 The hours are a design value, not law: each approval says so by an alert. For the review no law sets a term: under the
 strict reading slowness is an alert, and a finding follows only where a term is set locally.
+
+共享申请可以援引已宣告的突发事件，但不得超出宣告的用途和数据项范围。应急授权满72小时自行终止，并产生终止的一切后果，
+即不得再行调用，并应当处置数据；不得以任何方式延长或者扩大。宣告该突发事件的机关在授权终止后进行事后审查，所用密钥应
+当不同于宣告密钥；在终止前审查的，审查义务不予解除。上述小时数为设计取值，并非法律规定：每次同意共享均以提醒载明。事
+后审查的期限，法律未作规定：按从严理解，迟延的予以提醒；仅在地方设定期限的情况下，方形成线索。
 """
 
 DAY = 86400000

@@ -6,6 +6,11 @@ persons responsible: when the order was not followed, when it is grave, or when 
 the own cause, and no step is automatic. For an incident the candidate is about whoever held the data then: who
 manages answers, who uses answers; a copy that came into custody after that is left out, and so is one whose disposal lies
 before that and was verified.
+
+线索仅为涉嫌情形。主管部门和监管部门实施检查，数据提供部门检查其数据需求部门。有关部门可以说明正当理由；主管部门认定
+或者排除线索，责令限期改正，进行整改验收，或者对责任人员提出处分建议，提出处分建议限于拒不改正、情节严重或者屡次发生
+的情形。任何部门不得处理涉及本部门的事项，任何环节均不自动作出。发生安全事件的，线索涉及当时持有数据的部门：谁管理谁
+负责，谁使用谁负责；此后才纳入管控的副本不计入，在此之前已处置并经核验的副本也不计入。
 """
 
 DECIDERS = ["authority", "government"]

@@ -8,6 +8,13 @@ denial stands. Whether the authority of the higher of two
 levels is itself the common superior is not said: it and the next one above are both accepted, and the verdict names
 the point. The law sets no term for a decision or for the result of a complaint: under the strict reading slowness is
 an alert, and a finding follows only where a term is set locally.
+
+争议双方应当先行协商。此后，由双方所在同一地域、同一层级的政务数据共享主管部门处理；跨层级或者跨地域的，由共同的上级
+主管部门处理，该主管部门依行政区划代码确定（GB/T 2260；`000000` 代表全国）。仍未解决的，提请该主管部门所属的人民政府
+处理。申请部门最终经协商或者决定获得支持的，数据提供部门负有同意共享的义务；同意仍由数据提供部门作出。否则，不同意共
+享的答复继续有效。两个层级中较高一级的主管部门本身是否即为共同的上级主管部门，法律未予明确：该主管部门及其再上一级主
+管部门均予接受，并在裁决中载明该问题。作出争议处理决定、答复投诉举报处理结果的期限，法律均未规定：按从严理解，迟延的
+予以提醒；仅在地方设定期限的情况下，方形成线索。
 """
 
 SUBJECTS = ["application", "grant", "statement", "right"]

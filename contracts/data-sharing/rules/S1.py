@@ -3,11 +3,16 @@
 A department states for each of its systems how facts are kept before they are chained and, where it reports at regular
 times, how often. Its events name the source that they come from. One that stays silent for longer than it declared is
 an alert; after the grace, at most once a day, it is a candidate finding about the department, until it reports again.
-The law sets no grace. To register a source anew is no report: what it missed stays; without a cadence it is no longer
-waited for.
+The law sets no grace. To register a source anew is no report: what it missed stays, and a term that runs goes on;
+without a cadence it is no longer waited for.
+
+各部门应当就其每一个系统说明事实在上链前如何保存；定期上报的，并应当说明上报周期。事件应当载明其所来自的数据源。数据
+源断报超过所登记周期的，予以提醒；宽限期过后，形成涉及该部门的涉嫌违规的线索，每日最多一次，直至恢复上报。宽限期法律
+未作规定。重新登记数据源不视为上报：此前断报的周期仍予计算，已经开始的周期继续计算；重新登记时未载明上报周期的，不再等待其上报。
 """
 
 DAILY = 24
+HOUR = 3600000
 
 
 def on_source_register(event, state, env):
@@ -24,10 +29,15 @@ def on_source_register(event, state, env):
         cadence_hours=cadence,
         last=before["last"] if awaited else env.now,
         missed=0 if before is None else before["missed"],
+        counted=before["counted"] if awaited else 0,
     )
     if cadence is None:
         return [registered, clear_timer("S1", on="source")]
-    return [registered, set_timer("S1", on="source", due=hours(env, cadence))]
+    if not awaited:
+        return [registered, set_timer("S1", on="source", due=hours(env, cadence))]
+    # A term that runs goes on, however often the source is registered anew.
+    since = max(before["last"] + cadence * HOUR, before["counted"] + max(cadence, DAILY) * HOUR)
+    return [registered, set_timer("S1", on="source", due=max(since, env.now + 1))]
 
 
 def on_use_access(event, state, env):
@@ -64,7 +74,7 @@ def on_timer_S1(timer, state, env):
     grace = env.params["report_grace"]
     missed = source["missed"] + 1
     effects = [
-        write("source", missed=missed),
+        write("source", missed=missed, counted=env.now),
         set_timer("S1", on="source", due=hours(env, max(cadence, DAILY))),
     ]
     if missed == 1 + grace["strict"]:

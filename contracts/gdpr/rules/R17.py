@@ -2,6 +2,9 @@
 
 One month from receipt; once extended by two further months where that is told, with reasons, within the first. Erasing,
 or refusing on a ground of Art. 17(3), ends the clock; silence is a candidate finding and changes nothing else.
+
+期限为自收到请求之日起一个月；在首月内告知延长并说明理由的，可以延长一次，再加两个月。予以删除，或者依据第十七条第三
+款所列理由拒绝的，期限终止；逾期不作处理的，形成涉嫌违规的线索，不产生其他变化。
 """
 
 

@@ -2,6 +2,9 @@
 
 A processor is engaged under a contract with every mandatory clause. After the end of the services it returns or deletes the
 data, and the controller confirms with another key. No term is set by law: slowness is an alert under the strict reading.
+
+委托处理者，须有合同并列明全部必备条款。服务终止后，处理者返还或者删除数据，由控制者以另一密钥确认。法律未规定期限：
+按从严理解，迟延的予以提醒。
 """
 
 CLAUSES = [

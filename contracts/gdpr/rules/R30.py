@@ -5,6 +5,11 @@ lacks one of them is kept, for the processing happens; it is an alert at once, a
 ends or changes without the rest. The processor records what it does for each controller; services that end without are a
 candidate finding about the processor. Joint controllers, a representative and an officer are named where there are any,
 countries and safeguards where data leave the Union: the rule cannot know whether there are, so it does not ask.
+
+控制者的处理活动记录须载明联系方式、数据主体类别、个人数据类别、接收方类别、删除期限和安全措施。缺少其中任何一项的，
+因处理活动已经发生，记录仍予保留，但即时提醒；处理活动终止或者变更时仍未补齐的，形成涉嫌违规的线索。处理者就其为每一
+控制者所作的处理进行登记；服务终止时仍未登记的，形成涉及该处理者的涉嫌违规的线索。有共同控制者、代表、数据保护官的，
+予以载明；数据传出欧盟的，载明国家和保障措施：本规则无从知悉有无上述情形，因此不作要求。
 """
 
 WANTED = ["contact", "subjects", "categories", "recipients", "retention", "security"]

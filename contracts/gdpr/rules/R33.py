@@ -3,6 +3,9 @@
 Seventy-two hours run from becoming aware, by the clock. Where a risk is unlikely the breach is documented only, until it is
 assessed otherwise. A later notification needs reasons. With a high risk the persons are told without undue delay, also before the
 authority: no term and no order is set by law.
+
+七十二小时自知悉之时起算，按自然时间连续计算。不大可能产生风险的泄露，仅作记录，直至评估结论改变。逾期通知须说明理
+由。存在高风险的，应当告知数据主体，不得无故迟延，也可以先于监管机构告知：法律未规定期限，也未规定先后顺序。
 """
 
 

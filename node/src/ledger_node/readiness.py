@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 NAMES_MAX: Final = 5
 OPENING: Final = "it is opening its ledger"
+CATCHING_UP: Final = "it fetches blocks that the others have"
 
 Check = tuple[str, bool, str]
 """Name, whether it holds, and a remark."""
@@ -46,7 +47,8 @@ def checks_of(node: Node, *, writable: bool) -> list[Check]:
     ]
     if isinstance(node.engine, CometEngine):
         connected = node.engine.connected
-        checks.append(("cometbft", connected, "" if connected else _comet_ended(node)))
+        lacks = _comet_ended(node) if not connected else CATCHING_UP if node.engine.catching_up() else ""
+        checks.append(("cometbft", connected and not lacks, lacks))
     if isinstance(node.engine, Follower):
         checks.append(("upstream", node.engine.upstream_reachable, ""))
     if node.engine.at_seam:

@@ -40,6 +40,7 @@ _OF_NODES: Final = (
     (re.compile(r"this node's key is not in the cosigner set, or the set is not certified yet"), "not-in-set"),
     (re.compile(r"block time is ahead of this machine's clock"), "clock-behind"),
     (re.compile(r"it is opening its ledger"), "opening"),
+    (re.compile(r"it fetches blocks that the others have"), "catching-up"),
     (
         re.compile(r"(?P<heard>\d+) of the (?P<needed>\d+) other cosigners .+ have answered; it asks (?P<asked>\S.*)"),
         "hearing",

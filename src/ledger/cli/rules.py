@@ -50,13 +50,24 @@ def test(console: Console, folder: str, runtime: str) -> None:
 
 def _tell(console: Console, rows: list[Row], *, complete: bool) -> None:
     failed = [row for row in rows if not row.passed]
+    chinese = console.language == "zh"
     lines = [
-        (console.mark(row.passed), row.rule, row.type, row.case, row.runtime, str(row.steps) if row.steps else "-")
+        (
+            console.mark(row.passed),
+            row.rule,
+            row.type,
+            row.zh if chinese else row.case,
+            row.runtime,
+            str(row.steps) if row.steps else "-",
+        )
         for row in rows
     ]
     head = ["", *(console.text(f"rules.{name}") for name in ("rule", "type", "case", "runtime", "steps"))]
     text = [table(lines, head, screen_columns(console.out, console.environment))] if lines else []
-    text += [f"{console.mark(False)} {row.rule} {row.case} [{row.runtime}]: {row.message}" for row in failed]
+    text += [
+        f"{console.mark(False)} {row.rule} {row.zh if chinese else row.case} [{row.runtime}]: {row.message}"
+        for row in failed
+    ]
     text.append(console.text("rules.summary", passed=len(rows) - len(failed), failed=len(failed)))
     if not complete:
         text.append(console.text("rules.one-runtime"))
@@ -69,6 +80,7 @@ def _tell(console: Console, rows: list[Row], *, complete: bool) -> None:
             {
                 "rule": row.rule,
                 "case": row.case,
+                "zh": row.zh,
                 "type": row.type,
                 "runtime": row.runtime,
                 "passed": row.passed,

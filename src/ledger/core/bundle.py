@@ -16,7 +16,6 @@ from ledger.core.merkle import leaf_hash, root
 from ledger.errors import MalformedError
 from ledger.limits import BUNDLE_BYTES_MAX, BUNDLE_FILES_MAX
 
-DOCUMENT_BYTES_MAX: Final = 2 * BUNDLE_BYTES_MAX  # escapes make a text longer, seldom twice as long
 _PATH: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*){0,7}")
 
 
@@ -24,16 +23,19 @@ def encode_bundle(files: Mapping[str, bytes]) -> bytes:
     """The canonical document `{path: text}` of UTF-8 text files. Raises `MalformedError`."""
     _check(files)
     try:
-        return canonical.encode(
-            {path: data.decode("utf-8") for path, data in files.items()}, bytes_max=DOCUMENT_BYTES_MAX
-        )
+        texts = {path: data.decode("utf-8") for path, data in files.items()}
     except UnicodeDecodeError as error:
         raise MalformedError("bundle-text", "a bundle holds UTF-8 text files only") from error
+    # An escape is at most six bytes long; the limit is for the document, which is what travels and stands in a block.
+    data = canonical.encode(texts, bytes_max=8 * BUNDLE_BYTES_MAX)
+    if len(data) > BUNDLE_BYTES_MAX:
+        raise MalformedError("bundle-size", "a bundle has at most 4 MiB", limit=BUNDLE_BYTES_MAX)
+    return data
 
 
 def parse_bundle(data: bytes) -> dict[str, bytes]:
     """Files by path. Raises `MalformedError`."""
-    document = canonical.parse(data, bytes_max=DOCUMENT_BYTES_MAX)
+    document = canonical.parse(data, bytes_max=BUNDLE_BYTES_MAX)
     files: dict[str, bytes] = {}
     for path, text in document.items():
         if not isinstance(text, str):

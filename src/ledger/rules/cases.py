@@ -39,6 +39,7 @@ class Row:
 
     rule: str
     case: str
+    zh: str
     type: str
     runtime: str
     steps: int
@@ -52,10 +53,12 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One case: its rule, name, type, and steps in order, those of the sequence it starts from first."""
+    """One case: its rule, name (in English and, where it has one, in Chinese), type, and steps in order, those of the
+    sequence it starts from first."""
 
     rule: str
     name: str
+    zh: str
     type: str
     steps: tuple[dict[str, Any], ...]
 
@@ -71,10 +74,10 @@ def run_cases(program: Program, runtimes: Mapping[str, RunBlock]) -> list[Row]:
     for case in cases:
         for name, run in runtimes.items():
             message = _CaseRun(program, run, actors, members).run(case)
-            rows.append(Row(case.rule, case.name, case.type, name, len(case.steps), message))
+            rows.append(Row(case.rule, case.name, case.zh, case.type, name, len(case.steps), message))
     for rule in sorted(program.book.rules):
         for missing in sorted(set(TYPES) - {case.type for case in cases if case.rule == rule}):
-            rows.append(Row(rule, "-", missing, "-", 0, f"no case of type {missing}"))
+            rows.append(Row(rule, "-", "-", missing, "-", 0, f"no case of type {missing}"))
     return rows
 
 
@@ -95,13 +98,14 @@ def parse_cases(program: Program) -> tuple[dict[str, dict[str, Any]], list[Case]
         for entry in _document(program.book.cases, path).get("case", []):
             if not isinstance(entry, dict) or entry.get("type") not in TYPES or not isinstance(entry.get("name"), str):
                 refuse(path, str(entry.get("name")), f"a case has a name and a type: {', '.join(TYPES)}")
-            if not set(entry) <= {"name", "type", "start", "step"}:
-                refuse(path, entry["name"], "a case has name, type, start and step")
+            zh = entry.get("zh", entry["name"])
+            if not set(entry) <= {"name", "zh", "type", "start", "step"} or not isinstance(zh, str):
+                refuse(path, entry["name"], "a case has name, zh, type, start and step")
             start = sequences.get(entry.get("start", ""), []) if "start" in entry else []
             if "start" in entry and not start:
                 refuse(path, entry["name"], f"no sequence {entry['start']!r} in {COMMON}")
             steps = start + _steps(path, entry["name"], entry.get("step", []), sequences)
-            cases.append(Case(rule, entry["name"], entry["type"], tuple(steps)))
+            cases.append(Case(rule, entry["name"], zh, entry["type"], tuple(steps)))
     return actors, cases
 
 

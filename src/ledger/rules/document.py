@@ -7,9 +7,10 @@ the page says so in words. Labels come in as `words`, by key. Not here: how a pa
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 from ledger.core.ident import format_time
 from ledger.rules.diagram import draw, edges_of, states_of
@@ -25,6 +26,10 @@ Words = Callable[[str], Both]
 """A label by key, in both languages."""
 
 _DAY_MS = 86_400_000
+_CHINESE: Final = re.compile(r"[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]")
+_BREAK: Final = re.compile(
+    r"(?<=[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]) | (?=[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef])"
+)
 
 
 def write_document(program: Program, page: Page, words: Words) -> None:
@@ -92,9 +97,8 @@ class _Document:
         page, words, book = self._page, self._words, self._book
         page.heading(3, [Code(rule.id), both(rule.title)], f"rule-{rule.id}")
         page.text([words("article"), rule.article])
-        prose = rule.text.partition("\n")[2].strip()
-        for paragraph in filter(None, (each.strip() for each in prose.split("\n\n"))):
-            page.text(" ".join(paragraph.split()))
+        for paragraph in _prose(rule.text):
+            page.text(paragraph)
         functions = list(rule.functions.values())
         used = sorted({name for each in functions for name in each.parameters_used})
         facts: list[list[Piece]] = [[words("listens"), *self._listens(rule)]]
@@ -143,7 +147,7 @@ class _Document:
             page.text(words("no-cases"))
             return
         for case in tomllib.loads(data.decode("utf-8")).get("case", []):
-            page.fold([words(f"case-{case['type']}"), case["name"]])
+            page.fold([words(f"case-{case['type']}"), Both(case.get("zh", case["name"]), case["name"])])
             if "start" in case:
                 page.text([words("starts"), Code(str(case["start"]))])
             page.table(
@@ -379,6 +383,24 @@ def _bounds(entry: Field) -> str:
     if entry.type == "int":
         return f"{entry.low} … {entry.high}"
     return f"≤ {entry.limit}" if entry.limit else ""
+
+
+def _prose(text: str) -> list[Both]:
+    """The paragraphs behind the first line of a docstring. Those that begin with a Chinese character or mark say in Chinese
+    what the others say in English; a line break within them is no space."""
+    chinese: list[str] = []
+    english: list[str] = []
+    for paragraph in filter(None, (each.strip() for each in text.partition("\n")[2].split("\n\n"))):
+        words = " ".join(paragraph.split())
+        if _CHINESE.match(words):
+            chinese.append(_BREAK.sub("", words))
+        else:
+            english.append(words)
+    if not chinese or not english:
+        return [Both(words, words) for words in chinese or english]
+    if len(chinese) == len(english):
+        return [Both(zh, en) for zh, en in zip(chinese, english, strict=True)]
+    return [Both("".join(chinese), " ".join(english))]
 
 
 def _plain(value: Any) -> str:

@@ -36,6 +36,7 @@ from ledger_node.comet.accuser import Accuser
 from ledger_node.comet.gateway import Gateway, Sender, replay_answer
 from ledger_node.comet.handler import Decided, Handler
 from ledger_node.comet.natives import NativeKeeper
+from ledger_node.comet.rpc import CometRpc
 from ledger_node.comet.server import AbciServer
 
 TURN_S: Final = 0.2  # how long the loop runs before the thread looks after its other tasks
@@ -43,6 +44,7 @@ WINDOW_MS: Final = 500  # under load the first block of each such span of block 
 STALE_MS: Final = 30_000  # a node that catches up leaves the checkpoints of long ago to themselves
 SKIPS_KEPT: Final = 32  # heights without a block of ours are written down now and then only: they replay to nothing
 LISTEN_S: Final = 10.0
+ASK_S: Final = 1.0  # CometBFT is asked so often whether it catches up, and has so long to answer
 CONNECTIONS: Final = 4  # query, snapshot, mempool, consensus
 
 
@@ -91,6 +93,7 @@ class CometEngine(Engine):
         self._proposed_height = -1
         self._last_note = b""
         self._server: AbciServer | None = None
+        self._asked, self._catching_up = float("-inf"), False
         self.natives: NativeKeeper | None = None
         self.accuser: Accuser | None = None
         # Registries after the last three heights: the validators of a height are those after the one two before it.
@@ -111,6 +114,19 @@ class CometEngine(Engine):
         for helper in (self.natives, self.accuser):
             if helper is not None:
                 helper.start()
+
+    def catching_up(self) -> bool:
+        """Whether CometBFT still fetches the blocks that it missed, and takes no part in new ones; asked once a second."""
+        now = time.monotonic()
+        if now - self._asked >= ASK_S:
+            rpc, self._asked = CometRpc(self._home, timeout_s=ASK_S), now
+            try:
+                self._catching_up = bool(rpc.status()["sync_info"]["catching_up"])
+            except (LedgerError, KeyError, TypeError):
+                self._catching_up = False  # it is not there yet, and `connected` says so
+            finally:
+                rpc.close()
+        return self._catching_up
 
     def submit(self, submission: Submission, framed: bytes | None = None) -> Future[Committed]:
         """Queue a checked submission (`framed`: as it came in); the future is set when it is committed and durable here.

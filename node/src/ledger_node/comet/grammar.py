@@ -1,12 +1,13 @@
 """Decides whether CometBFT's calls came in an order that ABCI 2.0 allows, from the trace of one application.
 
 Rules: a run begins with Info. A first run goes on with InitChain; a state sync comes before its Info: offers, each
-followed by chunks, the last with at least one, and all of it again where CometBFT ended before it kept the state. Then
-blocks: any rounds of PrepareProposal, ProcessProposal, ExtendVote and VerifyVoteExtension, one FinalizeBlock, one Commit. A run may break off anywhere, and only the next Info shows it.
-The grammar is regular; rounds leave no mark in it. A proposer whose time ran out is not asked about its own proposal, and
-a validator that holds a lock extends its vote without another ProcessProposal, so that the order within a round can be
-demanded only where nothing disturbs the network (`calm`): after PrepareProposal comes ProcessProposal, and each ExtendVote
-has a ProcessProposal of its own before it.
+followed by chunks, the last with at least one, and all of it again where CometBFT ended before it kept the state.
+Then blocks: any rounds of PrepareProposal, ProcessProposal, ExtendVote and VerifyVoteExtension, one FinalizeBlock,
+one Commit. A run may break off anywhere, and only the next Info shows it. The grammar is regular; rounds leave no
+mark in it. A proposer whose time ran out is not asked about its own proposal, and a validator that holds a lock
+extends its vote without another ProcessProposal, so that the order within a round can be demanded only where nothing
+disturbs the network (`calm`): after PrepareProposal comes ProcessProposal, and each ExtendVote has a ProcessProposal
+of its own before it.
 Not here: calls without an order (Query, CheckTx, snapshots that are listed or read). An Info that came by RPC
 (`abci_info`) looks like a new run: whoever records a trace must not ask for it.
 """

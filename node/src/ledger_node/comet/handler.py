@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -29,9 +30,9 @@ from ledger.core.keys import CONSENSUS, node_id
 from ledger.core.nativecommit import VALIDATOR_POWER
 from ledger.core.registry import Registry
 from ledger.core.submission import Submission
-from ledger.errors import FatalError, LedgerError, RuntimeFault
+from ledger.errors import FatalError, LedgerError, RejectedError, RuntimeFault
 from ledger.limits import BLOCK_BYTES_MAX, BLOCK_EVENTS_MAX
-from ledger.machine.admit import check_submission
+from ledger.machine.admit import check_bounds, check_submission, check_times
 from ledger.machine.block import BlockInput, Sealed
 from ledger.machine.governance import carried_bundles
 from ledger_node.alarms import Alarms
@@ -67,8 +68,9 @@ class Transactions:
         with self._lock:
             if key in self._known:
                 return
-            self._known[key] = (len(data), parsed)
-            self._bytes += len(data)
+            size = len(data) + parsed.size  # a few kilobytes may stand for 32 MiB
+            self._known[key] = (size, parsed)
+            self._bytes += size
             while self._bytes > CACHE_BYTES_MAX:
                 _, (size, _) = self._known.popitem(last=False)
                 self._bytes -= size
@@ -200,6 +202,8 @@ class Handler:
             if request.type == RECHECK:
                 return self._recheck(parsed)
             self._verify(parsed)
+            for submission in parsed.submissions:
+                self._check_lasting(submission, parsed)
         except COSTLY_ERRORS:
             raise
         except LedgerError as error:
@@ -213,11 +217,20 @@ class Handler:
                 continue
             try:
                 check_submission(submission, self.app.origin, head.registry, head.height + 1, signature=False)
+                self._check_lasting(submission, parsed)
             except LedgerError as error:
                 self._engine.dropped(submission, error)
             else:
                 open_ones += 1
         return pb.ResponseCheckTx(code=OK if open_ones else KNOWN)
+
+    def _check_lasting(self, submission: Submission, parsed: Transaction) -> None:
+        """Refuse what no proposer will ever take, or not for long, and what would wait in every mempool till then."""
+        head = self.app.head
+        newest = max(head.time, time.time_ns() // 1_000_000)
+        check_times(submission, newest, 2 * head.config.parameters["skew_ms"])
+        if any(digest not in parsed.bundles for digest in carried_bundles((submission,))):
+            raise RejectedError("bundle-missing", "a proposal without its bundle")
 
     def _verify(self, parsed: Transaction) -> None:
         """Check every signature, once for a transaction; the registry is asked each time."""
@@ -231,8 +244,8 @@ class Handler:
     def prepare_proposal(self, request: pb.RequestPrepareProposal) -> pb.ResponsePrepareProposal:
         """What we propose of what waits: in order, without what could not stand in a block now."""
         self._discard()
-        time = _time_ms(request.time)
-        if self.retired or self.app.timers_waiting(max(time, self.app.head.time)):
+        now = _time_ms(request.time)
+        if self.retired or self.app.timers_waiting(max(now, self.app.head.time)):
             return pb.ResponsePrepareProposal()  # deadlines first; the transactions stay in the mempool
         chosen: list[bytes] = []
         seen: set[Digest] = set()
@@ -245,7 +258,7 @@ class Handler:
                 raise
             except LedgerError:
                 continue
-            _, left_out = self.app.prepare(parsed.submissions, time, parsed.bundles)
+            _, left_out = self.app.prepare(parsed.submissions, now, parsed.bundles)
             gone = {number for number, _ in left_out}
             # What was sent again while nobody could order it waits more than once.
             gone |= {
@@ -304,6 +317,8 @@ class Handler:
             self._verify(parsed)
             submissions.extend(parsed.submissions)
             bundles.update(parsed.bundles)
+            # Before more is expanded; each bundle here is named by a submission, so this is the block as far as it goes.
+            check_bounds(BlockInput(head.height + 1, time, tuple(submissions), tuple(bundles.values())))
         named = dict.fromkeys(carried_bundles(submissions))
         attachments = tuple(bundles[digest] for digest in named if digest in bundles)
         return BlockInput(head.height + 1, max(time, head.time), tuple(submissions), attachments)

@@ -196,8 +196,9 @@ class CometProcess:
     def _glance(self) -> None:
         """Pass on which proposed blocks were voted against; CometBFT's words do not name the proposer."""
         for line in self._said.lines():
-            if _INVALID in line:
-                height, turn, reason = _refusal(line)
+            found = _refusal(line) if _INVALID in line else None
+            if found is not None:
+                height, turn, reason = found
                 self._log.warning("proposal.invalid", height=height, round=turn, reason=reason)
                 if self._on_invalid is not None:
                     self._on_invalid()
@@ -238,10 +239,13 @@ def last_error(home: Path) -> str:
     return (errors or lines)[-1][:ERROR_CHARS] if lines else ""
 
 
-def _refusal(line: bytes) -> tuple[int, int, str]:
-    """Height, round and reason in CometBFT's line about a proposed block; what cannot be read is 0 or all of it."""
+def _refusal(line: bytes) -> tuple[int, int, str] | None:
+    """Height, round and reason in CometBFT's line about a proposed block, None for another line, which may hold the same
+    words as a peer's; of a line that is cut off 0 and all of it."""
     try:
         said = json.loads(line)
+        if not str(said["_msg"]).encode().startswith(_INVALID):
+            return None
         return int(said["height"]), int(said["round"]), str(said["err"])[:ERROR_CHARS]
     except (ValueError, KeyError, TypeError, RecursionError):
         return 0, 0, line.decode("utf-8", "replace")[:ERROR_CHARS]

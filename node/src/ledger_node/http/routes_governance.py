@@ -11,7 +11,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from ledger.core.bundle import DOCUMENT_BYTES_MAX
+from ledger.limits import BUNDLE_BYTES_MAX
 from ledger_node.http.asking import Asked, AskProposals
 from ledger_node.http.body import require_media_type
 from ledger_node.http.context import JSON, Context, answer, answer_json, answer_with
@@ -60,7 +60,7 @@ def routes(context: Context) -> APIRouter:
         """Hand over a rulebook or calendar, `{path: text}` as canonical JSON, right before the proposal that names it."""
         del asked
         require_media_type(request.scope, JSON)
-        data = await context.bodies.read(request.scope, request.receive, DOCUMENT_BYTES_MAX)
+        data = await context.bodies.read(request.scope, request.receive, BUNDLE_BYTES_MAX)
         digest = await asyncio.get_running_loop().run_in_executor(context.pool, context.node.offer_bundle, data)
         return answer_json({"digest": digest.hex()}, status=201)
 

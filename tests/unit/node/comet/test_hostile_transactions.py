@@ -16,9 +16,11 @@ from ledger.core.hashing import Digest
 from ledger.core.ident import uuid7_at
 from ledger.core.keys import EVENT
 from ledger.core.submission import Submission, new_submission
+from ledger.errors import MalformedError
 from ledger.limits import BLOCK_BYTES_MAX, BLOCK_EVENTS_MAX, EVENT_PAST_MAX_MS
 from ledger_node.comet import abci_pb2 as pb
-from ledger_node.comet.handler import ACCEPT, OK
+from ledger_node.comet.handler import ACCEPT, CACHE_BYTES_MAX, OK, RECHECK, Transactions
+from ledger_node.comet.transaction import Transaction
 from tests.models.abci_network import GENESIS, START_MS, Peer, stamp
 from tests.models.tiny_ledger import signer
 from tests.models.transactions import encode_transaction
@@ -128,3 +130,48 @@ def test_who_asks_where_the_node_is_disturbs_no_block() -> None:
     peer.handler.commit(pb.RequestCommit())
     after = peer.handler.info(pb.RequestInfo())
     assert (after.last_block_height, after.last_block_app_hash) == (1, decided.app_hash)
+
+
+def test_what_is_kept_is_counted_as_it_lies_in_memory() -> None:
+    """A few kilobytes that stand for megabytes take as much of the cache as they fill."""
+    cache = Transactions()
+    for number in range(12):
+        cache.get(large_events(10 * number, 3))
+    kept = [parsed.size for _, parsed in cache._known.values()]
+    assert 0 < sum(kept) <= CACHE_BYTES_MAX
+
+
+def test_a_proposal_is_bounded_while_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a proposer puts into a block is expanded only as far as a block goes."""
+    peer, seen = Peer(), list[int]()
+    read = peer.handler.transactions.get
+
+    def get(data: bytes) -> Transaction:
+        parsed = read(data)
+        seen.append(parsed.size)
+        return parsed
+
+    monkeypatch.setattr(peer.handler.transactions, "get", get)
+    parts = [large_events(10 * number, 3) for number in range(12)]
+    asked = pb.RequestProcessProposal(txs=parts, height=1, time=stamp(NOW), hash=b"h" * 32)
+    assert peer.handler.process_proposal(asked).status != ACCEPT
+    assert len(seen) == 2
+
+
+@pytest.mark.parametrize("when", [START_MS - 2 * EVENT_PAST_MAX_MS, START_MS + 50 * 365 * 86_400_000])
+def test_what_no_block_will_take_does_not_wait(when: int) -> None:
+    """An event of two years ago, or of fifty years ahead, is refused when it comes and when it is asked about again; so is a
+    proposal without its bundle."""
+    peer = Peer()
+    for tx in (
+        encode_transaction(bytes(8), [framing.encode(signed(event(1, when=when)))]),
+        encode_transaction(bytes(8), [framing.encode(proposal({"2027.json": b"{}"}, 2)[0])]),
+    ):
+        assert peer.handler.check_tx(pb.RequestCheckTx(tx=tx)).code != OK
+        assert peer.handler.check_tx(pb.RequestCheckTx(tx=tx, type=RECHECK)).code != OK
+
+
+def test_a_bundle_is_as_large_as_it_travels() -> None:
+    """SPEC R-U01: lines of text that are over 4 MiB once escaped are no bundle; none is ordered that nobody reads."""
+    with pytest.raises(MalformedError):
+        encode_bundle({"2027.txt": b"2027-01-01\n\n\n\n\n\n\n\n" * 225_000})
