@@ -105,6 +105,8 @@ class ByCometBFT:
         self._answers: dict[bytes, Told] = {}
         chain = self.app.engine.chain_id or "chain"
         self.handler = Handler(self.app, chain, self, self._later.append)
+        self._time = 0
+        self.handler.now_ms = lambda: self._time
         self._numbers = 0
 
     def sealed(self, sealed: Sealed) -> None:
@@ -132,6 +134,7 @@ class ByCometBFT:
 
     def record(self, time: int, submissions: Sequence[Submission]) -> list[Told]:
         """Order the submissions at `time`; what is told of each."""
+        self._time = time
         # What was ordered before is answered by the engine at once, and proposed by nobody.
         framed = [framing.encode(each) for each in submissions if not self.handler.knows(each.identity)]
         parts = [framed] if self.bundled and framed else [[each] for each in framed]

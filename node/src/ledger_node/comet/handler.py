@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from typing import Final, Protocol
 import structlog
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from ledger.adapters.ordering.clock import WallClock
 from ledger.adapters.ordering.engine import moved
 from ledger.app import Application
 from ledger.core.checkpoint import app_hash
@@ -134,6 +134,8 @@ class Handler:
         self.pruning = Pruning(0)
         self.snapshots: SnapshotTaker | None = None
         self.alarms = Alarms()
+        self.now_ms: Callable[[], int] = WallClock().now_ms
+        """This machine's clock, in ms; only what waits is held against it."""
         self._time = 0
         self._engine, self._later = engine, later
         self._recorded: OrderedDict[Digest, None] = OrderedDict()
@@ -227,7 +229,7 @@ class Handler:
     def _check_lasting(self, submission: Submission, parsed: Transaction) -> None:
         """Refuse what no proposer will ever take, or not for long, and what would wait in every mempool till then."""
         head = self.app.head
-        newest = max(head.time, time.time_ns() // 1_000_000)
+        newest = max(head.time, self.now_ms())
         check_times(submission, newest, 2 * head.config.parameters["skew_ms"])
         if any(digest not in parsed.bundles for digest in carried_bundles((submission,))):
             raise RejectedError("bundle-missing", "a proposal without its bundle")
