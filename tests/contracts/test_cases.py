@@ -127,7 +127,9 @@ def one(items):
 for _ in range({histories}):
     call = one(made)
     for _ in range(one((1, 2, 3))):
-        call = vary(call, one(made), one(range(8)), one(HOW))
+        other, pick, how = one(made), one(range(8)), one(HOW)
+        if how != "number" or pick % 5 != 3:  # sums over 2**53 are for the guards to refuse, and plain rules have none
+            call = vary(call, other, pick, how)
     for run in noted.values():
         run(call)
 passed = all(row.passed for row in rows)

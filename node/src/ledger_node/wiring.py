@@ -95,6 +95,7 @@ class Node:
             None if self.role == SEQUENCER or options.cosign_signer is None else options.cosign_signer.public.key_id,
         )
         self.certificates.on_certified.append(self._certified)
+        self.certificates.on_fork.append(self._peer_error)
         self.alarms = Alarms()
         self.engine: Engine = self._make_engine()
         self.engine.on_sealed.append(self.layers.sealed)
@@ -470,16 +471,16 @@ class Node:
         if self.certificates.pending_end() is not None:
             for peer in self.peers:
                 self._seek_end(peer)
-        self.certificates.add_note(note)
+        self.certificates.add_note(note, source.url)
         self.alarms.end(source.url)
         if self.engine.at_seam:
             keep_seam(self.peers, self.reader, self.certificates, self.head, self.engine.keep)
 
-    def _peer_error(self, peer: Peer, error: LedgerError) -> None:
-        self.alarms.add(peer.url, error)
+    def _peer_error(self, url: str, error: LedgerError) -> None:
+        self.alarms.add(url, error)
         theirs = error.evidence.get("theirs")
         if isinstance(error, ForkError) and isinstance(theirs, bytes):
-            keep_evidence(self.evidence, "fork-note", theirs, {"message": str(error), "peer": peer.url})
+            keep_evidence(self.evidence, "fork-note", theirs, {"message": str(error), "peer": url})
             if isinstance(self.engine, Follower):
                 self.engine.suspect(theirs)
 

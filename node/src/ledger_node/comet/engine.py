@@ -18,6 +18,8 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Final, Protocol
 
+import structlog
+
 from ledger.adapters.home.comethome import ABCI_SOCKET
 from ledger.adapters.home.signerstate import SignerState
 from ledger.adapters.ordering.engine import Engine, log_note, moved
@@ -220,6 +222,7 @@ class CometEngine(Engine):
     def stopped(self, error: BaseException | None) -> None:
         """Close the socket; whoever waits is told that nothing was acknowledged."""
         if error is not None:
+            structlog.get_logger("engine").error("engine.failed", reason=str(error), exc_info=error)
             self._process.close()
         self.gateway.close()
         loop, server = self._loop, self._server

@@ -76,7 +76,8 @@ class CertificateBook:
         self._proposed_at = 0.0
         self._note = b""
         self._certified: Certified | None = None
-        self._ahead: VerifiedNote | None = None
+        self._ahead: tuple[VerifiedNote, str] | None = None
+        self.on_fork: list[Callable[[str, ForkError], None]] = []
 
     # --- epochs ------------------------------------------------------------------------------------------------------
 
@@ -155,7 +156,11 @@ class CertificateBook:
             ahead, self._ahead = self._ahead, None
             self._changed.notify_all()
         if ahead is not None:
-            self._offer(ahead)
+            try:
+                self._offer(*ahead)
+            except ForkError as error:  # the giver's fault, of whom the engine that tells of its block knows nothing
+                for listener in self.on_fork:
+                    listener(ahead[1], error)
 
     def know(self, height: int, size: int, root: Digest) -> None:
         """A checkpoint of ours that carries no log signature yet (block 0 of a follower)."""
@@ -215,9 +220,10 @@ class CertificateBook:
             return
         self._offer(verify_cosignatures(proposed, [line], self.cosigners_at(checkpoint.size)))
 
-    def add_note(self, data: bytes) -> None:
-        """Merge a peer's note. Raises `MalformedError`, `VerificationError`, and `ForkError` for another root at a size
-        of ours under valid lines: evidence of two histories."""
+    def add_note(self, data: bytes, giver: str = "") -> None:
+        """Merge a peer's note. Raises `MalformedError`, `VerificationError`, and `ForkError` for another root at a size of
+        ours under valid lines: evidence of two histories. A note of a size that is still to come here is looked at when it
+        has come, and `on_fork` is told its giver where it contradicts."""
         parsed = parse_note(data)
         checkpoint = parse_checkpoint_text(parsed.text)
         with self._changed:
@@ -233,7 +239,7 @@ class CertificateBook:
             newest = self._newest[0] if self._newest else 0
             contradicts = self._contradicts(checkpoint)
             if own is None and checkpoint.size > newest:
-                self._ahead = verified
+                self._ahead = verified, giver
                 return
         if contradicts:
             ours = own[1] if own is not None else b""
@@ -241,7 +247,7 @@ class CertificateBook:
                 "fork", "a peer's checkpoint is not of our history", size=checkpoint.size, theirs=data, ours=ours
             )
         if own is not None:
-            self._offer(verified)
+            self._offer(verified, giver)
 
     def _contradicts(self, checkpoint: Checkpoint) -> bool:
         """Whether a checkpoint is of another history than ours, as far back as roots are known here."""
@@ -263,13 +269,13 @@ class CertificateBook:
         new = [line for line in parsed.lines if line not in known and line.name != self.origin]
         return verify_cosignatures(proposed, new, cosigners) if new else None
 
-    def _offer(self, verified: VerifiedNote) -> None:
+    def _offer(self, verified: VerifiedNote, giver: str = "") -> None:
         """Make `verified` (of our own tree) the proposal, or merge it into the one that stands."""
         with self._changed:
             size = verified.checkpoint.size
             own = self._own.get(size)
             if own is None:
-                self._ahead = verified
+                self._ahead = verified, giver
                 return
             if own[1] != verified.checkpoint.root:
                 raise ForkError("fork", "a note has another root", size=size, theirs=verified.encode(), ours=own[1])

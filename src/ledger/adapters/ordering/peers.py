@@ -120,7 +120,7 @@ class NotePoller:
         self,
         peer: Peer,
         on_note: Callable[[bytes], None],
-        on_error: Callable[[Peer, LedgerError], None],
+        on_error: Callable[[str, LedgerError], None],
         pause_s: float = 0.0,
         certified: Callable[[], int] | None = None,
     ) -> None:
@@ -159,7 +159,7 @@ class NotePoller:
                     size = parse_checkpoint_text(parse_note(note).text).size
                     self._on_note(note)
                 except LedgerError as error:
-                    self._on_error(self.peer, error)
+                    self._on_error(self.peer.url, error)
                     self._closing.wait(RETRY_S)
             after = digest
             if self._pause_s:

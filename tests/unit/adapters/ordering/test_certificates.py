@@ -117,6 +117,24 @@ def test_a_smaller_checkpoint_of_another_history_is_noticed(size: int) -> None:
     assert caught.value.evidence["theirs"] == other
 
 
+def test_a_false_note_of_a_size_to_come_is_its_givers_fault() -> None:
+    """A liar that shows another history of a size before this node has come so far stops nobody: once the node has, who
+    keeps evidence is told of the giver, and an honest note of that size counts as ever."""
+    book, told = make_book(), list[tuple[str, ForkError]]()
+    book.on_fork.append(lambda giver, error: told.append((giver, error)))
+    commit(book, 5, 1)
+    book.propose()
+    false = cosigned(9, "b", tree=sha256(b"another history"))
+    book.add_note(false, "http://liar")
+    assert not told
+    commit(book, 9, 2)
+    [(giver, error)] = told
+    assert giver == "http://liar" and parse_note(error.evidence["theirs"]).text == parse_note(false).text
+    book.propose(at_once=True)
+    book.add_note(cosigned(9, "a", "b", "c"), "http://honest")
+    assert book.certified() is not None and len(told) == 1
+
+
 def test_blocks_that_the_book_was_not_told_of_are_no_fork() -> None:
     """After blocks that it did not see, sizes between the ones it knows may be ours: nothing is claimed of them."""
     book = make_book()
