@@ -122,8 +122,9 @@ class NodeProcess:
             return
         with (self.folder / "node.log").open("ab") as log, stream:
             for line in stream:
-                log.write(line)
-                log.flush()
+                with contextlib.suppress(OSError):  # on a full disk the log is lost, and the node is still read
+                    log.write(line)
+                    log.flush()
                 if line.decode("utf-8", "replace").startswith(READY_PREFIX):
                     self._ready.set()
 

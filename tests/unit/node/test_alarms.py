@@ -101,7 +101,7 @@ def test_the_doctor_lists_alarms_with_advice(alarmed: LiveNode, lang: str, words
 def test_a_peer_that_is_right_again_raises_no_alarm(live: LiveNode) -> None:
     """What a peer's note did wrong is an alarm until a note of it is right."""
     peer = Peer("http://127.0.0.1:9")
-    live.node._peer_error(peer, BAD)
+    live.node._peer_error(peer.url, BAD)
     assert live.node.alarms.codes() == {"note": 1}
     live.node._peer_note(peer, live.node.certificates.note())
     assert live.node.alarms.codes() == {}
