@@ -314,13 +314,16 @@ class Handler:
         head = self.app.head
         submissions: list[Submission] = []
         bundles: dict[Digest, bytes] = {}
+        events = size = 0
         for data in datas:
             parsed = self.transactions.get(data)
             self._verify(parsed)
             submissions.extend(parsed.submissions)
             bundles.update(parsed.bundles)
-            # Before more is expanded; each bundle here is named by a submission, so this is the block as far as it goes.
-            check_bounds(BlockInput(head.height + 1, time, tuple(submissions), tuple(bundles.values())))
+            events, size = events + parsed.events, size + parsed.size
+            if events > BLOCK_EVENTS_MAX or size > BLOCK_BYTES_MAX:
+                # Before more is expanded: the block as far as it goes, in which a bundle counts once.
+                check_bounds(BlockInput(head.height + 1, time, tuple(submissions), tuple(bundles.values())))
         named = dict.fromkeys(carried_bundles(submissions))
         attachments = tuple(bundles[digest] for digest in named if digest in bundles)
         return BlockInput(head.height + 1, max(time, head.time), tuple(submissions), attachments)
