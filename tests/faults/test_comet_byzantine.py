@@ -23,11 +23,14 @@ from ledger.client.request import get
 from ledger.core.quorum import verify_note
 from ledger_node.comet.process import GLANCE_S
 from tests.models.comet_network import CometNetwork, Load, Validator, comet_network, root_at, until
+from tests.models.comet_node import NEXT_EVENTS, NEXT_LEAVES
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 LIAR = "rs"
 TRIES = 3
+TOLD_EACH = 10
+QUORUM = 3
 COUNTED = b'\nledger_proposals_rejected_total{code="comet-invalid"}'
 
 
@@ -61,10 +64,10 @@ def lying(network: CometNetwork, lie: str) -> Iterator[Validator]:
         (liar.folder / "lie").unlink()
 
 
-def rejections(node: Validator) -> list[dict[str, str]]:
-    """What a node's log says of proposals that it voted against."""
+def of_log(node: Validator, event: str) -> list[dict[str, str]]:
+    """The lines of a node's log about one thing."""
     log = (node.folder / "node.log").read_text("utf-8")
-    return [json.loads(line) for line in log.splitlines() if '"proposal.rejected"' in line]
+    return [json.loads(line) for line in log.splitlines() if f'"{event}"' in line]
 
 
 def told(liar: Validator) -> int:
@@ -80,7 +83,9 @@ def test_blocks_that_no_honest_node_proposes(network: CometNetwork) -> None:
         until(lambda: told(liar) >= 8, "eight bad blocks")
         network.progress(network.honest)
     for node in network.honest:
-        assert any(line["member"] == LIAR for line in rejections(node)), "who proposed it is in the log"
+        assert any(line["member"] == LIAR for line in of_log(node, "proposal.rejected")), (
+            "who proposed it is in the log"
+        )
         assert b"\nledger_proposals_rejected_total{code=" in node.client.send(get(["metrics"])).body
     network.heal()
     network.send_again(load)
@@ -110,6 +115,38 @@ def test_a_node_that_signs_two_checkpoints(network: CometNetwork, tmp_path: Path
     network.heal()
     network.send_again(load)
     network.check()
+
+
+def test_a_checkpoint_of_a_size_that_is_still_to_come(network: CometNetwork) -> None:
+    """On an idle ledger it shows peers a root for the log after the next block. When that block comes, each node on which it
+    comes before the liar speaks of the next keeps the contradiction as evidence; the block is acknowledged, and no engine
+    and no certificate stops."""
+    node = network.node("ga")
+    with lying(network, "fork-ahead") as liar:
+        network.await_level()
+        size, heard = int(node.status()["size"]), told(liar)
+        until(lambda: told(liar) > heard + len(network.honest) * TOLD_EACH, "each has heard of the size to come")
+        known = {each.id: set(each.evidence()) for each in network.honest}
+
+        def found(each: Validator) -> list[Path]:
+            return list(filter(is_fork, set(each.evidence()) - known[each.id]))
+
+        network.record(network.submission("ga", NEXT_EVENTS), node)
+        network.await_level()
+        assert int(node.status()["size"]) == size + NEXT_LEAVES, "the size that was lied about"
+        # The liar speaks of the next size once a quorum has certified this one: two of the three with it.
+        until(lambda: sum(bool(found(each)) for each in network.honest) >= QUORUM - 1, "evidence")
+        assert not any(each.has_failed or of_log(each, "engine.failed") for each in network.honest)
+        with Load(network) as load:
+            network.progress(network.honest)
+        network.await_level()
+    network.heal()
+    with Load(network) as more:
+        network.progress()  # past the last size that was lied about: that is evidence too
+    network.heal()
+    for each in (load, more):
+        network.send_again(each)
+    network.check(audited=[node])
 
 
 def is_fork(path: Path) -> bool:

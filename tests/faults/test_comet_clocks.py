@@ -24,10 +24,10 @@ from ledger.client.request import get
 from ledger.core.keys import node_id
 from ledger.core.nativecommit import COMMIT
 from ledger_node.comet.process import clean_environment
-from ledger_node.comet.rpc import CometRpc
 from scripts.engine import SHIFT, EngineError, shifted_engine
 from tests.models import comet_node
 from tests.models.comet_network import START_S, CometNetwork, Load, Setup, Validator, comet_network, until
+from tests.models.comet_rpc import newest, signed_headers
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]  # the first run builds
 
@@ -90,24 +90,6 @@ def cosigner(node: Validator) -> str:
     return str(next(check["detail"] for check in checks if check["name"] == "cosigner"))
 
 
-def height_of(node: Validator) -> int:
-    """How far a node's CometBFT is."""
-    rpc = CometRpc(node.home)
-    try:
-        return int(rpc.status()["sync_info"]["latest_block_height"])
-    finally:
-        rpc.close()
-
-
-def signed_headers(node: Validator, first: int) -> list[dict[str, Any]]:
-    """CometBFT's headers from a height on, each with its commit."""
-    last, rpc = height_of(node), CometRpc(node.home)
-    try:
-        return [rpc.commit(height)["signed_header"] for height in range(max(1, first), last + 1)]
-    finally:
-        rpc.close()
-
-
 def at_ms(text: str) -> int:
     """A time as CometBFT writes it, with up to nine digits behind the point."""
     whole, _, part = text.removesuffix("Z").partition(".")
@@ -127,7 +109,7 @@ def consensus_address(node: Validator) -> str:
 def vote_ms(network: CometNetwork) -> int:
     """How long after its block the newest vote of the wrong clock was given, as that clock has it; 0 where there is none."""
     address, node = consensus_address(network.node(WRONG)), network.node(AWAY)
-    for signed in reversed(signed_headers(node, height_of(node) - NEWEST)):
+    for signed in reversed(signed_headers(node.home, newest(node.home) - NEWEST)):
         for vote in signed["commit"]["signatures"]:
             if vote["validator_address"] == address:
                 return at_ms(vote["timestamp"]) - at_ms(signed["header"]["time"])
@@ -175,9 +157,11 @@ def test_a_clock_that_is_two_minutes_behind(network: CometNetwork) -> None:
         network.progress()
     until(lambda: vote_ms(network) == 1, "its votes are as early as they may be")
     with network.node(AWAY).paused():
-        first = height_of(others[0]) + 3  # its votes, and those on the block before, came without the one that is away
-        until(lambda: height_of(others[0]) >= first + FEW_BLOCKS, "blocks without the one that is away")
-        signed = signed_headers(others[0], first)
+        first = (
+            newest(others[0].home) + 3
+        )  # its votes, and those on the block before, came without the one that is away
+        until(lambda: newest(others[0].home) >= first + FEW_BLOCKS, "blocks without the one that is away")
+        signed = signed_headers(others[0].home, first)
         assert all(len(votes_for(header)) == 3 for header in signed), "each commit needs the vote that is behind"
         for node in others[:-1]:
             recorded(network, node)

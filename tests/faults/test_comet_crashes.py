@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import os
 import random
 import signal
@@ -25,8 +26,9 @@ from ledger.client.recorder import Recorder
 from ledger.client.request import get
 from ledger.core.submission import Submission
 from ledger.errors import LedgerError, UnavailableError
-from ledger_node.comet.rpc import CometRpc
+from ledger_node.readiness import CATCHING_UP
 from tests.models.comet_network import START_S, CometNetwork, Load, Setup, Validator, comet_network, end, until
+from tests.models.comet_rpc import asking
 from tests.models.transactions import encode_transaction
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -137,6 +139,34 @@ def test_a_node_that_stands_still(network: CometNetwork) -> None:
     network.check(audited=[victim])
 
 
+def test_a_node_that_catches_up_is_not_ready(network: CometNetwork) -> None:
+    """While nobody gives it the blocks that it missed, a node that was started again says that it fetches them, with 503;
+    it answers readers meanwhile, and is ready once it has them."""
+    node = network.nodes[0]
+    node.kill()
+    node.kill_comet()
+    network.record(network.submission("ga"), network.nodes[1])
+    with contextlib.ExitStack() as stack:
+        for each in others(network, node):
+            stack.enter_context(each.paused())
+        node.start()
+        node.wait_listening(START_S)
+        until(lambda: lacking(node).get("cometbft") == CATCHING_UP, "it says what it does")
+        assert node.client.send(get(["readyz"])).status == 503
+        assert "engine" not in lacking(node) and int(node.status()["size"]) > 0
+    network.restart()
+    network.await_level()
+    node.wait_ready(START_S)
+    assert "cometbft" not in lacking(node)
+    network.check(audited=[node])
+
+
+def lacking(node: Validator) -> dict[str, str]:
+    """Why a node is not ready: by the name of a check, what it says."""
+    checks = json.loads(node.client.send(get(["readyz"])).body)["checks"]
+    return {each["name"]: each["detail"] for each in checks if not each["ok"]}
+
+
 def test_two_of_four_are_too_few(network: CometNetwork) -> None:
     """With two nodes down nothing is acknowledged and nothing recorded; with one of them back it goes on, what was not
     acknowledged is sent again, and stands in the log once."""
@@ -202,12 +232,10 @@ def test_a_full_mempool_and_a_spool(network: CometNetwork, tmp_path: Path) -> No
 
 def fill_mempool(node: Validator, submission: Submission) -> None:
     """One submission in ever new transactions. Raises what CometBFT says when it takes no more."""
-    rpc, framed = CometRpc(node.home), framing.encode(submission)
-    try:
+    framed = framing.encode(submission)
+    with asking(node.home) as rpc:
         for number in range(MEMPOOL_MAX):
             rpc.broadcast(encode_transaction(number.to_bytes(8, "big"), [framed]))
-    finally:
-        rpc.close()
 
 
 def test_rule_workers_that_are_killed(network: CometNetwork) -> None:

@@ -33,8 +33,8 @@ from ledger.core.mapkeys import object_name, parse_object_value
 from ledger.core.misbehaviour import DUPLICATE_VOTE, STATE_KIND, misbehaviour_key
 from ledger.core.proposal import proposal_hash
 from ledger.core.submission import Submission, new_submission
-from ledger_node.comet.rpc import CometRpc
 from tests.models.comet_network import CometNetwork, Load, Setup, Validator, comet_network, until
+from tests.models.comet_rpc import asking, newest
 from tests.unit.cli.runner import ledger
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -127,15 +127,15 @@ def test_two_votes_of_one_key_are_recorded(network: CometNetwork, twin: Validato
     object on every honest node; nothing forks, the chain goes on, the auditor finds the ledger intact, and `ledger watch`
     tells who it was."""
     network.liars.add(TWICE)
-    begin = height_of(network.honest[0])
+    begin = newest(network.honest[0].home)
     twin.lie = "dissent"
     network.restart(twin)
     (twin.folder / "lie").touch()
     until(lambda: all(objects(network, node) for node in network.honest), "recorded by every honest node", PROVEN_S)
     twin.stop()
-    seen = height_of(network.honest[0])
+    seen = newest(network.honest[0].home)
     with Load(network) as load:
-        until(lambda: height_of(network.honest[0]) >= seen + BLOCKS_MORE, "it goes on", 30)
+        until(lambda: newest(network.honest[0].home) >= seen + BLOCKS_MORE, "it goes on", 30)
         network.progress(network.honest)
     proven = carried(network.honest[0], begin)
     network.send_again(load)
@@ -155,23 +155,11 @@ def test_two_votes_of_one_key_are_recorded(network: CometNetwork, twin: Validato
     assert [each["accused"] for each in ran.json["misbehaviour"]] == [TWICE]
 
 
-def height_of(node: Validator) -> int:
-    """How far a node's CometBFT is."""
-    rpc = CometRpc(node.home)
-    try:
-        return int(rpc.status()["sync_info"]["latest_block_height"])
-    finally:
-        rpc.close()
-
-
 def carried(node: Validator, begin: int) -> set[int]:
     """The heights of double votes whose evidence stands in CometBFT's blocks from `begin` on."""
-    top = height_of(node)
-    rpc = CometRpc(node.home)
-    try:
+    top = newest(node.home)
+    with asking(node.home) as rpc:
         blocks = [rpc.block(height)["block"] for height in range(begin, top + 1)]
-    finally:
-        rpc.close()
     pieces = [piece["value"] for block in blocks for piece in block["evidence"]["evidence"]]
     return {int(piece["vote_a"]["height"]) for piece in pieces}
 

@@ -29,11 +29,11 @@ from ledger.core.leaf import TimerLeaf, parse_leaf
 from ledger.core.quorum import CertifiedCheckpoint, verify_certificate
 from ledger.core.submission import new_submission
 from ledger.limits import HEARTBEAT_MS
-from ledger_node.comet.rpc import CometRpc
 from scripts.bench.workload import Workload
 from tests.faults.test_comet_members import FOUNDERS, NEWCOMER, Members, founded
-from tests.faults.test_state_sync import admit, earliest, logged, same_snapshots
+from tests.faults.test_state_sync import admit, logged, same_snapshots
 from tests.models.comet_network import START_S, CometNetwork, Validator, root_at, until
+from tests.models.comet_rpc import earliest, newest, signed_headers
 from tests.unit.rules.books import contract, rule, tiny_files
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -108,23 +108,9 @@ class Block:
     app_hash: bytes
 
 
-def newest(node: Validator) -> int:
-    """The height of CometBFT's last block."""
-    rpc = CometRpc(node.home)
-    try:
-        return int(rpc.status()["sync_info"]["latest_block_height"])
-    finally:
-        rpc.close()
-
-
 def chain(node: Validator, begin: int) -> list[Block]:
     """CometBFT's blocks from `begin` on."""
-    rpc = CometRpc(node.home)
-    try:
-        top = int(rpc.status()["sync_info"]["latest_block_height"])
-        headers = [rpc.commit(height)["signed_header"]["header"] for height in range(begin, top + 1)]
-    finally:
-        rpc.close()
+    headers = [each["header"] for each in signed_headers(node.home, begin)]
     return [Block(int(each["height"]), milliseconds(each["time"]), bytes.fromhex(each["app_hash"])) for each in headers]
 
 
@@ -146,10 +132,10 @@ def test_a_timer_falls_due_while_nobody_records(network: CometNetwork) -> None:
     thing = record(network, "thing.make", {})
     timer_of(network, thing, DUE_MS)
     height, size, before = state_hash(nodes[0])
-    begin = max(map(newest, nodes)) + 1  # its header tells what the set timer left behind
+    begin = max(newest(node.home) for node in nodes) + 1  # its header tells what the set timer left behind
     until(lambda: all(node.status()["height"] > height for node in nodes), "the timer fires on every node")
-    end = max(map(newest, nodes)) + EMPTY_AFTER
-    until(lambda: all(newest(node) >= end for node in nodes), "empty blocks go on")
+    end = max(newest(node.home) for node in nodes) + EMPTY_AFTER
+    until(lambda: all(newest(node.home) >= end for node in nodes), "empty blocks go on")
 
     network.await_level()
     leaves = []
@@ -202,7 +188,7 @@ def test_an_idle_ledger_is_signed_again(network: CometNetwork) -> None:
     first = {node.id: certificate(network, node) for node in founders}
     assert {each.checkpoint for each in first.values()} == {first[FOUNDERS[0]].checkpoint}
     assert first[FOUNDERS[0]].checkpoint.size == size
-    begin = newest(network.nodes[0])
+    begin = newest(network.nodes[0].home)
 
     own: dict[str, list[int]] = {node.id: [signed_s(first[node.id])[node.id]] for node in founders}
     shown = {node.id: [first[node.id]] for node in founders}
@@ -227,7 +213,7 @@ def test_an_idle_ledger_is_signed_again(network: CometNetwork) -> None:
         assert all(0 < later - earlier <= BEAT_MS // 1_000 for earlier, later in pairwise(times)), own
         assert fresh == sorted(fresh) and fresh[-1] > fresh[0]
         assert {each.checkpoint for each in shown[node.id]} == {first[FOUNDERS[0]].checkpoint}
-    assert newest(network.nodes[0]) > begin
+    assert newest(network.nodes[0].home) > begin
     assert all(state_hash(node)[:2] == (height, size) for node in network.nodes)
     network.check()
 
@@ -245,7 +231,7 @@ def test_a_fifth_node_joins_by_state_sync(members: Members, network: CometNetwor
     node.wait_listening(START_S)
     network.nodes.append(node)
     network.await_level()
-    assert earliest(node) > 1 and not (node.folder / STATE_SYNC).exists()
+    assert earliest(node.home) > 1 and not (node.folder / STATE_SYNC).exists()
     restored = node.status()["restored"]
     assert 0 < restored <= node.status()["height"]
     assert len({state_hash(each) for each in network.nodes}) == 1

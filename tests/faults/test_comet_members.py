@@ -7,7 +7,6 @@ import json
 import subprocess
 import sys
 import time
-from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +21,9 @@ from ledger.adapters.home.network import CreatedNetwork, create_network, read_ru
 from ledger.adapters.home.networkplan import KeyPlan, MemberPlan, NetworkPlan
 from ledger.adapters.home.nodefile import COSIGN_KEY
 from ledger.core.keys import ED25519, PublicKey
-from ledger_node.comet.rpc import CometRpc
 from ledger_node.contracts_folder import rulebook_folder
 from tests.models.comet_network import Validator, until, verify
+from tests.models.comet_rpc import newest, peers, voters
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -79,12 +78,7 @@ class Members:
 
     def validators(self, member: str = AUTHORITY) -> int:
         """How many CometBFT counts in its newest set."""
-        rpc = CometRpc(self.nodes[member].home)
-        try:
-            height = int(rpc.status()["sync_info"]["latest_block_height"])
-            return len(rpc.validators(height)["validators"])
-        finally:
-            rpc.close()
+        return len(voters(self.nodes[member].home))
 
     def level(self, *members: str) -> bool:
         """Whether these nodes have one log, certified to its end."""
@@ -111,11 +105,7 @@ class Members:
 
     def connected(self, member: str) -> set[str]:
         """The node ids that a member's engine is connected to."""
-        rpc = CometRpc(self.nodes[member].home)
-        try:
-            return {str(peer["node_info"]["id"]) for peer in rpc.net_info()["peers"] or ()}
-        finally:
-            rpc.close()
+        return peers(self.nodes[member].home)
 
     def record(self, member: str) -> None:
         """An event of a department's, recorded by its own node."""
@@ -219,11 +209,7 @@ def check_stranger(members: Members) -> None:
     own = read_keys(node.home).node_id
     assert not any(own in members.connected(founder) for founder in FOUNDERS)
     assert not members.connected(STRANGER)
-    rpc = CometRpc(node.home)
-    try:
-        assert int(rpc.status()["sync_info"]["latest_block_height"]) == 0
-    finally:
-        rpc.close()
+    assert newest(node.home) == 0
     assert node.status()["height"] == 0
     node.stop()
 
@@ -258,8 +244,9 @@ def test_a_validators_keys_change_places(members: Members) -> None:
     members.nodes["ws"].kill_comet()
     members.record(RENEWED)
     until(lambda: members.level(RENEWED, "rs", AUTHORITY), "certified without ws")
-    assert len(set(voters(members))) == members.validators() == len(FOUNDERS)
-    assert read_keys(node.home).consensus.public.raw in voters(members)
+    found = voters(members.nodes[AUTHORITY].home)
+    assert len(set(found)) == members.validators() == len(FOUNDERS)
+    assert read_keys(node.home).consensus.public.raw in found
     members.start("ws")
     until(lambda: members.level(*FOUNDERS), "level at the end")
     for each in members.nodes.values():
@@ -267,13 +254,3 @@ def test_a_validators_keys_change_places(members: Members) -> None:
     for member in (RENEWED, AUTHORITY):
         verdict, findings = verify(members.top / member, members.origin)
         assert (verdict, findings) == ("intact", []), (member, json.dumps(findings)[:3000])
-
-
-def voters(members: Members) -> list[bytes]:
-    """The public keys of CometBFT's newest set."""
-    rpc = CometRpc(members.nodes[AUTHORITY].home)
-    try:
-        height = int(rpc.status()["sync_info"]["latest_block_height"])
-        return [b64decode(each["pub_key"]["value"]) for each in rpc.validators(height)["validators"]]
-    finally:
-        rpc.close()

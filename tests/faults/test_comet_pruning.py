@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ledger.adapters.home.comethome import HOME
 from ledger.adapters.home.keyfile import read_key
 from ledger.adapters.home.network import MemberPlan, NetworkPlan, create_network, read_rulebook
 from ledger.adapters.home.nodefile import event_key_file
@@ -36,9 +37,9 @@ def test_old_blocks_go_and_every_event_stays(tmp_path: Path) -> None:
     from ledger_node.comet.engine import CometEngine
     from ledger_node.comet.grammar import check_calls
     from ledger_node.comet.pruning import Pruning
-    from ledger_node.comet.rpc import CometRpc
     from ledger_node.settings import load_settings
     from ledger_node.wiring import Node
+    from tests.models.comet_rpc import earliest
 
     try:
         find_binary("")
@@ -72,26 +73,19 @@ def test_old_blocks_go_and_every_event_stays(tmp_path: Path) -> None:
         event = new_event(event_id=event_id, kind="none.such", refs={}, time_ms=when, salt=bytes(16), content={})
         return new_submission(made.genesis.origin, "ga", signer, [event])
 
-    def first_block() -> int:
-        rpc = CometRpc(folder / "comet")
-        try:
-            return int(rpc.status()["sync_info"]["earliest_block_height"])
-        finally:
-            rpc.close()
-
     node, engine = opened()
     try:
         heights = [node.submit(sent(number)).result(30).height for number in range(12)]
-        assert heights == sorted(heights) and first_block() >= 1
-        wait_for(lambda: first_block() > 2, "old blocks are let go")
-        assert first_block() <= engine.handler.height - 6
+        assert heights == sorted(heights) and earliest(folder / HOME) >= 1
+        wait_for(lambda: earliest(folder / HOME) > 2, "old blocks are let go")
+        assert earliest(folder / HOME) <= engine.handler.height - 6
         tail = node.head.size
     finally:
         node.close()
     node, _ = opened()
     try:
         node.submit(sent(99)).result(30)
-        wait_for(lambda: first_block() > 2, "they stay away")
+        wait_for(lambda: earliest(folder / HOME) > 2, "they stay away")
         with node.reader.snapshot() as snap:
             blocks = [snap.block(height) for height in range(snap.head_height + 1)]
             assert blocks[-1].first_seq >= tail and blocks[0].first_seq == 0

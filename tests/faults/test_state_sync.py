@@ -22,10 +22,10 @@ from ledger.client.request import submit
 from ledger.core.event import new_event
 from ledger.core.ident import uuid7_at
 from ledger.core.submission import new_submission
-from ledger_node.comet.rpc import CometRpc
 from tests.faults.test_comet_members import AUTHORITY, FOUNDERS, NEWCOMER, Members, founded
 from tests.models.comet_network import Validator, until, verify
 from tests.models.comet_node import LIE
+from tests.models.comet_rpc import earliest
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(900)]  # by `./dev soak`: minutes, and the machine to itself
 
@@ -73,19 +73,10 @@ def record(members: Members, member: str, count: int) -> None:
     assert members.nodes[member].client.send(submit(framed)).status in (201, 202)
 
 
-def earliest(node: Validator) -> int:
-    """The first block that a node's CometBFT has."""
-    rpc = CometRpc(node.home)
-    try:
-        return int(rpc.status()["sync_info"]["earliest_block_height"])
-    finally:
-        rpc.close()
-
-
 def old_blocks_went(members: Members) -> bool:
     """One more block with events; whether no founder has the first block of the chain any more."""
     record(members, "rs", 2)
-    return all(earliest(members.nodes[each]) > 1 for each in FOUNDERS)
+    return all(earliest(members.nodes[each].home) > 1 for each in FOUNDERS)
 
 
 def refuse_disk(members: Members) -> None:
@@ -170,7 +161,7 @@ def test_a_department_joins_from_a_snapshot(members: Members) -> None:
     node.start()
     node.wait_listening(200)
     until(lambda: members.level(*FOUNDERS, NEWCOMER), "the newcomer has everything")
-    assert earliest(node) > 1 and not (node.folder / STATE_SYNC).exists()
+    assert earliest(node.home) > 1 and not (node.folder / STATE_SYNC).exists()
     assert 0 < node.status()["restored"] <= node.status()["height"]
 
     everybody = members.cosigners(*FOUNDERS, NEWCOMER)

@@ -41,10 +41,10 @@ from ledger.core.submission import Submission
 from ledger.errors import LedgerError, UnavailableError
 from ledger_node.comet.binary import VARIABLE
 from ledger_node.comet.process import PID
-from ledger_node.comet.rpc import CometRpc
 from ledger_node.contracts_folder import rulebook_folder
 from ledger_node.local import NodeProcess
 from scripts.bench.workload import KEYS, MEMBERS, Workload
+from tests.models.comet_rpc import newest, signed_headers, sync_info
 from tests.models.relay import Relays
 from tests.models.traces import PROGRAM, TRACE, check_trace
 
@@ -374,19 +374,17 @@ class CometNetwork:
         """CometBFT's headers of the newest heights carry the same app hash on every node, the last that of the log."""
         found = []
         for node in self.honest:
-            rpc = CometRpc(node.home)
-            try:
-                first, top = (int(rpc.status()["sync_info"][f"{end}_block_height"]) for end in ("earliest", "latest"))
-                heights = range(max(first, top - APP_HASHES), top + 1)
-                found.append({height: _app_hash_at(rpc, height) for height in heights})
-            finally:
-                rpc.close()
+            headers = [each["header"] for each in signed_headers(node.home, newest(node.home) - APP_HASHES)]
+            found.append({int(each["height"]): str(each["app_hash"]) for each in headers})
         shared = set.intersection(*map(set, found))
         assert shared and all(len({each[height] for each in found}) == 1 for height in shared), found
         with self.honest[0].snapshot() as snap:
             digest = app_hash(snap.head_size, root_at(snap, snap.head_size))
         # On an idle ledger the head's app hash stands in the header after the one that made it, two seconds later.
-        until(lambda: _newest_app_hash(self.honest[0].home) == digest, "the ledger's app hash is CometBFT's")
+        until(
+            lambda: bytes.fromhex(sync_info(self.honest[0].home)["latest_app_hash"]) == digest,
+            "the ledger's app hash is CometBFT's",
+        )
 
 
 def root_at(snap: Snapshot, size: int) -> Digest:
@@ -394,18 +392,6 @@ def root_at(snap: Snapshot, size: int) -> Digest:
     plan = merkle.range_nodes(0, size)
     stored = snap.log_nodes(plan)
     return merkle.fold([stored[each] for each in plan])
-
-
-def _app_hash_at(rpc: CometRpc, height: int) -> str:
-    return str(rpc.commit(height)["signed_header"]["header"]["app_hash"])
-
-
-def _newest_app_hash(home: Path) -> bytes:
-    rpc = CometRpc(home)
-    try:
-        return bytes.fromhex(rpc.status()["sync_info"]["latest_app_hash"])
-    finally:
-        rpc.close()
 
 
 def verify(folder: Path, origin: str) -> tuple[str, list[Any]]:

@@ -11,6 +11,7 @@ can be set up by honest nodes first:
     garbage     proposes blocks that no honest node would
     app-hash    answers FinalizeBlock with another app hash than the ledger's, just before it is to propose
     fork        shows peers a second checkpoint of a size that was certified, under its own keys for ordering and cosigning
+    fork-ahead  shows peers such a checkpoint of the size that the log will have after `NEXT_LEAVES` more leaves
     faults      its rules fail whenever they are asked
     snapshot    the snapshots that it offers hold another state than the ledger's, under hashes that fit
 
@@ -30,7 +31,9 @@ from pathlib import Path
 from typing import Any
 
 LIE = "lie"
-LIES = ("dissent", "garbage", "app-hash", "fork", "faults", "snapshot")
+LIES = ("dissent", "garbage", "app-hash", "fork", "fork-ahead", "faults", "snapshot")
+NEXT_EVENTS = 3
+NEXT_LEAVES = NEXT_EVENTS + 1  # a block of so many events has its header behind them
 SHIFT = "TEST_CLOCK_SHIFT_S"  # what `scripts.engine` calls it, which a node's process does not see
 
 
@@ -55,7 +58,7 @@ def main(arguments: list[str]) -> int:
     if given.lie:
         told = {
             "dissent": dissent, "garbage": propose_garbage, "app-hash": lie_in_app_hash, "fork": show_fork,
-            "faults": fail_rules, "snapshot": lie_in_snapshots,
+            "fork-ahead": show_fork_ahead, "faults": fail_rules, "snapshot": lie_in_snapshots,
         }  # fmt: skip
         told[given.lie](given.data_dir)
     from ledger_node.__main__ import main as run
@@ -213,8 +216,13 @@ def lie_in_app_hash(data_dir: Path) -> None:
     Handler.finalize_block = finalize  # type: ignore[method-assign]
 
 
-def show_fork(data_dir: Path) -> None:
-    """Peers are shown a second history of the certified size, signed with this node's own two keys."""
+def show_fork_ahead(data_dir: Path) -> None:
+    """Peers are shown a root for a log that nobody has yet: an honest node that gets there contradicts what it took."""
+    show_fork(data_dir, NEXT_LEAVES)
+
+
+def show_fork(data_dir: Path, ahead: int = 0) -> None:
+    """Peers are shown a second history of the certified size and `ahead` leaves, signed with this node's own two keys."""
     from ledger.adapters.home.keyfile import read_key
     from ledger.adapters.home.nodefile import COSIGN_KEY, LOG_KEY
     from ledger.adapters.ordering import certificates
@@ -227,8 +235,9 @@ def show_fork(data_dir: Path) -> None:
         certified = self.certified()
         if not tells() or certified is None:
             return None
-        made = second_checkpoint(self.origin, certified.result.checkpoint.size, data_dir.name, log_key, cosign_key)
-        _append_line(data_dir / "lies", f"{certified.result.checkpoint.size}")
+        size = certified.result.checkpoint.size + ahead
+        made = second_checkpoint(self.origin, size, data_dir.name, log_key, cosign_key)
+        _append_line(data_dir / "lies", f"{size}")
         return made
 
     def note(self: certificates.CertificateBook) -> bytes:

@@ -65,6 +65,7 @@ def test_exactly_the_planted_breaches_are_found(
         row = {
             "departments": departments, "datasets": datasets, "events": len(city.steps), "planted": city.expected.total(),
             "found": played.findings.total(), "refused": len(played.refused), "verdict": report.verdict,
+            "gaps": ", ".join(gap.code for gap in report.gaps),
             "played_s": round(played_s), "verified_s": round(time.monotonic() - started - played_s),
         }  # fmt: skip
         measured = Namespace(what="city", seconds=None, repeat=1, followers=0, receipts=False)

@@ -73,12 +73,30 @@ def complete(
         made["key"] = key
     if action == "sys.role.set" and wishes.roles:
         made.setdefault("roles", sorted(set(wishes.roles)))
+    if action == "sys.param.set" and "parameters" not in made:
+        made = {"parameters": _parameters(made)}
     if action == "sys.engine.move":
         made.setdefault("engine", COMETBFT)
         made.setdefault("chain_id", chain_id(origin, 1))
     if wishes.below_four:
         made["below_four"] = True
     return named, made
+
+
+def _parameters(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters given one by one, `--set notice_hours=48`."""
+    from ledger.machine.configchanges import PARAMETER_RANGES
+
+    if not given:
+        raise SettingError("parameter", "none is given", known=sorted(PARAMETER_RANGES))
+    for name, value in given.items():
+        allowed = PARAMETER_RANGES.get(name)
+        if allowed is None:
+            raise SettingError("parameter", "there is no such parameter", name=name, known=sorted(PARAMETER_RANGES))
+        if type(value) is not int or value not in allowed:
+            bounds = f"{allowed[0]}..{allowed[-1]}"
+            raise SettingError("parameter", "not a whole number in its bounds", name=name, got=value, allowed=bounds)
+    return dict(given)
 
 
 def _set_change(

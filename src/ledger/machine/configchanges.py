@@ -16,7 +16,6 @@ from ledger.core.keys import COSIGN
 from ledger.core.registry import ACTIVE
 from ledger.limits import (
     COSIGNERS_MAX,
-    INT_MAX,
     RULE_STEPS_MAX,
     RULE_STEPS_VOTE_MAX,
     STATE_OBJECT_BYTES_MAX,
@@ -26,8 +25,12 @@ from ledger.machine import validators
 from ledger.machine.standing import Args, Refs, Refused, Standing, closed, pair
 
 PROTOCOL_VERSION_MAX: Final = 1_000
-PARAMETERS_MAX: Final = {"notice_hours": 8_760, "skew_ms": 86_400_000, "timers_block": TIMERS_BLOCK_MAX}
-"""The largest value a vote may give each parameter; the smallest is 0, for `timers_block` 1."""
+PARAMETER_RANGES: Final = {
+    "notice_hours": range(8_760 + 1),
+    "skew_ms": range(86_400_000 + 1),
+    "timers_block": range(1, TIMERS_BLOCK_MAX + 1),
+}
+"""The values that a vote may give each parameter (R-G03)."""
 
 
 def param_set(standing: Standing, refs: Refs, args: Args) -> None:
@@ -37,8 +40,7 @@ def param_set(standing: Standing, refs: Refs, args: Args) -> None:
     if not isinstance(parameters, dict) or not parameters or not set(parameters) <= set(PARAMETERS):
         raise Refused("shape")
     for name, value in parameters.items():
-        lowest = 1 if name == "timers_block" else 0
-        if type(value) is not int or not lowest <= value <= min(PARAMETERS_MAX[name], INT_MAX):
+        if type(value) is not int or value not in PARAMETER_RANGES[name]:
             raise Refused("shape")
     standing.config = replace(standing.config, parameters={**standing.config.parameters, **parameters})
 

@@ -174,8 +174,11 @@ def test_next_years_calendar_is_published_and_the_old_bundle_retired(live: Any, 
 
 def test_parameters_need_the_cosigner(live: Any, call) -> None:
     """A change of parameters waits for the cosigner's own signature, and then for its notice."""
-    parameters = 'parameters={"timers_block":900}'
-    name = proposed(call("approve", "propose", "sys.param.set", "--set", parameters, "--json", by="sj"))
+    for wrong in ("timers_block=0", "timers_block=true", "timers=900"):
+        refused = call("approve", "propose", "param.set", "--set", wrong, by="sj")
+        assert refused.code == 2 and "parameter" in refused.out + refused.err
+    assert call("approve", "propose", "param.set", by="sj").code == 2
+    name = proposed(call("approve", "propose", "param.set", "--set", "timers_block=900", "--json", by="sj"))
     certified(live)
     voted = call("approve", "sign", name, by="sj")
     assert voted.code == 0 and "--cosign-key" in voted.err

@@ -30,6 +30,7 @@ from ledger.core.quorum import (
     verify_note,
 )
 from ledger.errors import ForkError, VerificationError
+from ledger.limits import COSIGNERS_MAX
 
 SERVE_AGAIN_S = 1.0  # lines beyond a quorum and fresher times are shown at most this often, and no later than this
 PROPOSE_AGAIN_S = 2.0  # a proposal that nobody certifies gives way to a newer one
@@ -76,7 +77,7 @@ class CertificateBook:
         self._proposed_at = 0.0
         self._note = b""
         self._certified: Certified | None = None
-        self._ahead: tuple[VerifiedNote, str] | None = None
+        self._ahead: OrderedDict[str, VerifiedNote] = OrderedDict()  # by giver, so that nobody displaces another's
         self.on_fork: list[Callable[[str, ForkError], None]] = []
 
     # --- epochs ------------------------------------------------------------------------------------------------------
@@ -153,14 +154,16 @@ class CertificateBook:
             while len(self._own) > KNOWN_ROOTS_MAX:
                 self._own.popitem(last=False)
             self._newest = (size, log_note)
-            ahead, self._ahead = self._ahead, None
+            reached = [(giver, note) for giver, note in self._ahead.items() if note.checkpoint.size <= size]
+            for giver, _ in reached:
+                del self._ahead[giver]
             self._changed.notify_all()
-        if ahead is not None:
+        for giver, note in reached:
             try:
-                self._offer(*ahead)
+                self._merge(note)
             except ForkError as error:  # the giver's fault, of whom the engine that tells of its block knows nothing
                 for listener in self.on_fork:
-                    listener(ahead[1], error)
+                    listener(giver, error)
 
     def know(self, height: int, size: int, root: Digest) -> None:
         """A checkpoint of ours that carries no log signature yet (block 0 of a follower)."""
@@ -235,19 +238,26 @@ class CertificateBook:
         if verified is None:
             return
         with self._changed:
-            own = self._own.get(checkpoint.size)
             newest = self._newest[0] if self._newest else 0
-            contradicts = self._contradicts(checkpoint)
-            if own is None and checkpoint.size > newest:
-                self._ahead = verified, giver
+            if checkpoint.size > newest and checkpoint.size not in self._own:
+                self._ahead[giver] = verified
+                self._ahead.move_to_end(giver)
+                if len(self._ahead) > COSIGNERS_MAX:
+                    self._ahead.popitem(last=False)
                 return
+        self._merge(verified)
+
+    def _merge(self, verified: VerifiedNote) -> None:
+        """Merge a peer's note of a size that is not to come any more. Raises `ForkError` where it is not of our history."""
+        checkpoint = verified.checkpoint
+        with self._changed:
+            own = self._own.get(checkpoint.size)
+            contradicts = self._contradicts(checkpoint)
         if contradicts:
-            ours = own[1] if own is not None else b""
-            raise ForkError(
-                "fork", "a peer's checkpoint is not of our history", size=checkpoint.size, theirs=data, ours=ours
-            )
+            size, ours, theirs = checkpoint.size, own[1] if own is not None else b"", verified.encode()
+            raise ForkError("fork", "a peer's checkpoint is not of our history", size=size, theirs=theirs, ours=ours)
         if own is not None:
-            self._offer(verified, giver)
+            self._offer(verified)
 
     def _contradicts(self, checkpoint: Checkpoint) -> bool:
         """Whether a checkpoint is of another history than ours, as far back as roots are known here."""
@@ -269,14 +279,13 @@ class CertificateBook:
         new = [line for line in parsed.lines if line not in known and line.name != self.origin]
         return verify_cosignatures(proposed, new, cosigners) if new else None
 
-    def _offer(self, verified: VerifiedNote, giver: str = "") -> None:
+    def _offer(self, verified: VerifiedNote) -> None:
         """Make `verified` (of our own tree) the proposal, or merge it into the one that stands."""
         with self._changed:
             size = verified.checkpoint.size
             own = self._own.get(size)
             if own is None:
-                self._ahead = verified, giver
-                return
+                return  # forgotten meanwhile
             if own[1] != verified.checkpoint.root:
                 raise ForkError("fork", "a note has another root", size=size, theirs=verified.encode(), ours=own[1])
             proposed = self._proposed

@@ -21,6 +21,7 @@ from ledger.core.keys import Ed25519Signer
 from ledger.core.note import encode_note, parse_note
 from ledger.core.quorum import verify_certificate
 from ledger.errors import FatalError, ForkError, VerificationError
+from ledger.limits import COSIGNERS_MAX
 
 ORIGIN = "test/" + "0" * 64
 LOG = Ed25519Signer(sha256(b"log"))
@@ -133,6 +134,24 @@ def test_a_false_note_of_a_size_to_come_is_its_givers_fault() -> None:
     book.propose(at_once=True)
     book.add_note(cosigned(9, "a", "b", "c"), "http://honest")
     assert book.certified() is not None and len(told) == 1
+
+
+def test_notes_of_a_size_to_come_are_kept_for_each_giver() -> None:
+    """What a liar shows of sizes to come displaces no honest note, and a size that no block ended with convicts it too."""
+    book, told = make_book(), list[str]()
+    book.on_fork.append(lambda giver, _: told.append(giver))
+    commit(book, 5, 1)
+    book.add_note(cosigned(9, "a", "b", "c"), "http://honest")
+    for size in range(6, 9):
+        book.add_note(cosigned(size, "d", tree=sha256(b"another history")), "http://liar")
+    for number in range(2 * COSIGNERS_MAX):
+        book.add_note(cosigned(1_000, "d", tree=sha256(b"another history")), f"http://{number % COSIGNERS_MAX}")
+        book.add_note(cosigned(9, "a", "b", "c"), "http://honest")
+        book.add_note(cosigned(8, "d", tree=sha256(b"another history")), "http://liar")
+    commit(book, 9, 2)
+    assert told == ["http://liar"]
+    certified = book.certified()
+    assert certified is not None and certified.result.checkpoint.size == 9
 
 
 def test_blocks_that_the_book_was_not_told_of_are_no_fork() -> None:
