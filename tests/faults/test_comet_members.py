@@ -193,8 +193,10 @@ def test_a_department_joins_votes_and_leaves(members: Members) -> None:
     key = f"{NEWCOMER}={PublicKey(ED25519, bytes.fromhex(joined.registrations['consensus']['public'])).key_id.hex()}"
     leave = ["--end-validator", key, *members.cosigners(*FOUNDERS)]
     members.change((AUTHORITY, "rs", "ws", NEWCOMER), "set.change", *leave)
-    members.start("ga")
     until(lambda: members.validators() == len(FOUNDERS), "four validators again")
+    members.record("rs")
+    until(lambda: members.level("rs", "ws", AUTHORITY), "certified across the end of the epoch, with one of them dead")
+    members.start("ga")
     until(lambda: members.level(*FOUNDERS), "level at the end")
     for node in members.nodes.values():
         node.stop()

@@ -96,6 +96,8 @@ class Node:
         )
         self.certificates.on_certified.append(self._certified)
         self.certificates.on_fork.append(self._peer_error)
+        # Who orders proposes by itself; everybody else signs what the first peer proposes.
+        self.certificates.proposers = frozenset(peer.url for peer in self.peers[:1] if self.role not in ORDERING)
         self.alarms = Alarms()
         self.engine: Engine = self._make_engine()
         self.engine.on_sealed.append(self.layers.sealed)
@@ -468,11 +470,9 @@ class Node:
         return merkle.fold([nodes[node] for node in plan])
 
     def _peer_note(self, source: Peer, note: bytes) -> None:
-        if self.certificates.pending_end() is not None:
-            for peer in self.peers:
-                self._seek_end(peer)
         self.certificates.add_note(note, source.url)
         self.alarms.end(source.url)
+        self._seek_end(source)  # nobody but who just answered: one that is silent holds up none of the others
         if self.engine.at_seam:
             keep_seam(self.peers, self.reader, self.certificates, self.head, self.engine.keep)
 

@@ -2,8 +2,9 @@
 
 Cosigners must sign the same sizes, or no size would reach a quorum while blocks keep coming. So the ordering node
 *proposes* one checkpoint at a time: its newest when the one before is certified, or after `PROPOSE_AGAIN_S`; the others
-sign what is proposed. All nodes serve the note with the lines they have verified and poll each other's. Fork evidence is
-kept, never merged. Thread-safe. Not here: signing (see `cosigner`) and transport (see `peers`).
+sign what is proposed. All nodes serve the note with the lines they have verified and poll each other's. What a peer shows
+that cannot be merged yet waits; a larger size replaces the proposal only where no liar could keep all of them from being
+certified that way (R-Q15). Fork evidence is kept, never merged. Thread-safe. Not here: signing (see `cosigner`) and transport (see `peers`).
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ from ledger.core.quorum import (
     verify_note,
 )
 from ledger.errors import ForkError, VerificationError
-from ledger.limits import COSIGNERS_MAX
 
 SERVE_AGAIN_S = 1.0  # lines beyond a quorum and fresher times are shown at most this often, and no later than this
 PROPOSE_AGAIN_S = 2.0  # a proposal that nobody certifies gives way to a newer one
+WAITING_EACH = 4  # notes of one giver that cannot be merged yet
 KNOWN_ROOTS_MAX = 4_096  # recent (size, root) pairs of our own tree, to match peers' notes without the database
 
 
@@ -77,8 +78,12 @@ class CertificateBook:
         self._proposed_at = 0.0
         self._note = b""
         self._certified: Certified | None = None
-        self._ahead: OrderedDict[str, VerifiedNote] = OrderedDict()  # by giver, so that nobody displaces another's
+        self._waiting: dict[
+            str, list[VerifiedNote]
+        ] = {}  # by giver (a polled node), so that nobody displaces another's
         self.on_fork: list[Callable[[str, ForkError], None]] = []
+        self.proposers: frozenset[str] | None = None
+        """Givers whose larger checkpoint takes the place of the proposal at once; None: everybody's. See `_gives_way`."""
 
     # --- epochs ------------------------------------------------------------------------------------------------------
 
@@ -104,6 +109,7 @@ class CertificateBook:
             if self._certified is not None:
                 self._epochs.certified(self._certified.result.checkpoint.size)
             self._changed.notify_all()
+        self._review()
 
     def epoch_ends(self) -> tuple[EpochEnd, ...]:
         """The ends of all epochs so far, the oldest first."""
@@ -141,6 +147,7 @@ class CertificateBook:
             self._changed.notify_all()
         for listener in self.on_certified:
             listener(certified)
+        self._review()
 
     # --- what we computed ourselves ----------------------------------------------------------------------------------
 
@@ -154,16 +161,8 @@ class CertificateBook:
             while len(self._own) > KNOWN_ROOTS_MAX:
                 self._own.popitem(last=False)
             self._newest = (size, log_note)
-            reached = [(giver, note) for giver, note in self._ahead.items() if note.checkpoint.size <= size]
-            for giver, _ in reached:
-                del self._ahead[giver]
             self._changed.notify_all()
-        for giver, note in reached:
-            try:
-                self._merge(note)
-            except ForkError as error:  # the giver's fault, of whom the engine that tells of its block knows nothing
-                for listener in self.on_fork:
-                    listener(giver, error)
+        self._review()
 
     def know(self, height: int, size: int, root: Digest) -> None:
         """A checkpoint of ours that carries no log signature yet (block 0 of a follower)."""
@@ -198,6 +197,7 @@ class CertificateBook:
                 if waiting and not at_once and time.monotonic() - self._proposed_at < PROPOSE_AGAIN_S:
                     return
         self._offer(verify_note(note, self.origin, self.log_keys, self.cosigners_at(size)))
+        self._review()
 
     def know_log_keys(self, keys: Sequence[PublicKey]) -> None:
         """Notes from here on may be signed by keys for ordering that were registered meanwhile."""
@@ -225,8 +225,8 @@ class CertificateBook:
 
     def add_note(self, data: bytes, giver: str = "") -> None:
         """Merge a peer's note. Raises `MalformedError`, `VerificationError`, and `ForkError` for another root at a size of
-        ours under valid lines: evidence of two histories. A note of a size that is still to come here is looked at when it
-        has come, and `on_fork` is told its giver where it contradicts."""
+        ours under valid lines: evidence of two histories. A note that cannot be merged yet, as that of a size that is
+        still to come here, waits; where it turns out to contradict, `on_fork` is told its giver."""
         parsed = parse_note(data)
         checkpoint = parse_checkpoint_text(parsed.text)
         with self._changed:
@@ -237,31 +237,72 @@ class CertificateBook:
         verified = self._verify(data, parsed, checkpoint)
         if verified is None:
             return
-        with self._changed:
-            newest = self._newest[0] if self._newest else 0
-            if checkpoint.size > newest and checkpoint.size not in self._own:
-                self._ahead[giver] = verified
-                self._ahead.move_to_end(giver)
-                if len(self._ahead) > COSIGNERS_MAX:
-                    self._ahead.popitem(last=False)
-                return
-        self._merge(verified)
+        self._merge(verified, giver)
+        self._review()
 
-    def _merge(self, verified: VerifiedNote) -> None:
-        """Merge a peer's note of a size that is not to come any more. Raises `ForkError` where it is not of our history."""
+    def _merge(self, verified: VerifiedNote, giver: str) -> None:
+        """Merge a peer's note, or let it wait. Raises `ForkError` where it is not of our history."""
         checkpoint = verified.checkpoint
         with self._changed:
-            own = self._own.get(checkpoint.size)
+            own = self._known(checkpoint.size)
             contradicts = self._contradicts(checkpoint)
+            if not contradicts and not self._gives_way(verified, giver):
+                _keep(self._waiting.setdefault(giver, []), verified)
+                return
         if contradicts:
             size, ours, theirs = checkpoint.size, own[1] if own is not None else b"", verified.encode()
             raise ForkError("fork", "a peer's checkpoint is not of our history", size=size, theirs=theirs, ours=ours)
         if own is not None:
             self._offer(verified)
 
+    def _gives_way(self, verified: VerifiedNote, giver: str) -> bool:
+        """Whether the proposal gives way to a peer's larger one: this node has come so far, no uncertified end of an epoch
+        lies before, and where the giver is none of the proposers, a liar could not have every proposal replaced before it is
+        certified: it is certified or old, or the larger one bears the line of somebody honest."""
+        size, current, end = verified.checkpoint.size, self._proposed, self._epochs.pending()
+        if self._known(size) is None and size > (self._newest[0] if self._newest else 0):
+            return False
+        if current is None or size <= current.checkpoint.size:
+            return end is None or size <= end.size
+        if end is not None and size > end.size:
+            return False
+        if self.proposers is None or giver in self.proposers:
+            return True
+        is_certified = self._certified is not None and self._certified.result.checkpoint.size >= current.checkpoint.size
+        is_old = time.monotonic() - self._proposed_at >= PROPOSE_AGAIN_S
+        return is_certified or is_old or 3 * len(verified.cosignatures) > len(self._epochs.at(size))
+
+    def _review(self) -> None:
+        """Look again at the notes that wait, whenever something changed; who contradicts us is told of."""
+        with self._changed:
+            newest = self._newest[0] if self._newest else 0
+            reached = [
+                (giver, each)
+                for giver, kept in self._waiting.items()
+                for each in kept
+                if each.checkpoint.size <= newest
+            ]
+            reached = [(giver, each) for giver, each in reached if self._is_ripe(each, giver)]
+            for giver, each in reached:
+                self._waiting[giver].remove(each)
+        for giver, each in reached:
+            try:
+                self._merge(each, giver)
+            except ForkError as error:  # the giver's fault, of whom whoever is the caller knows nothing
+                for listener in self.on_fork:
+                    listener(giver, error)
+
+    def _is_ripe(self, verified: VerifiedNote, giver: str) -> bool:
+        return self._contradicts(verified.checkpoint) or self._gives_way(verified, giver)
+
+    def _known(self, size: int) -> tuple[int, Digest] | None:
+        """(height, root) of our own tree at a recent block's end or the end of an epoch."""
+        ends = ((end.height, end.root) for end in self._epochs.ends if end.size == size)
+        return self._own.get(size) or next(ends, None)
+
     def _contradicts(self, checkpoint: Checkpoint) -> bool:
         """Whether a checkpoint is of another history than ours, as far back as roots are known here."""
-        own = self._own.get(checkpoint.size)
+        own = self._known(checkpoint.size)
         if own is not None:
             return own[1] != checkpoint.root
         # Checkpoints stand at block ends only (R-B03): a size between two of ours is of another history.
@@ -283,7 +324,7 @@ class CertificateBook:
         """Make `verified` (of our own tree) the proposal, or merge it into the one that stands."""
         with self._changed:
             size = verified.checkpoint.size
-            own = self._own.get(size)
+            own = self._known(size)
             if own is None:
                 return  # forgotten meanwhile
             if own[1] != verified.checkpoint.root:
@@ -306,6 +347,7 @@ class CertificateBook:
         if certified is not None:
             for listener in self.on_certified:
                 listener(certified)
+            self._review()
 
     def _certify(self, height: int, merged: VerifiedNote, note: bytes) -> Certified | None:
         """The certified checkpoint, when it is newly certified."""
@@ -362,6 +404,7 @@ class CertificateBook:
 
     def proposal(self) -> VerifiedNote | None:
         """The checkpoint that cosigners should sign now."""
+        self._review()  # the one that stood so far may have become old
         with self._changed:
             return self._proposed
 
@@ -415,3 +458,13 @@ class CertificateBook:
         """Wait for any change."""
         with self._changed:
             self._changed.wait(timeout_s)
+
+
+def _keep(kept: list[VerifiedNote], note: VerifiedNote) -> None:
+    """Add a giver's note to those of it that wait, the smallest first; of too many the last but one goes: the smallest come
+    first, and the largest is what it says now."""
+    kept[:] = sorted(
+        [each for each in kept if each.checkpoint != note.checkpoint] + [note], key=lambda each: each.checkpoint.size
+    )
+    if len(kept) > WAITING_EACH:
+        del kept[-2]
