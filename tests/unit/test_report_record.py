@@ -23,6 +23,24 @@ NOW = 1_000 * DAY_MS
 STATE_ONLY = {"catalogue", "grants-by-purpose", "live-copies", "quality-loops", "processing-record", "open"}
 
 
+def test_live_copies_are_all_that_are_not_gone() -> None:
+    """A copy is live in every status but verified as disposed of or released; one on hold is live too, and is listed."""
+    book = contract_program("data-sharing").book
+    moves = book.tables["copy"].moves
+    statuses = {
+        *book.tables["copy"].start.values(),
+        *moves,
+        *(each for edges in moves.values() for each in edges.values()),
+    }
+    collector = Collector(book.sections, Filter(), NOW)
+    for status in statuses:
+        fields = {"holder": "rs", "provider": "ga", "dataset": "ga/people", "grant": "ga/g", "status": status}
+        collector.row(object_key(f"copy/{status}"), object_value(ZERO_DIGEST, canonical.encode(fields)))
+    tables = {table.id: table for table in build_tables(collector.finish(), book, book.sections)}
+    listed = {row[-1] for row in tables["live-copies"].rows}
+    assert "on_hold" in listed and listed == statuses - {"verified", "released"}
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> RealLedger:
     """An entry of personal information that was shared, and an application to another provider that was withdrawn."""

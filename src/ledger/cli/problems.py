@@ -42,6 +42,8 @@ def sentences(texts: Texts, error: LedgerError) -> tuple[str, str]:
     evidence = {name: show(value) for name, value in error.evidence.items()}
     if "reason" in evidence:
         evidence["reason"] = in_words(texts, evidence["reason"])
+    if "advice" in evidence:  # of the rule language: words, not evidence
+        evidence["advice"] = translated(texts, evidence["advice"])
     said = {
         "message": show(translated(texts, error.message)),
         **evidence,

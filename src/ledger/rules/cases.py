@@ -1,8 +1,9 @@
 """Decides whether a rulebook does what its cases say: sequences of events with dates and the verdicts expected of them.
 
 Rules: `cases/<ID>.toml` belongs to one rule and needs at least one case of each type (accept, breach, edge);
-`cases/common.toml` holds actors and sequences that cases start from. What a case does not mention must not happen: a reason
-or finding that is not expected fails it. Cases run in any runtime, on a scratch ledger with block time = `at`.
+`cases/common.toml` holds actors and sequences that cases start from. A case has steps, and one of type breach expects a
+breach: where nothing happens, nothing is shown. What a case does not mention must not happen: a reason or finding that is
+not expected fails it. Cases run in any runtime, on a scratch ledger with block time = `at`.
 Not here: files of a disk, the table that a command prints.
 """
 
@@ -104,8 +105,15 @@ def parse_cases(program: Program) -> tuple[dict[str, dict[str, Any]], list[Case]
             start = sequences.get(entry.get("start", ""), []) if "start" in entry else []
             if "start" in entry and not start:
                 refuse(path, entry["name"], f"no sequence {entry['start']!r} in {COMMON}")
-            steps = start + _steps(path, entry["name"], entry.get("step", []), sequences)
-            cases.append(Case(rule, entry["name"], zh, entry["type"], tuple(steps)))
+            own = _steps(path, entry["name"], entry.get("step", []), sequences)
+            if not start and not own:
+                refuse(
+                    path, entry["name"], "a case has at least one step", "give it a step, or a sequence to start from"
+                )
+            if entry["type"] == "breach" and not any(_goes_wrong(step) for step in own or start):
+                message = "a case of type breach expects a refusal, an irregular act or a finding"
+                refuse(path, entry["name"], message, "say in a step what goes wrong, or give the case another type")
+            cases.append(Case(rule, entry["name"], zh, entry["type"], tuple(start + own)))
     return actors, cases
 
 
@@ -141,6 +149,11 @@ def _steps(path: str, name: str, steps: object, sequences: Mapping[str, list[dic
             refuse(path, name, "a step has `at` and known fields", ", ".join(sorted(_STEP_FIELDS)))
         found.append(step)
     return found
+
+
+def _goes_wrong(step: Mapping[str, Any]) -> bool:
+    """Whether a step expects that an event is not accepted, or a candidate finding."""
+    return step.get("expect", "accepted") != "accepted" or bool(step.get("reasons") or step.get("findings"))
 
 
 @dataclass(slots=True)

@@ -32,6 +32,50 @@ def test_a_failing_case_is_named(tmp_path: Path) -> None:
     assert ran.code == Exit.OPERATIONAL and "E1" in ran.out and "×" in ran.out
 
 
+EMPTY = '[[case]]\nname = "nothing"\nzh = "空"\ntype = "accept"\n'
+NO_BREACH = '[[case]]\nname = "nothing"\nzh = "空"\ntype = "breach"\nstart = "recorded"\n'
+TIME_PASSES = NO_BREACH + '[[case.step]]\nat = "2027-01-01 00:00"\nfindings = []\n'
+
+
+@pytest.mark.parametrize(
+    ("case", "english", "chinese"),
+    [
+        (EMPTY, "a case has at least one step", "用例至少有一个步骤"),
+        (NO_BREACH, "expects a refusal, an irregular act or a finding", "应当预期拒绝、不合规或者线索"),
+        (TIME_PASSES, "expects a refusal, an irregular act or a finding", "应当预期拒绝、不合规或者线索"),
+    ],
+)
+def test_a_case_that_shows_nothing_is_refused(case: str, english: str, chinese: str, tmp_path: Path) -> None:
+    """A case without a step, and a breach in which nothing goes wrong, are errors with file and case in both languages."""
+    folder = tmp_path / "book"
+    shutil.copytree(ROOT / "contracts" / "gdpr", folder)
+    path = folder / "cases" / "R28.toml"
+    path.write_text(f"{path.read_text('utf-8')}\n{case}", "utf-8")
+    for language, words, advice in (("en", english, " a step"), ("zh", chinese, "步骤")):
+        ran = ledger("rules", "test", folder, "--runtime", "compiled", "--lang", language)
+        assert ran.code == Exit.OPERATIONAL and words in ran.err
+        assert "file=cases/R28.toml, where=nothing" in ran.err and advice in ran.err.partition("advice=")[2]
+        ran = ledger("rules", "check", folder, "--lang", language)
+        assert ran.code == Exit.OPERATIONAL and "cases/R28.toml" in ran.out and words in ran.out
+
+
+@pytest.mark.parametrize(
+    "expected", ['expect = "refused"', 'reasons = ["R28 processor-active"]', 'findings = ["X shop"]']
+)
+def test_a_breach_expects_something(expected: str, tmp_path: Path) -> None:
+    """A refusal, a reason or a finding in one step makes a breach; a sequence alone makes a case of another type."""
+    folder = tmp_path / "book"
+    shutil.copytree(ROOT / "contracts" / "gdpr", folder)
+    path = folder / "cases" / "R28.toml"
+    alone = NO_BREACH.replace("breach", "accept").replace("nothing", "alone")
+    path.write_text(f"{path.read_text('utf-8')}\n{TIME_PASSES.replace('findings = []', expected)}\n{alone}", "utf-8")
+    cases = {
+        case["case"]: case["passed"]
+        for case in ledger("rules", "test", folder, "--runtime", "compiled", "--json").json["cases"]
+    }
+    assert cases["alone"] and "nothing" in cases
+
+
 def test_a_forbidden_construct_is_told_with_its_line(tmp_path: Path) -> None:
     """What is not in the rule language never runs; the error names file, line and advice."""
     folder = tmp_path / "book"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ledger.cli.exits import Exit
 from ledger.cli.texts import catalogue
 from ledger.rules.document import write_document
 from ledger.rules.page import Both, Code, HtmlPage, Link, MarkdownPage
@@ -17,6 +18,7 @@ from tests.unit.rules.books import PARAMS, TEXTS, contract_program, rule, tiny
 
 ROOT = Path(__file__).resolve().parents[3]
 CONTRACT = ROOT / "contracts" / "data-sharing"
+GDPR = ROOT / "contracts" / "gdpr"
 VOID = {"meta", "input", "br"}
 
 
@@ -117,6 +119,38 @@ def test_markdown_has_drawings_beside_it(tmp_path: Path) -> None:
     assert widths and ledger("rules", "docs", CONTRACT, "--out", tmp_path / "book.html").code == 0
     assert (tmp_path / "book.html").read_text("utf-8").startswith("<!doctype html>")
     assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []
+
+
+def test_a_name_says_what_is_in_the_file(tmp_path: Path) -> None:
+    """A suffix of another format is refused in both languages and nothing is written; .htm, capitals and no suffix are HTML."""
+    for name in ("a.pdf", "a.html.txt", "a."):
+        for language, words in (("en", "HTML or Markdown"), ("zh", "HTML 和 Markdown")):
+            ran = ledger("rules", "docs", GDPR, "--out", tmp_path / name, "--lang", language)
+            assert ran.code == Exit.USAGE and "[page-suffix]" in ran.err
+            assert words in ran.err and ".html, .htm, .md" in ran.err and str(tmp_path / name) in ran.err
+    assert list(tmp_path.iterdir()) == []
+    for name in ("a.htm", "a.HTML", "page"):
+        assert ledger("rules", "docs", GDPR, "--out", tmp_path / name).code == 0
+        assert (tmp_path / name).read_text("utf-8").startswith("<!doctype html>")
+
+
+@pytest.mark.parametrize("name", ["missing/a.html", "missing/a.md", "folder.html", "file/a.html"])
+def test_what_cannot_be_written_is_named_as_the_user_named_it(name: str, tmp_path: Path) -> None:
+    """A missing folder, a folder for a file and a file for a folder are told of the path given, not of a name of our own."""
+    (tmp_path / "folder.html").mkdir()
+    (tmp_path / "file").write_bytes(b"")
+    ran = ledger("rules", "docs", GDPR, "--out", tmp_path / name, "--json")
+    assert ran.code == Exit.OPERATIONAL and ran.json["error"]["code"] == "file"
+    assert ran.json["error"]["evidence"]["path"] == str(tmp_path / name) and ".part" not in ran.out + ran.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.html"]
+
+
+def test_a_drawing_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    """Where a folder has the name of a drawing beside the page, the error names that drawing, and no part stays behind."""
+    (tmp_path / "a.demand.svg").mkdir()
+    ran = ledger("rules", "docs", GDPR, "--out", tmp_path / "a.md", "--json")
+    assert ran.json["error"]["evidence"]["path"] == str(tmp_path / "a.demand.svg")
+    assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".part")] == []
 
 
 def test_without_a_file_the_page_is_the_output() -> None:
