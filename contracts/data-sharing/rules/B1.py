@@ -2,14 +2,17 @@
 
 Purpose, items, method (where it is said) and time of an access lie inside the grant. An access that happened is recorded
 whatever it was: outside the grant it is irregular, counts, and leaves a candidate finding. Its own time decides, from the
-delivery to the end or the suspension: one of before that is recorded afterwards is inside, and an alert, since that time is
-the user's word. So it is with a derivation and an analysis, under each of their grants. A wider scope is asked for, and
-stands only when the provider consents: the law sets no term for the reply.
+delivery to the end, but for a suspension until it is lifted: one of before that is recorded afterwards is inside, and an
+alert, since that time is the user's word; one of the suspension is outside, whenever it is recorded. So it is with a
+derivation and an analysis, under each of their grants. The finding is about the user, also where its processor was the one
+who used it (A10 finds about that). A wider scope is asked for, and stands only when the provider consents: the law sets no
+term for the reply.
 
-调用的用途、数据项、方式（载明的）和时间，应当在授权之内。已经发生的调用，无论情形如何均予记录：超出授权的，
-记为不合规，计入次数，并形成涉嫌违规线索。以调用发生的时间为准，自提供数据时起，至授权终止或者暂停时止：
-在此期间发生、此后才记录的，属于授权之内，但予以提醒，因其时间仅凭数据需求部门声称。衍生数据和分析数据亦同，
-并按所属的各项授权逐一判断。扩大使用范围应当提出申请，经数据提供部门同意后方为有效：法律未规定答复的期限。
+调用的用途、数据项、方式（载明的）和时间，应当在授权之内。已经发生的调用，无论情形如何均予记录：超出授权的，记为不合
+规，计入次数，并形成涉嫌违规线索。以调用发生的时间为准，自提供数据时起，至授权终止时止，暂停期间除外：在此期间发生、
+授权终止或者暂停后才记录的，属于授权之内，但予以提醒，因其时间仅凭数据需求部门声称；暂停期间发生的，无论何时记录，均
+属越界。衍生数据和分析数据亦同，并按所属的各项授权逐一判断。线索涉及使用的部门；由受托方使用的，涉及其委托方（受托方另依A10
+形成线索）。扩大使用范围应当提出申请，经数据提供部门同意后方为有效：法律未规定答复的期限。
 """
 
 OPEN = ["agreed", "live", "provider_change"]
@@ -35,7 +38,7 @@ def on_use_access(event, state, env):
         outside=use["outside"] + (1 if outside else 0),
     )
     if outside:
-        return [counted, breach("D809/40-2", about=event.member, on="grant", held=event.member, outside=outside)]
+        return [counted, breach("D809/40-2", about=grant["user"], on="grant", held=event.member, outside=outside)]
     if grant["status"] in OPEN:
         return counted
     return [counted, alert("recorded-after-end", status=grant["status"])]
@@ -49,7 +52,7 @@ def on_use_record(event, state, env):
 
 
 # Nothing runs before it is delivered, nor from the earliest end on: the time limit, that of an emergency, the day of an end
-# that was filed, the end of the purpose, the suspension.
+# that was filed, the end of the purpose; nor in the latest suspension.
 def ran_at(grant, time):
     if time >= grant["until"] or time < grant.get("delivered", time if grant["status"] in OPEN else time + 1):
         return False
@@ -63,7 +66,10 @@ def ran_at(grant, time):
     if ended is not None and time >= ended:
         return False
     suspended = grant.get("suspended_at")
-    return suspended is None or time < suspended
+    if suspended is None or time < suspended:
+        return True
+    resumed = grant.get("resumed_at")
+    return resumed is not None and time >= resumed
 
 
 def on_use_derive(event, state, env):
@@ -75,6 +81,8 @@ def on_use_analyze(event, state, env):
 
 
 def inside_all(event, state):
+    held = state["entrustment"]
+    about = event.member if held is None else held["principal"]
     effects = []
     for name, grant in state["grant"].items():
         outside = []
@@ -83,9 +91,7 @@ def inside_all(event, state):
         if not ran_at(grant, event.time):
             outside.append("time")
         if outside:
-            effects.append(
-                breach("D809/40-2", about=event.member, on="grant", of=name, held=event.member, outside=outside)
-            )
+            effects.append(breach("D809/40-2", about=about, on="grant", of=name, held=event.member, outside=outside))
         elif grant["status"] not in OPEN:
             effects.append(alert("recorded-after-end", status=grant["status"]))
     return effects

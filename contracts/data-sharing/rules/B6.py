@@ -31,7 +31,8 @@ def on_scope_reply(event, state, env):
 
 def on_service_file(event, state, env):
     if state["grant"].get("change") == "end":
-        return set_timer("B6.end", on="grant", due=max(ms(state["grant"]["change_from"]), env.now))
+        ends = max(ms(state["grant"]["change_from"]), env.now)
+        return set_timer("B6.end", on="grant", due=min(ends, state["grant"]["until"]))
 
 
 def on_use_access(event, state, env):

@@ -1,14 +1,21 @@
 """B7 暂停与终止 · The ladder of suspension. Decree 809 Art. 27.
 
-Use beyond the scope or supply onward that has been confirmed obliges to suspend (应当): whoever confirmed it owes it until the
-provider or the authority has suspended, on that finding and with days to rectify. The user reports, then who suspended
-resumes, suspends anew or terminates; without a report in the days given, termination stands open. A suspension may cover
-everything between the two, and is decided behind the end of its grant too. For the decision after the report the law sets no term.
+Use beyond the scope or supply onward that has been confirmed obliges to suspend (应当): whoever confirmed it owes it until
+the provider or the authority has suspended, on that finding and with days to rectify. Where a finding is on a grant, its
+provider suspends on it, not another one, or the authority; the duty is met when the grant that the finding is on is
+suspended, or with all that its provider granted. On a finding about somebody without a grant, as a processor or a third
+party, the authority suspends the grant under which the data came there. The user reports, then who suspended resumes,
+suspends anew or terminates; without a report in the days given, termination stands open. A suspension may cover everything
+between the two, and is decided behind the end of its grant too; what was used while it stood is found also when it is
+recorded afterwards. For the decision after the report the law sets no term.
 
 超出授权范围使用数据或者擅自向第三方提供数据，经认定的，应当暂停共享权限：作出认定的机关承担暂停义务，直至数据提供部
-门或者政务数据共享主管部门依据该线索作出暂停决定，并指定整改期限。数据需求部门提交整改报告后，由作出暂停决定的部门决
-定恢复共享权限、再次暂停或者终止共享；整改期限届满未报告的，可以终止共享。暂停范围可以涵盖双方之间的全部授权；授权终
-止以后，仍可就暂停作出决定。收到整改报告后作出决定的期限，法律未规定。
+门或者政务数据共享主管部门依据该线索作出暂停决定，并指定整改期限。线索涉及某项授权的，数据提供部门仅得就涉及本部门授
+权的线索暂停，主管部门不受此限；线索所涉授权被暂停，或者其数据提供部门给予的全部授权被暂停的，暂停义务履行完毕。线索
+涉及受托方、第三方等自身未获授权者的，由主管部门暂停有关数据所依据的授权。数据需求部门提交整改报告后，由作出暂停决定
+的部门决定恢复共享权限、再次暂停或者终止共享；整改期限届满未报告的，可以终止共享。暂停范围可以涵盖双方之间的全部授权；
+授权终止以后，仍可就暂停作出决定；暂停期间使用数据、此后才记录的，同样形成线索。收到整改报告后作出决定的期限，法律未规
+定。
 """
 
 GROUNDS = ["D809/40-2", "D809/40-3"]
@@ -30,7 +37,7 @@ def on_use_access(event, state, env):
     standing = state["standing"] if state["principal"] is None else state["principal"]
     if event.time < standing["barred_at"]:
         return None
-    if standing["barred"] > 0 and state["grant"]["status"] in ["live", "provider_change"]:
+    if standing["barred"] > 0 or event.time < standing.get("freed_at", 0):
         user = state["grant"]["user"]
         return breach("D809/40-2", about=user, on="grant", held=event.member, outside=["standing"])
 
@@ -42,10 +49,13 @@ def on_grant_suspend(event, state, env):
     refused = not_between(event, grant, env)
     if refused is not None:
         return refused
-    if found["about"] != grant["user"] or found["code"] not in GROUNDS:
+    if found["code"] not in GROUNDS or not is_ground(found, event.refs["grant"], grant, env):
         return refuse("no-ground", given=found["code"])
     if found["status"] not in ["confirmed", "ordered"]:
         return refuse("not-confirmed", status=found["status"])
+    if owner_of(found, grant) != grant["provider"] and "authority" not in env.signer.roles:
+        return refuse("other-provider", provider=owner_of(found, grant))
+    covers = grant["covers"] if again else event.body["covers"]
     effects = [
         write(
             "grant",
@@ -53,11 +63,12 @@ def on_grant_suspend(event, state, env):
             suspended_by=event.member,
             suspended_key=env.signer.key,
             suspended_at=grant["suspended_at"] if again else env.now,
-            covers=grant["covers"] if again else event.body["covers"],
+            resumed_at=None,
+            covers=covers,
             rectify_late=False,
             reported=0,
         ),
-        discharge("B7", on="finding"),
+        discharge("B7", on="finding") if is_met(found, event.refs["grant"], grant, covers) else None,
         discharge("B7.decide", on="grant"),
         clear_timer("B7.slow", on="grant"),
         duty(
@@ -69,10 +80,28 @@ def on_grant_suspend(event, state, env):
         ),
     ]
     if not again:
-        effects.append(counted(state["standing"], 1, 1 if event.body["covers"] == "all" else 0, 0))
-        if event.body["covers"] == "all" and state["standing"]["barred"] == 0:
+        effects.append(counted(state["standing"], 1, 1 if covers == "all" else 0, 0))
+        if covers == "all" and state["standing"]["barred"] == 0:
             effects.append(write("standing", barred_at=env.now))
     return effects
+
+
+# About the user, or on this grant; who had the data from the user has no grant of its own, so the authority may choose.
+def is_ground(found, name, grant, env):
+    return found["about"] == grant["user"] or found.get("on") == "grant/" + name or "authority" in env.signer.roles
+
+
+# Whose grant the finding is on. What is on anything else names no grant, and any provider of the user may act on it.
+def owner_of(found, grant):
+    place = found.get("on", "").split("/")
+    return place[1] if place[0] == "grant" else grant["provider"]
+
+
+# The duty is met by the suspension of that grant, or of all that its provider granted the user.
+def is_met(found, name, grant, covers):
+    if covers == "all":
+        return owner_of(found, grant) == grant["provider"]
+    return found.get("on", "").split("/")[0] != "grant" or found["on"] == "grant/" + name
 
 
 def on_timer_B7_rectify(timer, state, env):
@@ -106,8 +135,7 @@ def on_grant_resume(event, state, env):
         return refused
     if grant["reported"] == 0:
         return refuse("no-report")
-    resumed = [write("grant", suspended_at=None)] + over(grant)
-    return resumed + [counted(state["standing"], -1, -1 if grant["covers"] == "all" else 0, 0)]
+    return [write("grant", resumed_at=env.now)] + over(grant, state["standing"], 0, env)
 
 
 def on_grant_terminate(event, state, env):
@@ -117,11 +145,15 @@ def on_grant_terminate(event, state, env):
         return refused
     if grant["reported"] == 0 and not grant["rectify_late"]:
         return refuse("term-running")
-    return over(grant) + [counted(state["standing"], -1, -1 if grant["covers"] == "all" else 0, 1)]
+    return over(grant, state["standing"], 1, env)
 
 
-def over(grant):
+# When the suspensions stood stays on record: what was used then may be recorded later.
+def over(grant, standing, terminated, env):
+    covered = 1 if grant["covers"] == "all" else 0
     return [
+        counted(standing, -1, -covered, terminated),
+        write("standing", freed_at=env.now) if covered == 1 and standing["barred"] == 1 else None,
         write("grant", order=None, covers=None),
         discharge("B7.rectify", on="grant"),
         discharge("B7.decide", on="grant"),

@@ -48,7 +48,8 @@ def noted(grant, keys):
 
 def on_service_file(event, state, env):
     if state["grant"].get("change") == "end":
-        return set_timer("C2.end", on="grant", due=max(ms(state["grant"]["change_from"]), env.now))
+        ends = max(ms(state["grant"]["change_from"]), env.now)
+        return set_timer("C2.end", on="grant", due=min(ends, state["grant"]["until"]))
 
 
 # A copy comes into custody.

@@ -1,13 +1,15 @@
 """C3 来源链条不断 · Unbroken lineage. Decree 809 Art. 19, 25; NDSR Art. 12.
 
-Where data comes from is settled when it is made, and inherited: an entry is lawful when the collection of its data
-cited power and procedure; a copy is as good as what it was taken or derived from, to any depth, and a supply to
-somebody who may not have it is unlawful. To derive from, release or settle what is of unlawful origin is a breach or
-refused; what was never recorded, or imported as history, is marked broken, and using it is an alert.
+Where data comes from is settled when it is made, and inherited: an entry is lawful when the collection of its data cited
+power and procedure; a copy is as good as what it was taken or derived from, to any depth, and a supply to somebody who may
+not have it, under each of its grants and while they run (B2), is unlawful. To derive from, release or settle what is of
+unlawful origin is a breach or refused; what was never recorded, or imported as history, is marked broken, and using it is
+an alert.
 
 数据的来源在数据形成时确定，并由此承继：收集数据载明法定职权和法定程序的，目录条目的来源合法；副本的来源与其取自或者
-衍生自的数据相同，不论经过多少层；提供给无权取得的一方的，来源违规。对来源违规的数据进行衍生、开放或者结算的，记为不
-合规或者予以拒绝；来源从未记录，或者作为历史记录导入的，标记为来源链条不完整，使用时予以提醒。
+衍生自的数据相同，不论经过多少层；提供给依B2无权取得的一方的（须每一项所属授权均允许，且在其有效期间），来源违规。对
+来源违规的数据进行衍生、开放或者结算的，记为不合规或者予以拒绝；来源从未记录，或者作为历史记录导入的，标记为来源链条
+不完整，使用时予以提醒。
 """
 
 IN_FORCE = ["published", "change_due", "change_overdue", "updated"]
@@ -95,12 +97,10 @@ def is_other(event, source):
 
 # To whom a copy may go is for B2 to say; who got it otherwise holds it unlawfully.
 def entitled(event, state, env):
-    grant = state["grant"]
-    receiver = event.body["to"]
-    if is_entrusted(event, state):
+    if is_allowed(event, state):
         return True
-    if grant is not None:
-        return receiver in grant["onward"] or (state["copy"] is None and receiver == grant["user"])
+    if state["grant"] is not None:
+        return state["copy"] is None and event.body["to"] == state["grant"]["user"]
     if state["copy"] is not None or state["obligor"] is None or state["dataset"]["sharing"] != "unconditional":
         return False
     if state["dataset"]["status"] not in IN_FORCE:
@@ -108,13 +108,50 @@ def entitled(event, state, env):
     return state["obligor"]["attributes"].get("jurisdiction", "") in env.params["local.unapplied"]
 
 
-# Under no grant somebody entrusts only its own: the provider, or the holder of a copy that was returned to it.
+# Every grant that the data stands under allows the receiver.
+def is_allowed(event, state):
+    grants = {name: root for name, root in state["root"].items() if state["copy"] is not None}
+    if state["grant"] is not None:
+        grants[event.refs["grant"]] = state["grant"]
+    if not grants:
+        return is_entrusted(event, state) and is_own(event, state)
+    return all([allows(name, grants[name], event, state) for name in grants])
+
+
+# A provider's own delivery, late as it may be, is taken from no copy: it is no supply onward under what is over.
+def allows(name, grant, event, state):
+    if state["copy"] is not None and is_over(grant, event.time):
+        return False
+    if event.body["to"] in grant["onward"]:
+        return True
+    return is_entrusted(event, state) and is_under(state["entrustment"], name, grant)
+
+
+# By the earliest end or in a suspension, as B1 has it.
+def is_over(grant, time):
+    ends = [grant["until"], grant.get("emergency_until"), grant.get("ended")]
+    if grant.get("change") == "end":
+        ends.append(grant.get("change_at"))
+    if any([end is not None and time >= end for end in ends]):
+        return True
+    suspended = grant.get("suspended_at")
+    resumed = grant.get("resumed_at")
+    return suspended is not None and suspended <= time and (resumed is None or time < resumed)
+
+
 def is_entrusted(event, state):
     held = state["entrustment"]
-    if held is None or held["status"] != "active" or event.body["to"] != held["processor"]:
-        return False
-    if state["grant"] is not None:
-        return True
+    return held is not None and held["status"] == "active" and event.body["to"] == held["processor"]
+
+
+# Entrusted under this very grant, or by the provider as its own.
+def is_under(held, name, grant):
+    return held["grant"] == name or (held["grant"] is None and held["principal"] == grant["provider"])
+
+
+# Under no grant somebody entrusts only its own: the provider, or the holder of a copy that was returned to it.
+def is_own(event, state):
+    held = state["entrustment"]
     own = state["dataset"] if state["copy"] is None else state["copy"]
     if held["principal"] == own.get("holder") and own.get("entrustment") is not None:
         # What is held for somebody is no holder's own: it is passed on only by that one's consent (A10).

@@ -2,13 +2,18 @@
 """F1 确权登记 · Rights register. 数据二十条; 发改数据规〔2025〕26号, 27号 (articles to be confirmed).
 
 Nobody grants beyond the own right: not another kind, not more items, not longer. A right is open to objection from its
-notice; an objection opens a dispute, and what is disputed is not granted on. The right to operate is granted from a
-registered right only. The first articles of both documents were read (what is registered, who authorises whom), not those
-on the notice and its length: which articles these are is to be confirmed, the strict reading counts, and says so.
+notice; an objection opens a dispute, and what is disputed is not granted on; one that is cleared before the notice has
+ended leaves the right in its notice. The right to operate is granted from a registered right only. A statement with a
+price names the right to operate and those that it was granted from: when one of them was revoked nothing is charged. A
+new grant, and a release for operation (F4), look at the right that they name and not above it. The first
+articles of both documents were read (what is registered, who authorises whom), not those on the notice and its length:
+which articles these are is to be confirmed, the strict reading counts, and says so.
 
-任何部门不得超出本权利授予权利：不得授予其他类型，不得增加数据项，不得延长期限。权利自公示时起可以提出异议；异议引起
-争议，有争议的权利不得再行授予。经营权只能由已登记的权利授予。两份文件的前几条（登记何种权利、由谁授权给谁）已经查
-阅，关于公示及其期限的条文尚未查阅：具体为哪些条文，有待确认；期间按从严理解计算，并予载明。
+任何部门不得超出本权利授予权利：不得授予其他类型，不得增加数据项，不得延长期限。权利自公示时起可以提出异议；异议引起争
+议，有争议的权利不得再行授予；公示期满前异议被排除的，权利继续公示。经营权只能由已登记的权利授予。收费的结算单应当列明
+经营权以及其所源自的各级权利：其中任何一项已被撤销的，不得收费。再行授予和为授权运营而开放（F4）的，仅审查所列明的权利，
+不审查其上级权利。两份文件的前几条（登记何种权利、由谁授权给谁）已经查阅，关于公示及其期限的条文尚未查阅：具体为哪些条
+文，有待确认；期间按从严理解计算，并予载明。
 """
 
 DAY = 86400000
@@ -75,12 +80,12 @@ def on_right_revoke(event, state, env):
 
 def on_dispute_negotiate(event, state, env):
     if state["right"] is not None and agreed(event, state):
-        return closed(event)
+        return closed(event, state["right"])
 
 
 def on_dispute_decide(event, state, env):
     if state["right"] is not None and (event.body["final"] or state["dispute"]["status"] == "government"):
-        return closed(event)
+        return closed(event, state["right"])
 
 
 def on_settle_statement(event, state, env):
@@ -91,10 +96,13 @@ def on_settle_statement(event, state, env):
         return refuse("not-operator")
     if right["status"] != "registered" or right["dataset"] != state["grant"]["dataset"]:
         return refuse("not-operator")
+    # A right to operate stands under one to process, and that under one to hold: there is no fourth.
+    if any([own is not None and own["status"] == "revoked" for own in [state["parent"], state["above"]]]):
+        return refuse("right-annulled")
 
 
 def on_timer_F1_notice(timer, state, env):
-    return move("right", "register")
+    return [move("right", "register"), write("right", notice_over=True)]
 
 
 def on_timer_F1_end(timer, state, env):
@@ -136,5 +144,7 @@ def agreed(event, state):
     return other and event.body["result"] != "failed" and dispute["terms"] == event.body["result"]
 
 
-def closed(event):
-    return move("right", "annul") if event.body["result"] == "upheld" else move("right", "clear")
+def closed(event, right):
+    if event.body["result"] == "upheld":
+        return move("right", "annul")
+    return move("right", "clear") if right.get("notice_over", True) else move("right", "notice")

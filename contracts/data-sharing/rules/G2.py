@@ -2,12 +2,14 @@
 
 When personal information is concerned, the authority is told, and so are the persons unless measures effectively
 avoid the harm. A notice has three contents; without them it does not discharge. The law says "at once" and sets no
-number of hours: under the strict reading slowness is an alert. An incident closed with nobody told leaves a candidate
-finding.
+number of hours: under the strict reading slowness is an alert. Personal information that is found later is stated when
+the incident is acted on: whoever was not told by then is owed the notice, counted from that statement; it is never taken
+back. An incident closed with nobody told leaves a candidate finding.
 
-事件涉及个人信息的，应当通知主管部门，并通知个人；已采取措施有效避免危害的，可以不通知个人。通知应当包括三项内容；内
-容不全的，通知义务不予解除。法律规定“立即”通知，未规定小时数：按从严理解，迟延的予以提醒。应当通知而未通知即结束事
-件处置的，形成涉嫌违规的线索。
+事件涉及个人信息的，应当通知主管部门，并通知个人；已采取措施有效避免危害的，可以不通知个人。通知应当包括三项内容；内容
+不全的，通知义务不予解除。法律规定“立即”通知，未规定小时数：按从严理解，迟延的予以提醒。事后查明涉及个人信息的，在事
+件处置中载明：此前尚未通知的，自载明时起负有通知义务并计算时间；载明后不得撤回。应当通知而未通知即结束事件处置的，形成
+涉嫌违规的线索。
 """
 
 CONTENTS = ["scope", "remedy", "contact"]
@@ -17,17 +19,19 @@ def on_incident_open(event, state, env):
     concerned = event.body["pi"] != "none"
     persons = concerned and not event.body.get("harm_avoided", False)
     kept = write("incident", pi=event.body["pi"], persons_due=persons, persons_told=False, authority_told=False)
-    if not concerned:
-        return kept
-    due = hours(env, env.params["breach_notice_hours"]["strict"])
-    effects = [
-        kept,
-        duty("G2", by=event.member, on="incident", due=None, label="authority"),
-        set_timer("G2.slow", on="incident", due=due),
-    ]
-    if persons:
-        effects.append(duty("G2", by=event.member, on="incident", due=None, label="persons"))
-    return effects
+    return [kept] + owed(event, concerned, persons, env)
+
+
+def on_incident_act(event, state, env):
+    incident = state["incident"]
+    pi = event.body.get("pi")
+    if pi is None:
+        return None
+    if incident["pi"] != "none":
+        return write("incident", pi=pi)
+    persons = not event.body.get("harm_avoided", False)
+    kept = write("incident", pi=pi, persons_due=persons)
+    return [kept] + owed(event, not incident["authority_told"], persons and not incident["persons_told"], env)
 
 
 def on_incident_notify(event, state, env):
@@ -50,6 +54,18 @@ def on_timer_G2_slow(timer, state, env):
     untold = not_told(state)
     if untold:
         return alert("breach-notice-slow", open=env.params["breach_notice_hours"]["open"], untold=untold)
+
+
+def owed(event, authority, persons, env):
+    effects = []
+    if authority:
+        effects.append(duty("G2", by=event.member, on="incident", due=None, label="authority"))
+    if persons:
+        effects.append(duty("G2", by=event.member, on="incident", due=None, label="persons"))
+    if effects:
+        due = hours(env, env.params["breach_notice_hours"]["strict"])
+        effects.append(set_timer("G2.slow", on="incident", due=due))
+    return effects
 
 
 def not_told(state):

@@ -2,15 +2,15 @@
 
 A finding is a candidate. Authorities and regulators inspect, and a provider its users. The department concerned may
 state a proper reason; the authority confirms or dismisses, orders a correction with a term, accepts it, or refers the
-persons responsible: when the order was not followed, when it is grave, or when it happened again. Nobody decides in
-the own cause, and no step is automatic. For an incident the candidate is about whoever held the data then: who
-manages answers, who uses answers; a copy that came into custody after that is left out, and so is one whose disposal lies
-before that and was verified.
+persons responsible: when the order was not followed, when it is grave, or when it happened again. Nobody decides in the
+own cause, and no step is automatic. For an incident the candidate is about whoever held the data then: who manages
+answers, who uses answers. There is none about who held only its own data; a copy that came into custody after that is left
+out, and so is one whose disposal lies before that and was verified.
 
-线索仅为涉嫌情形。主管部门和监管部门实施检查，数据提供部门检查其数据需求部门。有关部门可以说明正当理由；主管部门认定
-或者排除线索，责令限期改正，进行整改验收，或者对责任人员提出处分建议，提出处分建议限于拒不改正、情节严重或者屡次发生
-的情形。任何部门不得处理涉及本部门的事项，任何环节均不自动作出。发生安全事件的，线索涉及当时持有数据的部门：谁管理谁
-负责，谁使用谁负责；此后才纳入管控的副本不计入，在此之前已处置并经核验的副本也不计入。
+线索仅为涉嫌情形。主管部门和监管部门实施检查，数据提供部门检查其数据需求部门。有关部门可以说明正当理由；主管部门认定或
+者排除线索，责令限期改正，进行整改验收，或者对责任人员提出处分建议，提出处分建议限于拒不改正、情节严重或者屡次发生的情
+形。任何部门不得处理涉及本部门的事项，任何环节均不自动作出。发生安全事件的，线索涉及当时持有数据的部门：谁管理谁负责，
+谁使用谁负责。仅持有本部门数据的，不形成线索；此后才纳入管控的副本不计入，在此之前已处置并经核验的副本也不计入。
 """
 
 DECIDERS = ["authority", "government"]
@@ -34,13 +34,14 @@ def on_incident_open(event, state, env):
     copies = {name: one for name, one in state["copy"].items() if held_then(one, found)}
     official = any([role in INSPECTORS for role in env.signer.roles])
     known = [name for name in copies if official or event.member in [copies[name]["holder"], copies[name]["provider"]]]
-    holders = {copies[name]["holder"]: copies[name]["provider"] for name in known}
+    holders = {copies[name]["holder"]: True for name in known}
+    # Somebody else's data among its copies is enough, whatever else it holds.
+    users = {one["holder"]: True for one in [copies[name] for name in known] if one["holder"] != one["provider"]}
     effects = [write("incident", custody=sorted(holders) if holders else [event.member])]
     if len(known) < len(copies):
         effects.append(alert("not-concerned", copies=len(copies) - len(known)))
-    for user in sorted(holders):
-        if holders[user] != user:
-            effects.append(finding("D809/40-6", about=user, on="incident", held=user, what=event.body["type"]))
+    for user in sorted(users):
+        effects.append(finding("D809/40-6", about=user, on="incident", held=user, what=event.body["type"]))
     return effects
 
 

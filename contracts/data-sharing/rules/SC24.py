@@ -120,7 +120,7 @@ def on_timer_SC24(timer, state, env):
     if application["status"] == "incomplete" and application["noticed"]:
         return alert("open-point", open=env.params["supplement_clock"]["open"])
     if application["status"] in ["under_review", "incomplete"]:
-        return [move("application", "overdue"), late]
+        return [write("application", late=env.now), move("application", "overdue"), late]
 
 
 def on_timer_SC24_opinion(timer, state, env):
@@ -129,7 +129,7 @@ def on_timer_SC24_opinion(timer, state, env):
 
 def on_timer_SC24_supply(timer, state, env):
     return [
-        write("application", supply_late=True),
+        write("application", supply_late=True, late=state["application"].get("late", env.now)),
         finding("SC/69-1", about=state["application"]["provider"], on="application", what="supply"),
     ]
 
