@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import http.client
 import json
 import os
 import statistics
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ledger.client.http import NodeClient
-from ledger_node.comet.rpc import UnixConnection
+from ledger_node.comet.rpc import ANSWER_BYTES_MAX, UnixConnection
 from scripts.bench.load import Sample, closed_loop, request_bytes
 from scripts.bench.processes import command_line, cpu_seconds, family, resident_bytes, stolen_share
 from scripts.bench.repeat import summary
@@ -200,7 +199,7 @@ def _kv_load(theirs: Kvstore, size: int, flight: int, seconds: float) -> list[Sa
     lock = threading.Lock()
 
     def work(home: Path, until: float, measured_from: float) -> None:
-        connection = UnixConnection(home, 60.0)
+        connection = UnixConnection(home)
         while time.perf_counter() < until:
             text = base64.b64encode(os.urandom(size * 3 // 4))[: size - 18].decode()
             tx = base64.b64encode(f"{os.urandom(8).hex()}={text}".encode()).decode()
@@ -220,10 +219,11 @@ def _kv_load(theirs: Kvstore, size: int, flight: int, seconds: float) -> list[Sa
     return samples
 
 
-def _commit(connection: http.client.HTTPConnection, tx: str) -> int:
+def _commit(connection: UnixConnection, tx: str) -> int:
     request = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "broadcast_tx_commit", "params": {"tx": tx}})
-    connection.request("POST", "/", request, {"Content-Type": "application/json"})
-    document = json.loads(connection.getresponse().read())
+    headers = {"Content-Type": "application/json"}
+    answer = connection.ask("POST", "/", request.encode(), headers, timeout_s=60.0, bytes_max=ANSWER_BYTES_MAX)
+    document = json.loads(answer.body)
     if "error" in document:
         raise RuntimeError(document["error"])
     return 201

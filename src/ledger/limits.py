@@ -80,6 +80,7 @@ HTTP_BODY_BYTES_MAX: Final = 10 * 1024 * 1024  # one request body before decompr
 HTTP_PAGE_DEFAULT: Final = 100
 HTTP_PAGE_MAX: Final = 1_000
 HTTP_WAIT_S_MAX: Final = 60  # long polls
+HTTP_RATE_MIN: Final = 128 * 1024  # bytes a second (1 Mbit/s): what a long answer has to come at, beyond its time-out
 PEER_ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024  # one page of blocks from another node
 
 # Proof files (section 9).

@@ -1,20 +1,20 @@
 """Carries requests to one node over the standard library's HTTP: no further package needed.
 
 Rules: one kept connection a thread; a connection that the node closed meanwhile is opened again once, for requests are
-idempotent by event id; answers are bounded. Every failure to get a whole answer is `UnavailableError` (code
-`node-unreachable`) naming the address. No redirect is followed and no proxy is asked.
+idempotent by event id; answers are bounded in size and time (see `exchange`). Every failure to get a whole answer is
+`UnavailableError` (code `node-unreachable`) naming the address. No redirect is followed and no proxy is asked.
 Not here: what requests say (see `request`).
 """
 
 from __future__ import annotations
 
-import http.client
 import ssl
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from ledger.client.exchange import FAILURES, AnswerTooLongError, Connection
 from ledger.client.request import ANSWER_BYTES_MAX, Request, Response, check_url, get, parse_bytes, parse_json
 from ledger.errors import UnavailableError
 
@@ -42,23 +42,19 @@ class NodeClient:
     def send(self, request: Request) -> Response:
         """The answer to `request`, whatever its status."""
         headers = {"Accept-Language": self._language, "User-Agent": "suyuan-client", **self._reader, **request.headers}
-        for attempt in (1, 2):
-            connection, fresh = self._connection(self._timeout_s + request.wait_s)
-            try:
-                connection.request(request.method, self._prefix + request.path, body=request.body, headers=headers)
-                answer = connection.getresponse()
-                body = answer.read(ANSWER_BYTES_MAX + 1)
-            except (OSError, http.client.HTTPException) as error:
-                self.close()
-                if not fresh and attempt == 1:
-                    continue
-                reason = str(error) or type(error).__name__
-                raise UnavailableError("node-unreachable", "no answer", node=self.url, reason=reason) from error
-            if len(body) > ANSWER_BYTES_MAX:
-                self.close()
-                raise UnavailableError("node-answer-size", "answer too long", node=self.url, limit=ANSWER_BYTES_MAX)
-            return Response(answer.status, {name.lower(): value for name, value in answer.getheaders()}, body)
-        raise UnavailableError("node-unreachable", "no answer", node=self.url)
+        path, timeout_s = self._prefix + request.path, self._timeout_s + request.wait_s
+        try:
+            answer = self._connection().ask(
+                request.method, path, request.body, headers, timeout_s=timeout_s, bytes_max=ANSWER_BYTES_MAX
+            )
+        except AnswerTooLongError:
+            raise UnavailableError(
+                "node-answer-size", "answer too long", node=self.url, limit=ANSWER_BYTES_MAX
+            ) from None
+        except FAILURES as error:
+            reason = str(error) or type(error).__name__
+            raise UnavailableError("node-unreachable", "no answer", node=self.url, reason=reason) from error
+        return Response(answer.status, {name.lower(): value for name, value in answer.headers.items()}, answer.body)
 
     def get_json(
         self, segments: Sequence[str], query: Mapping[str, object] | None = None, *, wait_s: float = 0.0
@@ -79,16 +75,10 @@ class NodeClient:
         if connection is not None:
             connection.close()
 
-    def _connection(self, timeout_s: float) -> tuple[http.client.HTTPConnection, bool]:
-        """This thread's connection, and whether it is new."""
-        connection: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
-        if connection is not None and connection.sock is not None:
-            connection.sock.settimeout(timeout_s)
-            return connection, False
-        if self._secure:
-            context = ssl.create_default_context()
-            connection = http.client.HTTPSConnection(self._host, self._port, timeout=timeout_s, context=context)
-        else:
-            connection = http.client.HTTPConnection(self._host, self._port, timeout=timeout_s)
-        self._local.connection = connection
-        return connection, True
+    def _connection(self) -> Connection:
+        """This thread's connection."""
+        connection: Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            context = ssl.create_default_context() if self._secure else None
+            connection = self._local.connection = Connection(self._host, self._port, context)
+        return connection

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
 
+from ledger.core.address import is_host
 from ledger.errors import (
     ConflictError,
     LedgerError,
@@ -84,12 +85,12 @@ class Appended:
 
 def check_url(url: str) -> str:
     """`url` without its trailing slash; `MalformedError` (code `node-url`) unless it is http(s)://host[:port]."""
-    parts = urlsplit(url)
     try:
-        usable = parts.port is None or parts.port > 0
+        parts = urlsplit(url)
+        usable = (parts.port is None or parts.port > 0) and is_host(parts.hostname or "")
     except ValueError:
-        usable = False
-    if parts.scheme not in ("http", "https") or not parts.hostname or not usable or parts.query or parts.fragment:
+        raise MalformedError("node-url", "expected http://host:port", got=url) from None
+    if parts.scheme not in ("http", "https") or not usable or parts.query or parts.fragment:
         raise MalformedError("node-url", "expected http://host:port", got=url)
     return url.rstrip("/")
 

@@ -108,7 +108,19 @@ def test_requests_say_what_the_interface_wants() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "localhost:80", "ftp://x", "http://", "http://x:y", "http://x?y=1", "http://x:99999"]
+    "url",
+    [
+        "",
+        "localhost:80",
+        "ftp://x",
+        "http://",
+        "http://x:y",
+        "http://x?y=1",
+        "http://x:99999",
+        "http://[::1",
+        "http://x..y",
+        "http://" + "a" * 64,
+    ],
 )
 def test_only_addresses_of_nodes_are_taken(url: str) -> None:
     """Anything but http(s)://host[:port] is `node-url`."""

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.core.address import encode_address, parse_address, parse_peer
+from ledger.core.address import encode_address, is_host, parse_address, parse_peer
 from ledger.errors import MalformedError
 
 ID = "0a" * 20
@@ -49,3 +49,17 @@ def test_parsers_are_total(text: str) -> None:
     for parse in (parse_address, parse_peer):
         with contextlib.suppress(MalformedError):
             parse(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("localhost", True), ("10.0.0.1", True), ("2001:db8::1", True), ("a.example.", True), ("数据.cn", True),
+        ("a" * 63 + ".cn", True), ("a" * 64 + ".cn", False), ("x..y", False), (".x", False), ("", False), ("a b", False),
+        ("a\n", False), ("a\0", False), ("\udc80", False), ("数" * 60, False),
+        ("a." * 127, False), ("a" * 10_000_000, False),
+    ],
+)  # fmt: skip
+def test_which_hosts_can_be_looked_up(name: str, expected: bool) -> None:
+    """Names in IDNA's bounds and IP addresses; what a resolver or `http.client` would choke on is none."""
+    assert is_host(name) is expected

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from threading import Event, Thread
 from typing import Final
 
+import structlog
+
 from ledger.adapters.ordering.peers import Peer
 from ledger.errors import UnavailableError
 from ledger_node.alarms import Alarms
@@ -27,6 +29,7 @@ class Behind:
         self._peers, self._height, self._alarms = peers, height, alarms
         self._seen = -1
         self._closing = Event()
+        self._log = structlog.get_logger("behind")
         self._thread = Thread(target=self._run, name="behind", daemon=True)
 
     def start(self) -> None:
@@ -48,4 +51,7 @@ class Behind:
 
     def _run(self) -> None:
         while not self._closing.wait(LOOK_S):
-            self.look()
+            try:
+                self.look()
+            except Exception:  # noqa: BLE001 - whatever one look brings, there is a next one
+                self._log.exception("behind.failed")

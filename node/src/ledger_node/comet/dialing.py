@@ -8,11 +8,12 @@ may connect (the registry does, on the other side).
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import tomllib
 from pathlib import Path
 from typing import Final
+
+import structlog
 
 from ledger.adapters.home.comethome import CONFIG
 from ledger.errors import LedgerError
@@ -27,6 +28,7 @@ class Dialer:
     def __init__(self, home: Path, *, look_s: float = LOOK_S) -> None:
         self._home, self._look_s = home, look_s
         self._stop = threading.Event()
+        self._log = structlog.get_logger("dialer")
         self._thread = threading.Thread(target=self._run, name="dialer", daemon=True)
 
     def start(self) -> None:
@@ -42,9 +44,12 @@ class Dialer:
     def _run(self) -> None:
         rpc = CometRpc(self._home, timeout_s=self._look_s)
         while not self._stop.wait(self._look_s):
-            # An engine that is down has nobody to call with; it is started again by its supervisor.
-            with contextlib.suppress(LedgerError, OSError, ValueError):
+            try:
                 call_missing(rpc, configured_peers(self._home))
+            except (LedgerError, OSError, ValueError):
+                continue  # an engine that is down has nobody to call with; it is started again by its supervisor
+            except Exception:  # noqa: BLE001 - settings or an answer of another form: said, and tried again
+                self._log.exception("dialer.failed")
         rpc.close()
 
 

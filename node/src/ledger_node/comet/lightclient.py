@@ -197,7 +197,7 @@ def _newest(peer: Peer) -> int:
     """The height of CometBFT's newest block beside a node."""
     try:
         return int(_commit(peer, {})["height"])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, ArithmeticError):
         raise MalformedError("node-answer", "no commit", node=peer.url) from None
 
 

@@ -8,7 +8,6 @@ Not here: what a transaction holds. Never to be called from Commit: CometBFT hol
 
 from __future__ import annotations
 
-import http.client
 import json
 import socket
 from base64 import b64encode
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ledger.adapters.home.comethome import RPC_SOCKET
+from ledger.client.exchange import FAILURES, Connection
 from ledger.errors import RejectedError, UnavailableError
 from ledger_node.comet.socketpath import socket_path
 
@@ -26,20 +26,20 @@ ANSWER_BYTES_MAX: Final = 8 * 1024 * 1024
 VALIDATORS_PAGE: Final = 100
 RETRY_AFTER_S: Final = 1
 
+_HEADERS: Final = {"Content-Type": "application/json"}
 _ENGINE_ERROR: Final = "engine-error"
 _FULL: Final = ("mempool is full", "still rechecking")
 _KNOWN: Final = "already exists in cache"
 _SYNCING: Final = "catching up"
 _TOO_LARGE: Final = "Tx too large"
-_LOST: Final = (ConnectionError, http.client.BadStatusLine, http.client.CannotSendRequest)
 
 
 class CometRpc:
     """A client of the CometBFT that runs in `home`. Not thread-safe."""
 
     def __init__(self, home: Path, *, timeout_s: float = TIMEOUT_S) -> None:
-        self._home, self._timeout_s = home, timeout_s
-        self._connection: UnixConnection | None = None
+        self._timeout_s = timeout_s
+        self._connection = UnixConnection(home)
 
     def broadcast(self, tx: bytes) -> None:
         """Hand in `tx` and wait for CheckTx; a transaction that the mempool knows already is no error.
@@ -93,9 +93,7 @@ class CometRpc:
 
     def close(self) -> None:
         """Close the kept connection; a later call opens another."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._connection.close()
 
     def _submit(self, method: str, tx: bytes) -> dict[str, Any]:
         try:
@@ -134,51 +132,35 @@ class CometRpc:
         return result
 
     def _send(self, method: str, request: bytes) -> bytes:
-        for last in (self._connection is None, True):
-            try:
-                return self._exchange(request)
-            except _LOST as error:
-                self.close()
-                if last:
-                    raise _unreachable(method, error) from error
-            except (OSError, http.client.HTTPException) as error:
-                self.close()
-                raise _unreachable(method, error) from error
-        raise AssertionError  # pragma: no cover - the second turn returns or raises
-
-    def _exchange(self, request: bytes) -> bytes:
-        if self._connection is None:
-            self._connection = UnixConnection(self._home, self._timeout_s)
-        self._connection.request("POST", "/", request, {"Content-Type": "application/json"})
-        answer = self._connection.getresponse()
-        body = answer.read(ANSWER_BYTES_MAX + 1)
-        if len(body) > ANSWER_BYTES_MAX:
-            self.close()
-            raise http.client.HTTPException("the answer is too large")
-        return body
+        try:
+            answer = self._connection.ask(
+                "POST", "/", request, _HEADERS, timeout_s=self._timeout_s, bytes_max=ANSWER_BYTES_MAX
+            )
+        except FAILURES as error:
+            raise UnavailableError(
+                "engine-unreachable",
+                "CometBFT does not answer",
+                method=method,
+                reason=str(error) or type(error).__name__,
+            ) from error
+        return answer.body
 
 
-class UnixConnection(http.client.HTTPConnection):
+class UnixConnection(Connection):
     """HTTP over the RPC socket in a home."""
 
-    def __init__(self, home: Path, timeout_s: float) -> None:
-        super().__init__("localhost", timeout=timeout_s)
-        self._home, self._seconds = home, timeout_s
+    def __init__(self, home: Path) -> None:
+        super().__init__("localhost")
+        self._home = home
 
-    def connect(self) -> None:
+    def dial(self) -> socket.socket:
         """Open the socket."""
         made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            made.settimeout(self._seconds)
+            made.settimeout(self.deadline.left_s())
             with socket_path(self._home, RPC_SOCKET) as path:
                 made.connect(path)
         except BaseException:
             made.close()
             raise
-        self.sock = made
-
-
-def _unreachable(method: str, error: Exception) -> UnavailableError:
-    return UnavailableError(
-        "engine-unreachable", "CometBFT does not answer", method=method, reason=str(error) or type(error).__name__
-    )
+        return made

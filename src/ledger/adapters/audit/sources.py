@@ -6,10 +6,9 @@ Rule: a source only hands over bytes; nothing it says is believed. Not here: exp
 from __future__ import annotations
 
 import json
-import urllib.error
-import urllib.request
+import ssl
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -20,6 +19,8 @@ from urllib.parse import urlsplit
 from ledger.adapters.audit.archive import ArchiveSource
 from ledger.archiveformat import GENESIS, MANIFEST, TAR_BLOCK, parse_native
 from ledger.blockcodec import encode_block, parse_block
+from ledger.client.exchange import FAILURES, AnswerTooLongError, Connection
+from ledger.client.request import check_url
 from ledger.core.checkpoint import parse_checkpoint_text
 from ledger.core.genesis import GENESIS_BYTES_MAX
 from ledger.core.hashing import Digest
@@ -263,12 +264,13 @@ class NodeSource:
 
     def __init__(self, address: str, timeout_s: float) -> None:
         self.name = address.rstrip("/")
-        if urlsplit(self.name).scheme not in ("http", "https"):
+        if not self.name.lower().startswith(("http://", "https://")):
             raise MalformedError("source", "a node's address begins with http:// or https://", got=address)
         self._timeout_s = timeout_s
         self._shown: tuple[bytes, int | None] | None = None
         # An auditor reads from the address that he named: no redirect is followed and no proxy is asked.
-        self._opener = urllib.request.build_opener(_NoRedirect(), urllib.request.ProxyHandler({}))
+        self._parts = urlsplit(check_url(self.name))
+        self._context = ssl.create_default_context() if self._parts.scheme == "https" else None
 
     def genesis(self) -> bytes:
         """See `LedgerSource`."""
@@ -382,22 +384,22 @@ class NodeSource:
         return iter(())
 
     def _get(self, path: str, bytes_max: int) -> bytes:
-        request = urllib.request.Request(self.name + path)  # noqa: S310 - scheme checked above
+        parts = self._parts
         try:
-            with self._opener.open(request, timeout=self._timeout_s) as answer:
-                data: bytes = answer.read(bytes_max + 1)
-        except urllib.error.HTTPError as error:
-            if error.code == 404:
-                raise NotFoundError("node-missing", "the node has no such thing", path=path) from None
-            raise UnavailableError("node-answer", "the node refused", path=path, status=error.code) from None
-        except (OSError, ValueError) as error:
-            reason = str(error)
+            with closing(Connection(parts.hostname or "", parts.port, self._context)) as connection:
+                answer = connection.ask("GET", parts.path + path, timeout_s=self._timeout_s, bytes_max=bytes_max)
+        except AnswerTooLongError:
+            raise MalformedError("node-answer", "the answer is too large", path=path, limit=bytes_max) from None
+        except FAILURES as error:
+            reason = str(error) or type(error).__name__
             raise UnavailableError(
                 "node-unreachable", "the node does not answer", node=self.name, reason=reason
             ) from None
-        if len(data) > bytes_max:
-            raise MalformedError("node-answer", "the answer is too large", path=path, limit=bytes_max)
-        return data
+        if answer.status == HTTPStatus.NOT_FOUND:
+            raise NotFoundError("node-missing", "the node has no such thing", path=path)
+        if not HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
+            raise UnavailableError("node-answer", "the node refused", path=path, status=answer.status)
+        return answer.body
 
 
 def _natives(page: bytes) -> list[NativeEntry]:
@@ -430,13 +432,6 @@ def _size_after(encoded: bytes) -> int | None:
         return parse_header(block.leaves[-1]).index + 1 if block.leaves else None
     except MalformedError:
         return None
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A node answers itself; following it elsewhere could read from addresses that the auditor did not name."""
-
-    def redirect_request(self, *_arguments: Any, **_named: Any) -> None:
-        """No redirect."""
 
 
 __all__ = ["DataDirectorySource", "NodeSource", "StoredPiece", "open_source"]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import SplitResult, urlsplit
 
+from ledger.core.address import is_host
 from ledger.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ DEFAULT: Final = Links()
 def parse_node_url(url: str, *, plain_http: bool = False) -> SplitResult:
     """The parts of a node's address: https, or http on this machine; with `plain_http` http anywhere.
 
-    Raises `UnavailableError` (`peer-url` for another form, `peer-plain` for http to another machine).
+    Raises `UnavailableError` (`peer-url` for another form or a host that no name service knows, `peer-plain` for http to
+    another machine).
     """
     try:
         parts = urlsplit(url)
@@ -64,6 +66,8 @@ def parse_node_url(url: str, *, plain_http: bool = False) -> SplitResult:
     plain = parts.scheme in ("http", "https") and parts.path in ("", "/") and not (parts.query or parts.fragment)
     if not plain or not parts.hostname or parts.username is not None or port == 0:
         raise UnavailableError("peer-url", "expected https://host:port", got=url)
+    if not is_host(parts.hostname):
+        raise UnavailableError("peer-url", "the host is neither a name nor an IP address", got=url)
     if parts.scheme == "http" and not plain_http and not is_loopback(parts.hostname):
         raise UnavailableError("peer-plain", "plain http to another machine", got=url)
     return parts

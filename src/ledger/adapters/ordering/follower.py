@@ -8,6 +8,7 @@ Not here: cosigning (see `cosigner`), and the other replica (see `crossing`).
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 import time
@@ -19,7 +20,7 @@ import msgpack
 
 from ledger.adapters.ordering.engine import Engine
 from ledger.adapters.ordering.evidence import keep_evidence
-from ledger.adapters.ordering.peers import Peer
+from ledger.adapters.ordering.peers import FAULT_S, Peer
 from ledger.app import Application
 from ledger.blockcodec import BlockData, parse_block, to_submission
 from ledger.core.checkpoint import Checkpoint, parse_checkpoint_text
@@ -36,6 +37,8 @@ SEAM_S = 0.2  # how often a follower that stands at a seam looks for tasks
 QUEUE_BLOCKS = 400
 PAGE_BLOCKS_MAX = 1_000
 SUSPECTS_MAX = 16
+
+log = logging.getLogger("ledger.ordering")
 
 
 class Cross(Protocol):
@@ -205,22 +208,29 @@ class Follower(Engine):
     # --- fetching ----------------------------------------------------------------------------------------------------
 
     def _fetch(self) -> None:
-        """Hand blocks over in order; any node will do, for every block is checked."""
         while not self._closing.is_set() and self.failure is None:
-            if self.at_seam:
-                self._closing.wait(SEEK_S)
-                continue
-            first, *others = self._upstream
-            # The first question is not a long one: a follower of an idle ledger is ready as soon as it was answered.
-            self.upstream_reachable = self._fetch_from(first, FETCH_WAIT_S if self.upstream_reachable else 0)
-            if self.upstream_reachable:
-                continue
-            # The ordering node is away: others may have more blocks than we do, but none of them waits for new ones.
-            for peer in others:
-                if self._closing.is_set() or self.failure is not None:
-                    return
-                self._fetch_from(peer, 0)
-            self._closing.wait(RETRY_S)
+            try:
+                self._fetch_round()
+            except Exception:  # whatever one round brings, the next one is asked
+                log.exception("fetch blocks")
+                self._closing.wait(FAULT_S)
+
+    def _fetch_round(self) -> None:
+        """Hand blocks over in order; any node will do, for every block is checked."""
+        if self.at_seam or not self._upstream:
+            self._closing.wait(SEEK_S)
+            return
+        first, *others = self._upstream
+        # The first question is not a long one: a follower of an idle ledger is ready as soon as it was answered.
+        self.upstream_reachable = self._fetch_from(first, FETCH_WAIT_S if self.upstream_reachable else 0)
+        if self.upstream_reachable:
+            return
+        # The ordering node is away: others may have more blocks than we do, but none of them waits for new ones.
+        for peer in others:
+            if self._closing.is_set() or self.failure is not None:
+                return
+            self._fetch_from(peer, 0)
+        self._closing.wait(RETRY_S)
 
     def _fetch_from(self, peer: Peer, wait_s: int) -> bool:
         try:

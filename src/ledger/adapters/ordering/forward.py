@@ -18,7 +18,7 @@ from ledger.adapters.ordering.sequencer import Committed, Placement
 from ledger.core.canonical import encode
 from ledger.core.leaf import OUTCOMES
 from ledger.core.submission import Submission
-from ledger.errors import RejectedError, UnavailableError
+from ledger.errors import LedgerError, RejectedError, UnavailableError
 
 THREADS = 16
 FORWARD_S = 60
@@ -65,7 +65,7 @@ class Forwarder:
 def _document(body: bytes) -> dict[str, Any]:
     try:
         document = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UnavailableError("forward", "the ordering node's answer is not JSON") from error
     if not isinstance(document, dict):
         raise UnavailableError("forward", "the ordering node's answer is not an object")
@@ -90,5 +90,5 @@ def _committed(document: dict[str, Any]) -> Committed:
             str(document["checkpoint"]).encode("utf-8"),
             events,
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, ArithmeticError, LedgerError) as error:
         raise UnavailableError("forward", "the ordering node's answer has another form") from error

@@ -1,6 +1,7 @@
 """Talking to other nodes over HTTP: long polls for notes and blocks, forwarded submissions.
 
-Rules: an answer is bytes of a stranger, bounded here and checked by whoever uses it; every failure is `UnavailableError`.
+Rules: an answer is bytes of a stranger, bounded in size and time (see `ledger.client.exchange`) and checked by whoever uses
+it; every failure is `UnavailableError`. No thread that asks ends for what one round brought.
 To another machine TLS only, with a certificate that names the host, unless the operator allows plain http: what is signed
 cannot be forged on the way, but bodies of events can be read. No redirect is followed, no proxy of the environment asked.
 Not here: what the bytes mean.
@@ -8,13 +9,14 @@ Not here: what the bytes mean.
 
 from __future__ import annotations
 
-import http.client
+import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 
 from ledger.adapters.home.links import DEFAULT, Links, parse_node_url
+from ledger.client.exchange import FAILURES, AnswerTooLongError, Connection
 from ledger.core.checkpoint import parse_checkpoint_text
 from ledger.core.hashing import sha256
 from ledger.core.note import parse_note
@@ -24,8 +26,11 @@ from ledger.limits import HTTP_WAIT_S_MAX, NOTE_BYTES_MAX, PEER_ANSWER_BYTES_MAX
 
 POLL_S = 20
 RETRY_S = 0.2
+FAULT_S = 5.0  # after what should not have happened: our own fault, or a disk that takes no evidence
 TIMEOUT_S = 10
 HOST_REFUSED = "status 421: http.hosts there lacks this name, or its proxy passes it on"
+
+log = logging.getLogger("ledger.ordering")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +53,12 @@ class Peer:
         self._port = parts.port or (80 if self._context is None else 443)
         self._local = threading.local()
 
-    def _connect(self, timeout_s: float) -> http.client.HTTPConnection:
-        if self._context is None:
-            return http.client.HTTPConnection(self._host, self._port, timeout=timeout_s)
-        return http.client.HTTPSConnection(self._host, self._port, timeout=timeout_s, context=self._context)
+    def _connection(self) -> Connection:
+        """This thread's connection."""
+        connection: Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._local.connection = Connection(self._host, self._port, self._context)
+        return connection
 
     def request(
         self,
@@ -62,33 +69,19 @@ class Peer:
         timeout_s: float = TIMEOUT_S,
         bytes_max: int = PEER_ANSWER_BYTES_MAX,
     ) -> Answer:
-        """One request; raises `UnavailableError` when there is no whole answer within the time and size."""
+        """One request; raises `UnavailableError` when there is no whole answer within the time and size.
+
+        Beyond `timeout_s` an answer has only the time in which its bytes come at `HTTP_RATE_MIN` or faster.
+        """
         headers = {"Content-Type": content_type} if content_type else {}
-        for attempt in (1, 2):
-            connection: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
-            fresh = connection is None
-            if connection is None:
-                connection = self._connect(timeout_s)
-                self._local.connection = connection
-            try:
-                if connection.sock is not None:
-                    connection.sock.settimeout(timeout_s)
-                connection.request(method, path, body=body, headers=headers)
-                response = connection.getresponse()
-                data = response.read(bytes_max + 1)
-            except (OSError, http.client.HTTPException) as error:
-                connection.close()
-                self._local.connection = None
-                # A kept connection may have been closed by the other side meanwhile: once more on a new one.
-                if not fresh and attempt == 1:
-                    continue
-                raise UnavailableError("peer", "no answer", peer=self.url, reason=str(error)) from error
-            if len(data) > bytes_max:
-                connection.close()
-                self._local.connection = None
-                raise UnavailableError("peer", "answer too long", peer=self.url, limit=bytes_max)
-            return Answer(response.status, data, response.getheader("Content-Type", ""))
-        raise UnavailableError("peer", "no answer", peer=self.url)
+        try:
+            answer = self._connection().ask(method, path, body, headers, timeout_s=timeout_s, bytes_max=bytes_max)
+        except AnswerTooLongError:
+            raise UnavailableError("peer", "answer too long", peer=self.url, limit=bytes_max) from None
+        except FAILURES as error:
+            reason = str(error) or type(error).__name__
+            raise UnavailableError("peer", "no answer", peer=self.url, reason=reason) from error
+        return Answer(answer.status, answer.body, answer.headers.get("Content-Type", ""))
 
     def note(self, after: str | None = None, wait_s: int = 0, above: int | None = None) -> bytes:
         """The peer's checkpoint note; with `wait_s` a long poll for one other than `after` (SHA-256 hex), or for a larger
@@ -126,6 +119,8 @@ class NotePoller:
     ) -> None:
         self.peer, self._on_note, self._on_error, self._pause_s = peer, on_note, on_error, pause_s
         self._certified = certified
+        self._after: str | None = None  # the newest note, by its hash, and its size
+        self._size = 0
         self.reachable = False
         self.problem = ""  # why the last question had no answer
         self._closing = threading.Event()
@@ -140,30 +135,36 @@ class NotePoller:
         self._closing.set()
 
     def _run(self) -> None:
-        after: str | None = None
-        size = 0
         while not self._closing.is_set():
             try:
-                done = self._certified is not None and 0 < size <= self._certified()
-                note = self.peer.note(after, 0 if self._pause_s else POLL_S, size if done else None)
-                self.reachable, self.problem = True, ""
-            except UnavailableError as error:
-                self.reachable, self.problem = False, _reason(error)
+                self._poll()
+            except Exception:  # whatever one round brings, the peer is asked again, and the same note judged again
+                log.exception("poll %s", self.peer.url)
+                self._closing.wait(FAULT_S)
+
+    def _poll(self) -> None:
+        """One round: a question, and what came of it."""
+        try:
+            done = self._certified is not None and 0 < self._size <= self._certified()
+            note = self.peer.note(self._after, 0 if self._pause_s else POLL_S, self._size if done else None)
+            self.reachable, self.problem = True, ""
+        except UnavailableError as error:
+            self.reachable, self.problem = False, _reason(error)
+            self._closing.wait(RETRY_S)
+            return
+        if self._closing.is_set():
+            return
+        digest = sha256(note).hex()
+        if digest != self._after and note:
+            try:
+                self._size = parse_checkpoint_text(parse_note(note).text).size
+                self._on_note(note)
+            except LedgerError as error:
+                self._on_error(self.peer.url, error)
                 self._closing.wait(RETRY_S)
-                continue
-            if self._closing.is_set():
-                return
-            digest = sha256(note).hex()
-            if digest != after and note:
-                try:
-                    size = parse_checkpoint_text(parse_note(note).text).size
-                    self._on_note(note)
-                except LedgerError as error:
-                    self._on_error(self.peer.url, error)
-                    self._closing.wait(RETRY_S)
-            after = digest
-            if self._pause_s:
-                self._closing.wait(self._pause_s)
+        self._after = digest
+        if self._pause_s:
+            self._closing.wait(self._pause_s)
 
 
 class NotePollers:

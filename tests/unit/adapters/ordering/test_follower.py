@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import msgpack
 import pytest
 
 from ledger.adapters.memory import MemoryStore
+from ledger.adapters.ordering import follower as follower_module
 from ledger.adapters.ordering.follower import Follower, read_page
 from ledger.adapters.ordering.peers import Answer, Peer
 from ledger.blockcodec import BlockData, encode_block, from_submission
@@ -152,3 +154,23 @@ def test_another_block_at_our_head_is_noticed_on_an_idle_ledger(leader: Network,
     follower._compared_at = -1e9
     follower._fetch_from(peer, 0)
     follower.step()  # the same block: nothing to say
+
+
+def test_the_fetching_thread_outlives_what_should_not_happen(
+    follower: Follower, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A round that fails in a way that nobody thought of is logged, and the next one asks again."""
+    monkeypatch.setattr(follower_module, "FAULT_S", 0.01)
+    asked: list[int] = []
+
+    def blocks(_peer: Peer, first: int, *_: int) -> bytes:
+        asked.append(first)
+        if len(asked) == 1:
+            raise OSError("a fault")
+        follower._closing.set()
+        return msgpack.packb([])
+
+    monkeypatch.setattr(Peer, "blocks", blocks)
+    with caplog.at_level(logging.ERROR, "ledger.ordering"):
+        follower._fetch()
+    assert asked == [1, 1] and [record.exc_info[0] for record in caplog.records if record.exc_info] == [OSError]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,12 +15,18 @@ from pathlib import Path
 import pytest
 
 from ledger.adapters.home.links import Links, parse_node_url
+from ledger.adapters.ordering import peers as peers_module
 from ledger.adapters.ordering.peers import NotePoller, NotePollers, Peer
+from ledger.core.checkpoint import Checkpoint, encode_checkpoint
 from ledger.core.genesis import parse_genesis
+from ledger.core.hashing import sha256
+from ledger.core.keys import Ed25519Signer
+from ledger.core.note import encode_note, sign_note
 from ledger.core.registry import NODE_ATTRIBUTE, Registry, genesis_registry
 from ledger.errors import UnavailableError
 from tests.models import tiny_ledger as tiny
 from tests.models.certificates import Authority
+from tests.models.raw_server import CHUNKED, HEAD, Script, answering, dripping, serve_raw
 
 NOTE = b"a note\n"
 
@@ -120,6 +128,10 @@ def test_files_that_cannot_be_used_are_named(authority: Authority, tmp_path: Pat
         ("https://localhost/path", "peer-url"), ("https://localhost?x", "peer-url"), ("https://a@localhost", "peer-url"),
         ("https://localhost:0", "peer-url"), ("https://localhost:x", "peer-url"), ("https://localhost:70000", "peer-url"),
         ("https://", "peer-url"), ("", "peer-url"), ("https://localhost#x", "peer-url"), ("https://[::1", "peer-url"),
+        ("https://" + "a" * 70 + ".cn", "peer-url"), ("https://x..y:443", "peer-url"),
+        ("https://" + "a." * 127 + "cn", "peer-url"),
+        ("https://a b:443", "peer-url"), ("https://\udc80", "peer-url"),
+        ("https://a\x7f", "peer-url"), ("https://数据.cn", ""),
     ],
 )  # fmt: skip
 def test_which_addresses_are_called(url: str, expected: str) -> None:
@@ -168,6 +180,63 @@ def test_why_a_node_is_not_heard_is_told(status: int, said: str, monkeypatch: py
         server.server_close()
         thread.join()
     assert count == 1 and silent.startswith(f"{url} (") and said in silent
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        answering(CHUNKED + b"-1\r\n" + b"x" * 200_000),
+        answering(CHUNKED + b"-FFFFFFFFFFFFFFFFFFFF\r\n\r\nzz\r\n"),
+        answering(HEAD + b"Content-Length: 65537\r\n\r\n"),
+        dripping(HEAD + b"Content-Length: 65000\r\n\r\n", b"x"),
+        dripping(HEAD, b"x"),
+    ],
+)
+def test_whatever_a_peer_answers_it_is_unavailable(script: Script) -> None:
+    """A peer that drips, claims absurd chunks or sends too much holds nobody up and raises nothing else."""
+    with serve_raw(script) as port:
+        peer, started = Peer(f"http://127.0.0.1:{port}"), time.monotonic()
+        with pytest.raises(UnavailableError) as caught:
+            peer.request("GET", "/v1/certificates/5", timeout_s=0.3, bytes_max=65_536)
+        assert caught.value.code == "peer" and time.monotonic() - started < 3
+
+
+def test_a_polling_thread_outlives_what_should_not_happen(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A disk that takes no evidence, or our own fault, is logged; the same note is judged again, and others after it."""
+    monkeypatch.setattr(peers_module, "FAULT_S", 0.01)
+    notes = [note_of(1), note_of(2)]
+    monkeypatch.setattr(Peer, "note", lambda *_: notes[0])
+    tries: list[bytes] = []
+    judged = threading.Event()
+
+    def judge(note: bytes) -> None:
+        tries.append(note)
+        if len(tries) == 1:
+            raise OSError("no space left on device")
+        if len(tries) == 2:
+            raise KeyError("a fault")
+        notes[:] = notes[1:] or notes
+        if note == note_of(2):
+            judged.set()
+
+    poller = NotePoller(Peer("http://127.0.0.1:9"), judge, lambda *_: None, 0.01)
+    with caplog.at_level(logging.ERROR, "ledger.ordering"):
+        poller.start()
+        try:
+            assert judged.wait(10)
+        finally:
+            poller.close()
+            poller._thread.join(10)
+    assert tries == [note_of(1)] * 3 + [note_of(2)]
+    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [OSError, KeyError]
+
+
+def note_of(size: int) -> bytes:
+    """A note over a checkpoint of this size, as far as a poller reads it."""
+    text = encode_checkpoint(Checkpoint("net.test/" + "ab" * 32, size, sha256(b"root")))
+    return encode_note(text, [sign_note(text, "net.test/" + "ab" * 32, Ed25519Signer(bytes(32)))])
 
 
 def registry_with(**addresses: str) -> Registry:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from threading import Event
+from typing import Any
 
 import pytest
 
 pytest.importorskip("ledger_node.comet.behind", reason="suyuan-node is not installed")
 
-from ledger.adapters.ordering.peers import Peer
+from ledger.adapters.ordering.peers import Answer, Peer
 from ledger.core.hashing import sha256
 from ledger_node.alarms import Alarms
 from ledger_node.comet import behind
 from ledger_node.comet.behind import ABOUT, Behind
+from ledger_node.comet.lightclient import is_forgotten
 from tests.models.light_nodes import GONE, NEWEST, LightNodes
 
 DIGEST = sha256(b"header").hex().upper()
@@ -68,3 +71,37 @@ def test_it_looks_by_itself_until_it_is_closed(peers: list[Peer], monkeypatch: p
         looks.close()
     looks._thread.join(30)
     assert not looks._thread.is_alive()
+
+
+def test_it_goes_on_looking_after_what_should_not_happen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look that fails in a way that nobody thought of ends no thread: the next one is made."""
+    monkeypatch.setattr(behind, "LOOK_S", 0.01)
+    looked: list[int] = []
+    again = Event()
+
+    def height() -> int:
+        looked.append(1)
+        if len(looked) == 1:
+            raise OverflowError("a fault")
+        again.set()
+        return len(looked)
+
+    looks = Behind([], height, Alarms())
+    looks.start()
+    try:
+        assert again.wait(10)
+    finally:
+        looks.close()
+
+
+def test_a_peers_endless_height_is_no_height() -> None:
+    """JSON of a stranger may hold a number without end; the peer then counts as one that did not answer."""
+
+    class Endless(Peer):
+        """Every commit is of a height without end."""
+
+        def request(self, *_: Any, **__: Any) -> Answer:
+            """See `Peer`."""
+            return Answer(200, b'{"result":{"signed_header":{"commit":{"height":Infinity}}}}', "application/json")
+
+    assert not is_forgotten([Endless("http://127.0.0.1:9")], 5)
