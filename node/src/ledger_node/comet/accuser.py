@@ -109,14 +109,23 @@ class Accuser:
                     return itertools.takewhile(lambda _: not self._closing.is_set(), ours)
             except FAILURES as error:  # CometBFT starts after us
                 self._log.debug("accuser.waits", reason=str(error))
+            except Exception:  # noqa: BLE001 - a defect of ours: what is reported from now on must still be seen
+                self._log.exception("accuser.failed")
             self._closing.wait(RETRY_S)
         return ()
 
     def _try(self, height: int) -> None:
         try:
             self._report(height)
-        except FAILURES as error:
-            self._log.warning("accuser.failed", height=height, reason=str(error))
+        except Exception as error:  # noqa: BLE001 - the next height is another's
+            self._failed(height, error)
+
+    def _failed(self, height: int, error: Exception) -> None:
+        """Say so, with a trace where it is a defect of ours."""
+        if isinstance(error, FAILURES):
+            self._log.warning("accuser.failed", height=height, reason=str(error) or type(error).__name__)
+        else:
+            self._log.error("accuser.failed", height=height, reason=type(error).__name__, exc_info=error)
 
     def _report(self, height: int) -> None:
         found = self._author()
@@ -131,8 +140,8 @@ class Accuser:
             try:
                 if not self._known(name):
                     self._accuse(draft, member, signer)
-            except FAILURES as error:  # the next one is of another validator
-                self._log.warning("accuser.failed", height=height, reason=str(error))
+            except Exception as error:  # noqa: BLE001 - the next one is of another validator
+                self._failed(height, error)
 
     def _drafts(self, height: int) -> dict[str, dict[str, Any]]:
         """What the block of `height` proves and the ledger does not hold yet, by its state key."""
@@ -140,8 +149,8 @@ class Accuser:
         for evidence in self._rpc.block(height)["block"]["evidence"]["evidence"]:
             try:
                 draft = accusation(evidence, self._registry())
-            except LedgerError as error:  # the next piece may be one that can be reported
-                self._log.warning("accuser.failed", height=height, reason=str(error))
+            except Exception as error:  # noqa: BLE001 - the next piece may be one that can be reported
+                self._failed(height, error)
                 continue
             refs, at = draft["refs"], draft["body"]["height"]
             name = misbehaviour_key(refs["member"], refs["key"], self._chain_id, at, DUPLICATE_VOTE)

@@ -35,7 +35,7 @@ from ledger.limits import UNCERTIFIED_BLOCKS_MAX
 from ledger.machine.admit import check_times
 from ledger.machine.block import Head, Sealed
 from ledger_node.comet.accuser import Accuser
-from ledger_node.comet.gateway import Gateway, Sender, replay_answer
+from ledger_node.comet.gateway import GIVE_UP_S, Gateway, Sender, replay_answer
 from ledger_node.comet.handler import Decided, Handler
 from ledger_node.comet.natives import NativeKeeper
 from ledger_node.comet.rpc import CometRpc
@@ -46,6 +46,7 @@ WINDOW_MS: Final = 500  # under load the first block of each such span of block 
 STALE_MS: Final = 30_000  # a node that catches up leaves the checkpoints of long ago to themselves
 SKIPS_KEPT: Final = 32  # heights without a block of ours are written down now and then only: they replay to nothing
 LISTEN_S: Final = 10.0
+WAIT_MS: Final = int(1_000 * GIVE_UP_S)  # an id that would be too old by then is refused at once (R-N19)
 ASK_S: Final = 1.0  # CometBFT is asked so often whether it catches up, and has so long to answer
 CONNECTIONS: Final = 4  # query, snapshot, mempool, consensus
 
@@ -146,7 +147,9 @@ class CometEngine(Engine):
             return self.call(lambda: self._replay(submission))  # no proposer would take it once more
         head, now_ms = self.app.head, time.time_ns() // 1_000_000
         # No proposer would take it, so it is said now; whoever waits for a clock is told what to wait for.
-        check_times(submission, max(head.time, now_ms), head.config.parameters["skew_ms"])
+        newest, skew_ms = max(head.time, now_ms), head.config.parameters["skew_ms"]
+        check_times(submission, newest, skew_ms)
+        check_times(submission, newest + WAIT_MS, skew_ms)  # nor while it waits here
         future = self.gateway.submit(submission, framed)
         if self.handler.knows(submission.identity):  # ordered while it was queued, for somebody else
             self.call(lambda: self.gateway.replayed((submission,), self._replay))

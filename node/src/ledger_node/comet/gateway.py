@@ -3,7 +3,8 @@
 Rules (SPEC R-N18, R-N19): an idle node waits for no timer: what comes while nothing is in flight leaves at once, and what
 comes meanwhile leaves together. At most `IN_FLIGHT_BYTES` and `IN_FLIGHT_MAX` transactions are under way, because an
 overfilled mempool costs everybody most of the rate. CometBFT's mempool is memory only: what is not committed in time is
-sent again, and after `GIVE_UP_S`, or `FULL_S` while the mempool is full, reported as not acknowledged.
+sent again, and after `GIVE_UP_S`, or `FULL_S` while the mempool is full, reported as not acknowledged. A submission that
+CometBFT's check refuses takes nobody with it: it is told why, and those that left with it leave again.
 Not here: the answer's contents (see `sequencer`).
 """
 
@@ -12,10 +13,11 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Final, Protocol
 
 import structlog
@@ -56,15 +58,19 @@ class Sender(Protocol):
         """Hand over a transaction; returns when CometBFT has checked it."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Waiting:
-    """A submission that waits, with everyone who asked for it."""
+    """A submission that waits, with everyone who asked for it; `flight` is the transaction under way that carries it.
+
+    `company`: it leaves only together with those that have the same, which is not 0 once a transaction was refused.
+    """
 
     submission: Submission
     framed: bytes
     since: float
     futures: list[Future[Committed]] = field(default_factory=list)
     flight: int = 0
+    company: int = 0
     size: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -75,7 +81,7 @@ class _Waiting:
 class _Flight:
     """A transaction under way."""
 
-    identities: set[Digest]
+    identities: dict[Digest, None]  # in order
     size: int
     sent: float
 
@@ -90,8 +96,10 @@ class Gateway:
         remember: Callable[[bytes, Transaction], None],
     ) -> None:
         self._sender, self._bundle, self._remember = sender, bundle, remember
-        self._waiting: dict[Digest, _Waiting] = {}
-        self._queue: deque[_Waiting] = deque()
+        self._waiting: OrderedDict[Digest, _Waiting] = OrderedDict()  # in the order in which they came
+        self._queue: OrderedDict[Digest, _Waiting] = (
+            OrderedDict()
+        )  # what no transaction carries, in the order of leaving
         self._flights: dict[int, _Flight] = {}
         self._numbers = 0
         self._expected, self._answered_at = 0, 0.0
@@ -109,7 +117,7 @@ class Gateway:
         """Stop; whoever waits is told that nothing was acknowledged."""
         with self._changed:
             self._closing = True
-            waiting, self._waiting = list(self._waiting.values()), {}
+            waiting, self._waiting = list(self._waiting.values()), OrderedDict()
             self._changed.notify_all()
         for entry in waiting:
             _fail(entry, UnavailableError("engine-stopped", "not acknowledged; send it again"))
@@ -137,7 +145,7 @@ class Gateway:
             if full or self._bytes + entry.size > SEQUENCER_QUEUE_BYTES_MAX:
                 raise UnavailableError("queue-full", "more events wait than the node can hold", retry_after_s=1)
             self._waiting[submission.identity] = entry
-            self._queue.append(entry)
+            self._queue[submission.identity] = entry
             self._events += len(submission.events)
             self._bytes += entry.size
             if self._room():  # otherwise it leaves when something that is under way is answered, which wakes the sender
@@ -193,30 +201,40 @@ class Gateway:
             self._bytes -= entry.size
             flight = self._flights.get(entry.flight)
             if flight is not None:
-                flight.identities.discard(identity)
+                flight.identities.pop(identity, None)
                 if not flight.identities:
                     del self._flights[entry.flight]
                     self._changed.notify_all()
-            elif entry in self._queue:
-                self._queue.remove(entry)
+            else:
+                self._queue.pop(identity, None)
         return entry
 
     # --- the sending thread ------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        while True:
-            with self._changed:
-                if self._closing:
-                    return
-                late = self._requeue_late()
-                batch = self._next_batch()
-                if batch is None and not late:
-                    self._changed.wait(GATHER_STEP_S if self._queue and self._gathering() else LOOK_S)
-                    continue
-            for entry in late:
-                _fail(entry, UnavailableError("order-wait", "not ordered in time, not acknowledged; send it again"))
-            if batch is not None:
-                self._send(*batch)
+        while not self._closing:
+            try:
+                self._round()
+            except Exception:  # noqa: BLE001 - a defect of ours: what it left under way is sent again, or reported
+                self._log.exception("gateway.failed")
+                with self._changed:
+                    if not self._closing:
+                        self._changed.wait(LOOK_S)
+
+    def _round(self) -> None:
+        """Report what is late, send one transaction; or wait."""
+        with self._changed:
+            late = self._requeue_late()
+        for entry in late:
+            _fail(entry, UnavailableError("order-wait", "not ordered in time, not acknowledged; send it again"))
+        with self._changed:
+            if self._closing:
+                return
+            batch = self._next_batch()
+            if batch is None:
+                self._changed.wait(GATHER_STEP_S if self._queue and self._gathering() else LOOK_S)
+                return
+        self._send(*batch)
 
     def _requeue_late(self) -> list[_Waiting]:
         """Queue again what was under way for too long; returns what has waited so long that its clients give up."""
@@ -229,16 +247,15 @@ class Gateway:
                 entry = self._waiting.get(identity)
                 if entry is not None:
                     entry.flight = 0
-                    self._queue.append(entry)
-        late = [entry for entry in self._waiting.values() if now - entry.since > GIVE_UP_S]
+                    self._queue[identity] = entry
+        late = list(takewhile(lambda entry: now - entry.since > GIVE_UP_S, self._waiting.values()))
         for entry in late:
             self._waiting.pop(entry.submission.identity, None)
+            self._queue.pop(entry.submission.identity, None)
             self._events -= len(entry.submission.events)
             self._bytes -= entry.size
-            if entry in self._queue:
-                self._queue.remove(entry)
             for flight in self._flights.values():
-                flight.identities.discard(entry.submission.identity)
+                flight.identities.pop(entry.submission.identity, None)
         for number in [number for number, flight in self._flights.items() if not flight.identities]:
             del self._flights[number]
         return late
@@ -253,21 +270,24 @@ class Gateway:
         batch: list[_Waiting] = []
         size = events = expanded = 0
         while self._queue and len(batch) < TRANSACTION_SUBMISSIONS_MAX:
-            entry = self._queue[0]
+            entry = next(iter(self._queue.values()))
+            if batch and entry.company != batch[0].company:
+                break
             carries = any(True for _ in carried_bundles((entry.submission,)))
             framed, more = size + len(entry.framed), events + len(entry.submission.events)
             if batch and (carries or framed > BUNDLE_BYTES or more > BLOCK_EVENTS_MAX):
                 break
             if batch and expanded + entry.size > BLOCK_BYTES_MAX:
                 break
-            batch.append(self._queue.popleft())
+            batch.append(entry)
+            self._queue.popitem(last=False)
             size, events, expanded = framed, more, expanded + entry.size
             if carries:
                 break
         self._numbers += 1
         for entry in batch:
             entry.flight = self._numbers
-        identities = {entry.submission.identity for entry in batch}
+        identities = dict.fromkeys(entry.submission.identity for entry in batch)
         self._flights[self._numbers] = _Flight(identities, size, time.monotonic())
         return self._numbers, batch
 
@@ -282,6 +302,7 @@ class Gateway:
 
     def _send(self, number: int, batch: list[_Waiting]) -> None:
         submissions = tuple(entry.submission for entry in batch)
+        made: Transaction | None = None
         try:
             bundles = {digest: self._bundle(digest) for digest in carried_bundles(submissions)}
             nonce = secrets.token_bytes(NONCE_BYTES)
@@ -294,19 +315,45 @@ class Gateway:
         except UnavailableError as error:
             self._log.warning("gateway.wait", reason=str(error))
             with self._changed:
-                flight = self._flights.pop(number, None)
-                if flight is not None:
-                    again = [entry for entry in batch if entry.submission.identity in flight.identities]
-                    self._queue.extendleft(reversed(again))
+                self._put_back(number, batch)
                 if not self._closing:
                     self._changed.wait(LOOK_S)
                 full, now = error.code == "mempool-full", time.monotonic()
-                tired = [entry for entry in self._queue if full and now - entry.since > FULL_S]
+                tired = [entry for entry in self._queue.values() if full and now - entry.since > FULL_S]
             for entry in tired:
                 self.dropped(entry.submission, error)
         except LedgerError as error:
-            for entry in batch:
-                self.dropped(entry.submission, error)
+            self._refused(number, batch, made.refused if made is not None else {}, error)
+
+    def _refused(
+        self, number: int, batch: Sequence[_Waiting], named: Mapping[int, LedgerError], error: LedgerError
+    ) -> None:
+        """A transaction was refused: those that CometBFT's check named are told why, and the others leave again without
+        them. Where it named none they leave in halves, until the one that is refused is alone.
+
+        Nobody joins them on their way: among who comes later there may always be another that is refused.
+        """
+        if len(batch) == 1:
+            named = {0: named.get(0, error)}
+        for place, reason in named.items():
+            self.dropped(batch[place].submission, reason)
+        with self._changed:
+            again = self._put_back(number, batch)
+            half = 0 if named else len(again) // 2
+            for part in (again[:half], again[half:]):
+                self._numbers += 1
+                for entry in part:
+                    entry.company = self._numbers
+
+    def _put_back(self, number: int, batch: Sequence[_Waiting]) -> list[_Waiting]:
+        """A transaction did not leave: what is still waited for of its `batch` stands in front again, in its order."""
+        flight = self._flights.pop(number, None)
+        again = [entry for entry in batch if flight is not None and entry.submission.identity in flight.identities]
+        for entry in reversed(again):
+            entry.flight = 0
+            self._queue[entry.submission.identity] = entry
+            self._queue.move_to_end(entry.submission.identity, last=False)
+        return again
 
 
 def replay_answer(app_height: int, time_ms: int, size: int, note: bytes, submission: Submission) -> Committed:

@@ -196,21 +196,36 @@ class Handler:
 
     def check_tx(self, request: pb.RequestCheckTx) -> pb.ResponseCheckTx:
         """Whether a transaction may wait for its order: form, membership and every signature; later only whether it
-        still says anything new."""
+        still says anything new. Why one is refused stands in it, for the gateway that sent it."""
         try:
             parsed = self.transactions.get(request.tx)
-            if self.retired:
-                raise moved(self.app.engine)
-            if request.type == RECHECK:
+            if request.type == RECHECK and not self.retired:
                 return self._recheck(parsed)
-            self._verify(parsed)
-            for submission in parsed.submissions:
-                self._check_lasting(submission, parsed)
+            parsed.refused = self._refused(parsed)
         except COSTLY_ERRORS:
             raise
         except LedgerError as error:
-            return pb.ResponseCheckTx(code=REFUSED, log=str(error), codespace=error.code)
-        return pb.ResponseCheckTx(code=OK)
+            return _refusal(error)
+        first = next(iter(parsed.refused.values()), None)
+        return pb.ResponseCheckTx(code=OK) if first is None else _refusal(first)
+
+    def _refused(self, parsed: Transaction) -> dict[int, LedgerError]:
+        """Why submissions of a new transaction may not wait, by number. Raises where a signature is still to be checked
+        and does not hold: such a transaction is not ours, and the others in it are worth no more work."""
+        if self.retired:
+            return dict.fromkeys(range(len(parsed.submissions)), moved(self.app.engine))
+        if not parsed.verified:
+            self._verify(parsed)
+        head, refused = self.app.head, dict[int, LedgerError]()
+        for number, submission in enumerate(parsed.submissions):
+            try:
+                check_submission(submission, self.app.origin, head.registry, head.height + 1, signature=False)
+                self._check_lasting(submission, parsed)
+            except COSTLY_ERRORS:
+                raise
+            except LedgerError as error:
+                refused[number] = error
+        return refused
 
     def _recheck(self, parsed: Transaction) -> pb.ResponseCheckTx:
         head, open_ones = self.app.head, 0
@@ -439,6 +454,10 @@ class Handler:
         """Refused: see `offer_snapshot`."""
         del request
         return pb.ResponseApplySnapshotChunk(result=pb.ResponseApplySnapshotChunk.ABORT)
+
+
+def _refusal(error: LedgerError) -> pb.ResponseCheckTx:
+    return pb.ResponseCheckTx(code=REFUSED, log=str(error), codespace=error.code)
 
 
 def _time_ms(stamp: Timestamp) -> int:

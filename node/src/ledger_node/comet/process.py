@@ -164,7 +164,7 @@ class CometProcess:
             if self._stop.is_set():
                 return
             if self._on_exit is not None and code is not None:
-                self._on_exit(code)
+                self._besides(self._on_exit, code)
             if time.monotonic() - began >= STEADY_S:
                 back_off = BACK_OFF_FIRST_S
             if self._stop.wait(back_off):
@@ -175,6 +175,9 @@ class CometProcess:
                     return
             except (OSError, UnavailableError):
                 continue  # a full disk or a binary that is being exchanged: the next turn tries again
+            except Exception:  # noqa: BLE001 - a defect of ours: the next turn tries again all the same
+                self._log.exception("comet.failed")
+                continue
             self._restarts += 1
 
     def _wait(self) -> int | None:
@@ -184,14 +187,21 @@ class CometProcess:
             try:
                 code = child.wait(GLANCE_S)
             except subprocess.TimeoutExpired:
-                self._glance()
+                self._besides(self._glance)
                 with contextlib.suppress(OSError):
                     shorten_log(self._home / LOG)
                 continue
-            self._glance()
+            self._besides(self._glance)
             self._child = None
             return code
         return None
+
+    def _besides(self, task: Callable[..., object], *values: object) -> None:
+        """Do what goes on beside the watching."""
+        try:
+            task(*values)
+        except Exception:  # noqa: BLE001 - a defect there must not leave the engine unwatched
+            self._log.exception("comet.failed")
 
     def _glance(self) -> None:
         """Pass on which proposed blocks were voted against; CometBFT's words do not name the proposer."""

@@ -20,7 +20,7 @@ from ledger import framing
 from ledger.core.bundle import bundle_hash, parse_bundle
 from ledger.core.hashing import Digest
 from ledger.core.submission import Submission
-from ledger.errors import MalformedError
+from ledger.errors import LedgerError, MalformedError
 from ledger.limits import (
     BLOCK_BYTES_MAX,
     BLOCK_EVENTS_MAX,
@@ -40,7 +40,10 @@ _ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 
 @dataclass(slots=True)
 class Transaction:
-    """A parsed transaction; `bundles` by hash, `frames` as they travel. `verified`: its signatures were checked."""
+    """A parsed transaction; `bundles` by hash, `frames` as they travel. `verified`: its signatures were checked.
+
+    `refused`: why submissions of it, by number, may not wait, as CometBFT's question was answered last.
+    """
 
     nonce: bytes
     framed: tuple[bytes, ...]
@@ -48,6 +51,7 @@ class Transaction:
     bundles: dict[Digest, bytes] = field(default_factory=dict)
     frames: dict[Digest, bytes] = field(default_factory=dict)
     verified: bool = False
+    refused: Mapping[int, LedgerError] = field(default_factory=dict)
 
     @property
     def events(self) -> int:

@@ -4,7 +4,8 @@ Cosigners must sign the same sizes, or no size would reach a quorum while blocks
 *proposes* one checkpoint at a time: its newest when the one before is certified, or after `PROPOSE_AGAIN_S`; the others
 sign what is proposed. All nodes serve the note with the lines they have verified and poll each other's. What a peer shows
 that cannot be merged yet waits; a larger size replaces the proposal only where no liar could keep all of them from being
-certified that way (R-Q15). Fork evidence is kept, never merged. Thread-safe. Not here: signing (see `cosigner`) and transport (see `peers`).
+certified that way (R-Q15). Fork evidence is kept, never merged. Thread-safe.
+Not here: signing (see `cosigner`) and transport (see `peers`).
 """
 
 from __future__ import annotations

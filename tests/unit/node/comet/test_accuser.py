@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
+from ledger.client.misbehaviour import accusation
 from ledger.core.engine import chain_id
 from ledger.core.keys import EVENT
 from ledger.core.submission import Submission
@@ -193,3 +195,29 @@ def test_only_the_newest_blocks_are_looked_at_again() -> None:
     bench.run(9)
     assert bench.rpc.read[0] == 9
     assert len(bench.sent) == 1
+
+
+def test_what_nobody_foresaw_ends_no_reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A defect at the start, at one height or at one piece of evidence is logged, and the next one is reported."""
+    monkeypatch.setattr(accuser, "RETRY_S", 0.0)
+    bench = Bench("ga", before=[{"type": "DuplicateVoteEvidence"}])
+    faults = {"status": 1, "block": 1, "accusation": 1}
+
+    def once(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def ask(*given: Any) -> Any:
+            if faults[name]:
+                faults[name] -= 1
+                raise RuntimeError(name)
+            return real(*given)
+
+        return ask
+
+    monkeypatch.setattr(bench.rpc, "status", once("status", bench.rpc.status))
+    monkeypatch.setattr(bench.rpc, "block", once("block", bench.rpc.block))
+    monkeypatch.setattr(accuser, "accusation", once("accusation", accusation))
+    with capture_logs() as logged:
+        bench.run(9, 9)
+    (submission,) = bench.sent
+    assert submission.events[0].fields["refs"]["member"] == "wj"
+    failed = [each for each in logged if each["event"] == "accuser.failed"]
+    assert len(failed) == len(faults) == sum("exc_info" in each for each in failed)

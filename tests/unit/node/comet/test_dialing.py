@@ -6,8 +6,9 @@ import time
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
-from ledger.adapters.home.comethome import HomeKeys, create_keys, create_signing_state, write_config, write_home
+from ledger.adapters.home.comethome import CONFIG, HomeKeys, create_keys, create_signing_state, write_config, write_home
 from ledger.adapters.home.network import free_ports
 from ledger.core.keys import Ed25519Signer
 from ledger.errors import UnavailableError
@@ -56,6 +57,19 @@ def test_a_dialer_outlives_an_engine_that_is_down(tmp_path: Path) -> None:
     dialer.close()
     dialer.close()
     assert not dialer._thread.is_alive()
+
+
+def test_settings_of_another_form_end_no_dialer(tmp_path: Path) -> None:
+    """They are logged, and read again at the next look."""
+    config = tmp_path / CONFIG
+    config.parent.mkdir(parents=True)
+    config.write_text("[rpc]\n")
+    with capture_logs() as logged:
+        dialer = Dialer(tmp_path, look_s=0.01)
+        dialer.start()
+        until(lambda: len(logged) >= 2)
+        dialer.close()
+    assert {(each["event"], each["log_level"]) for each in logged} == {("dialer.failed", "error")}
 
 
 def test_a_missing_peer_is_called(tmp_path: Path, cometbft: Path) -> None:

@@ -18,8 +18,10 @@ from ledger.core.ident import uuid7_at
 from ledger.core.keys import Ed25519Signer
 from ledger.core.submission import Submission, new_submission
 from ledger.errors import RejectedError
+from ledger.limits import EVENT_PAST_MAX_MS
 from ledger_node.comet import abci_pb2 as pb
 from ledger_node.comet.engine import CometEngine
+from ledger_node.comet.gateway import GIVE_UP_S
 from tests.models.abci_network import CHAIN, GENESIS, open_application, stamp
 from tests.models.accept_all import event_signer
 from tests.models.transactions import encode_transaction
@@ -85,6 +87,16 @@ def test_an_event_of_another_time_is_refused_at_once(engine: CometEngine, days: 
     assert caught.value.code == "event-time"
     assert caught.value.evidence["index"] == 0
     assert not engine.submit(submission(now_ms())).done()
+
+
+def test_an_id_that_gets_too_old_while_it_waits_is_refused_at_once(engine: CometEngine) -> None:
+    """SPEC R-N19: within the time that a client waits for an order no id that was taken becomes too old for one."""
+    oldest = now_ms() - EVENT_PAST_MAX_MS
+    with pytest.raises(RejectedError) as caught:
+        engine.submit(submission(oldest + int(1_000 * GIVE_UP_S) - 1_000))
+    assert (caught.value.code, caught.value.evidence["index"]) == ("event-time", 0)
+    assert isinstance(caught.value.evidence["block_time"], int)
+    assert not engine.submit(submission(oldest + int(1_000 * GIVE_UP_S) + DAY_MS)).done()
 
 
 def test_what_was_ordered_before_is_answered_once_it_is_durable(engine: CometEngine) -> None:

@@ -8,12 +8,13 @@ from concurrent.futures import Future
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from ledger.core.hashing import sha256
 from ledger.core.nativecommit import ABSENT, NativeCommit, parse, verify_native
 from ledger.errors import UnavailableError
 from ledger_node.comet import natives as module
-from ledger_node.comet.natives import NativeKeeper
+from ledger_node.comet.natives import TRIES, NativeKeeper
 from tests.models.native_commits import consensus_signer, make_commit, rpc_answer
 
 CHAIN = "suyuan-test"
@@ -46,6 +47,14 @@ class Store:
         future: Future[None] = Future()
         future.set_result(None)
         return future
+
+
+class Slow(Future[None]):
+    """A write that the engine does not get to."""
+
+    def result(self, timeout: float | None = None) -> None:
+        assert timeout is not None
+        raise TimeoutError
 
 
 @pytest.fixture(autouse=True)
@@ -98,3 +107,35 @@ def test_of_many_the_newest_is_kept_when_it_is_quiet() -> None:
     assert store.written.wait(WAIT_S)
     keeper.close()
     assert (set(store.kept), rpc.asked) == ({42}, [9])
+
+
+@pytest.mark.parametrize("failure", [TimeoutError, RuntimeError])
+def test_a_proof_that_fails_is_not_the_last(failure: type[Exception]) -> None:
+    """Whether the engine does not get to writing it, or what nobody foresaw: the next checkpoint gets its own."""
+    store = Store()
+    rpc = Rpc(h7=make_commit(CHAIN, STATE, SIGNERS), h9=make_commit(CHAIN, STATE, SIGNERS, height=9))
+    tried: list[int] = []
+
+    def write(size: int, data: bytes) -> Future[None]:
+        tried.append(size)
+        if size != 40:
+            return store.write(size, data)
+        if failure is TimeoutError:
+            return Slow()
+        raise failure
+
+    with capture_logs() as logged:
+        keeper = NativeKeeper(CHAIN, rpc, write, every_s=0.0)
+        keeper.start()
+        keeper.offer(40, STATE, 7, KEYS)
+        for _ in range(1_000):
+            if logged:
+                break
+            time.sleep(0.01)
+        keeper.offer(42, STATE, 9, KEYS)
+        assert store.written.wait(WAIT_S)
+        keeper.close()
+    assert (set(store.kept), tried) == ({42}, [40] * (TRIES if failure is TimeoutError else 1) + [42])
+    missed = {"event": "natives.missed", "log_level": "info", "size": 40, "reason": "TimeoutError"}
+    failed = {"event": "natives.failed", "log_level": "error", "size": 40, "exc_info": True}
+    assert logged == [missed if failure is TimeoutError else failed]

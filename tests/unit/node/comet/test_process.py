@@ -70,6 +70,32 @@ def test_whoever_ends_is_started_again(tmp_path: Path) -> None:
     assert (tmp_path / "count").read_text() == lines, "nothing runs after close"
 
 
+def test_a_defect_leaves_no_engine_unwatched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is told of its end, the look at its log and a start may all fail: it is logged, and started again."""
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("unforeseen")
+
+    script = program(tmp_path / "engine", "echo run >> count")
+    child = CometProcess(tmp_path, script, on_exit=fail)
+    monkeypatch.setattr(child, "_glance", fail)
+    spawn, fails = child._spawn, [True, False]  # the last one is of the first start
+
+    def start() -> bool:
+        if fails and fails.pop():
+            fail()
+        return spawn()
+
+    monkeypatch.setattr(child, "_spawn", start)
+    with capture_logs() as logged:
+        child.start()
+        until(lambda: child.restarts >= 2)
+        child.close()
+    assert len((tmp_path / "count").read_text().split()) >= 3
+    assert {(each["event"], each["log_level"]) for each in logged} == {("comet.failed", "error")}
+    assert len(logged) >= 5
+
+
 def test_a_stopped_engine_gets_term_and_then_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An engine that does not listen to TERM is killed, and is not started again."""
     monkeypatch.setattr(process, "STOP_S", 0.2)

@@ -8,7 +8,7 @@ from pathlib import Path
 from ledger import framing
 from ledger.core.engine import chain_id
 from ledger.core.submission import Submission
-from ledger.errors import LedgerError
+from ledger.errors import LedgerError, UnavailableError
 from ledger.machine.block import Sealed
 from ledger_node.comet import abci_pb2 as pb
 from ledger_node.comet.handler import Decided, Handler
@@ -74,6 +74,8 @@ def test_a_chain_that_was_left_makes_no_more_blocks() -> None:
     data = encode_transaction(bytes(8), [framing.encode(late)])
     refused = node.handler.check_tx(pb.RequestCheckTx(tx=data))
     assert (refused.code != 0, refused.codespace) == (True, "engine-moved")
+    (reason,) = node.handler.transactions.get(data).refused.values()
+    assert isinstance(reason, UnavailableError) and reason.evidence["retry_after_s"]
     now = stamp(timer + 1)
     assert not node.handler.prepare_proposal(pb.RequestPrepareProposal(txs=[data], time=now)).txs
     for txs, expected in (([], pb.ResponseProcessProposal.ACCEPT), ([data], pb.ResponseProcessProposal.REJECT)):
