@@ -90,7 +90,7 @@ def test_a_kept_connection_that_was_closed_is_opened_again() -> None:
     "size", [b"-1", b"-FFFFFFFFFFFFFFFFFFFF", b"FFFFFFFFFFFFFFFFFFFFFFFF", b"-8000", b"zz", b"", b"\xff"]
 )
 def test_an_absurd_chunk_takes_no_memory(size: bytes) -> None:
-    """Of an answer whose chunk has a negative or boundless size no more is taken than the limit, and it is a failure."""
+    """SPEC R-N23: of a chunk of a negative or boundless size no more is taken than the limit, and it is a failure."""
     sent = 0
 
     def script(connection: socket.socket) -> None:
@@ -158,7 +158,7 @@ def test_more_than_the_limit_is_refused(head: bytes) -> None:
     ],
 )
 def test_an_answer_that_drips_ends_with_the_time(begin: bytes, drop: bytes) -> None:
-    """In status, header, body, chunks or trailer, the deadline is for the whole answer and not for each byte."""
+    """SPEC R-N23: in status, header, body, chunks or trailer, the deadline is for the whole answer and not for each byte."""
     with asking(dripping(begin, drop)) as connection:
         started = time.monotonic()
         with pytest.raises(FAILURES):
