@@ -19,6 +19,8 @@ CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 def serve_raw(script: Script) -> Iterator[int]:
     """The port of a server that runs `script` on each connection, each on a thread of its own."""
     server = socket.create_server(("127.0.0.1", 0))
+    connections: list[socket.socket] = []
+    threads: list[threading.Thread] = []
 
     def one(connection: socket.socket) -> None:
         with connection, suppress(OSError):
@@ -27,7 +29,9 @@ def serve_raw(script: Script) -> Iterator[int]:
     def accept() -> None:
         with suppress(OSError):
             while True:
-                threading.Thread(target=one, args=(server.accept()[0],), daemon=True).start()
+                connections.append(server.accept()[0])
+                threads.append(threading.Thread(target=one, args=(connections[-1],), daemon=True))
+                threads[-1].start()
 
     thread = threading.Thread(target=accept, daemon=True)
     thread.start()
@@ -37,6 +41,11 @@ def serve_raw(script: Script) -> Iterator[int]:
         server.shutdown(socket.SHUT_RDWR)
         server.close()
         thread.join()
+        for connection in connections:  # nothing of a test goes on behind it
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        for each in threads:
+            each.join(1.0)  # a script that sleeps is let sleep
 
 
 def answering(data: bytes) -> Script:

@@ -30,7 +30,7 @@ from ledger.adapters.ordering.forward import Forwarder
 from ledger.adapters.ordering.layers import Layers, StateAt
 from ledger.adapters.ordering.moving import keep_seam
 from ledger.adapters.ordering.peers import NotePoller, NotePollers, Peer
-from ledger.adapters.ordering.recovery import recover
+from ledger.adapters.ordering.recovery import recover, seek_ends
 from ledger.adapters.ordering.sequencer import Committed, Sequencer
 from ledger.adapters.sqlite.reader import SqliteReader
 from ledger.adapters.sqlite.store import SqliteStore
@@ -46,7 +46,6 @@ from ledger.core.quorum import verify_certificate
 from ledger.core.registry import Registry
 from ledger.core.submission import Submission
 from ledger.errors import FatalError, ForkError, LedgerError, NotFoundError, RejectedError, UnavailableError
-from ledger.limits import NOTE_BYTES_MAX
 from ledger.machine.block import Head, Sealed
 from ledger.rules.program import Program
 from ledger_node.alarms import Alarms
@@ -96,6 +95,7 @@ class Node:
         )
         self.certificates.on_certified.append(self._certified)
         self.certificates.on_fork.append(self._peer_error)
+        self.certificates.is_kept = self._is_kept
         # Who orders proposes by itself; everybody else signs what the first peer proposes.
         self.certificates.proposers = frozenset(peer.url for peer in self.peers[:1] if self.role not in ORDERING)
         self.alarms = Alarms()
@@ -412,14 +412,10 @@ class Node:
             self.certificates.follow(read_epochs(snap, self.genesis, self.registry))
         self._epoch = self.config.epoch
 
-    def _seek_end(self, peer: Peer) -> None:
-        """Ask a peer for the certificate of an epoch's end that this node missed."""
-        end = self.certificates.pending_end()
-        if end is None or end.size >= self.head.size:
-            return
-        answer = peer.request("GET", f"/v1/certificates/{end.size}", bytes_max=NOTE_BYTES_MAX)
-        if answer.status == 200:
-            self.certificates.add_end(answer.body)
+    def _is_kept(self, size: int) -> bool:
+        with self.reader.snapshot() as snap:
+            found = snap.certificate(size)
+        return found is not None and found[0] == size
 
     def _certified(self, certified: Certified) -> None:
         if isinstance(self.engine, Sequencer | CometEngine):
@@ -470,9 +466,11 @@ class Node:
         return merkle.fold([nodes[node] for node in plan])
 
     def _peer_note(self, source: Peer, note: bytes) -> None:
-        self.certificates.add_note(note, source.url)
-        self.alarms.end(source.url)
-        self._seek_end(source)  # nobody but who just answered: one that is silent holds up none of the others
+        try:
+            self.certificates.add_note(note, source.url)
+            self.alarms.end(source.url)
+        finally:  # nobody but who just answered: one that is silent holds up none of the others
+            seek_ends(source, self.certificates, self.head.size)
         if self.engine.at_seam:
             keep_seam(self.peers, self.reader, self.certificates, self.head, self.engine.keep)
 
@@ -480,9 +478,9 @@ class Node:
         self.alarms.add(url, error)
         theirs = error.evidence.get("theirs")
         if isinstance(error, ForkError) and isinstance(theirs, bytes):
-            keep_evidence(self.evidence, "fork-note", theirs, {"message": str(error), "peer": url})
             if isinstance(self.engine, Follower):
                 self.engine.suspect(theirs)
+            keep_evidence(self.evidence, "fork-note", theirs, {"message": str(error), "peer": url})
 
     # --- reading -----------------------------------------------------------------------------------------------------
 

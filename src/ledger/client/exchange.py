@@ -18,7 +18,8 @@ import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from http import HTTPStatus
+from typing import Any, Final
 
 from ledger.limits import HTTP_RATE_MIN
 
@@ -112,16 +113,18 @@ class Connection(http.client.HTTPConnection):
     def dial(self) -> socket.socket:
         """A connected socket, by the first of the name's addresses that takes the call."""
         failed: OSError | None = None
-        addresses = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)[:ADDRESSES_MAX]
+        addresses = _few(socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM))
         for place, (family, kind, protocol, _, address) in enumerate(addresses):
             share_s = self.deadline.left_s() / (len(addresses) - place)
-            made = socket.socket(family, kind, protocol)
+            made: socket.socket | None = None
             try:
+                made = socket.socket(family, kind, protocol)  # a machine may have no such family
                 made.settimeout(share_s)
                 made.connect(address)
                 made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             except OSError as error:
-                made.close()
+                if made is not None:
+                    made.close()
                 failed = error
                 continue
             return made
@@ -133,10 +136,20 @@ class Connection(http.client.HTTPConnection):
         try:
             self.request(method, path, body=body, headers=headers)
             with self.getresponse() as answer:
+                if answer.status < HTTPStatus.OK:
+                    # The answer itself would still come, and be taken for that of the next question.
+                    raise http.client.BadStatusLine(str(answer.status))
                 return Exchanged(answer.status, answer.headers, _read(answer, bytes_max))
         except BaseException:
             self.close()
             raise
+
+
+def _few(addresses: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """The first `ADDRESSES_MAX`, or with the first of another family for the last of them."""
+    kept = addresses[:ADDRESSES_MAX]
+    others = [each for each in addresses[ADDRESSES_MAX:] if all(each[0] != one[0] for one in kept)]
+    return [*kept[:-1], others[0]] if others else kept
 
 
 def _read(answer: http.client.HTTPResponse, bytes_max: int) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
+import threading
 import time
 import tracemalloc
 from collections.abc import Iterator
@@ -188,14 +189,16 @@ def test_a_server_that_does_not_read_ends_with_the_time(monkeypatch: pytest.Monk
     monkeypatch.setattr(exchange, "HTTP_RATE_MIN", 2**30)  # what the system's buffers take earns nothing
 
     def script(connection: socket.socket) -> None:
-        while connection.recv(1):
-            time.sleep(0.01)
+        connection.recv(1)
+        over.wait(LATE_S)
 
+    over = threading.Event()
     with asking(script) as connection:
         started = time.monotonic()
         with pytest.raises(TimeoutError):
             ask(connection, SOON_S, b"x" * 30_000_000)
         assert time.monotonic() - started < LATE_S
+        over.set()
 
 
 def test_a_handshake_that_drips_ends_with_the_time() -> None:
@@ -222,6 +225,32 @@ def test_a_name_with_many_addresses_gets_one_time(monkeypatch: pytest.MonkeyPatc
             name(addresses)
             with pytest.raises(OSError):
                 ask(Connection("several.example", port))
+
+
+def test_a_machine_without_a_family_calls_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the machine has no IPv6, a name with many such addresses is called at its IPv4 address."""
+    made = socket.socket
+
+    def without(family: int = -1, *others: int, **named: int) -> socket.socket:
+        if family == socket.AF_INET6:
+            raise OSError(97, "Address family not supported by protocol")
+        return made(family, *others, **named)
+
+    with serve_raw(answering(HEAD + b"Content-Length: 1\r\n\r\na")) as port:
+        six = [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", (f"fd00::{number}", port, 0, 0)) for number in range(1, 7)]
+        four = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [*six, four])
+        monkeypatch.setattr(socket, "socket", without)
+        assert ask(Connection("both.example", port)).body == b"a"
+
+
+def test_an_answer_before_the_answer_is_nobody_elses() -> None:
+    """Behind early hints comes the answer itself: that question fails, and the next one is not given it."""
+    with asking(answering(b"HTTP/1.1 103 Early Hints\r\n\r\n" + HEAD + b"Content-Length: 1\r\n\r\na")) as connection:
+        for _ in range(2):
+            with pytest.raises(FAILURES):
+                ask(connection)
+            assert connection.sock is None
 
 
 def test_a_name_that_cannot_be_looked_up_is_a_failure() -> None:

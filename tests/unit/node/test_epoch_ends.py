@@ -7,8 +7,19 @@ from typing import Any
 
 import pytest
 
+from ledger.adapters.ordering.engine import log_note
+from ledger.adapters.ordering.epochs import EpochEnd
 from ledger.errors import LedgerError, UnavailableError
-from tests.unit.adapters.ordering.test_certificates import cosigned, ended_book
+from tests.unit.adapters.ordering.test_certificates import (
+    COSIGNERS,
+    LOG,
+    ORIGIN,
+    commit,
+    cosigned,
+    ended_book,
+    make_book,
+    root,
+)
 
 wiring = pytest.importorskip("ledger_node.wiring", reason="suyuan-node is not installed")
 
@@ -42,10 +53,33 @@ def test_one_dead_or_lying_peer_holds_up_no_end(odd: Any) -> None:
         certificates=book, peers=peers, head=SimpleNamespace(size=9), engine=SimpleNamespace(at_seam=False),
         alarms=SimpleNamespace(end=lambda _url: None),
     )  # fmt: skip
-    node._seek_end = lambda each: wiring.Node._seek_end(node, each)
     for each in peers:
         try:
             wiring.Node._peer_note(node, each, cosigned(5, each.url[-1]))
         except LedgerError:
             assert each.url == "http://a"
     assert book.certified_size() == 5 and book.pending_end() is None
+
+
+def test_one_answer_brings_every_end_that_was_missed() -> None:
+    """A node that was away for several epochs asks who just answered for each end, also where its note is refused."""
+    book = make_book()
+    asked: list[str] = []
+
+    def request(_method: str, path: str, **_: Any) -> Any:
+        asked.append(path)
+        size = int(path.rpartition("/")[2])
+        return SimpleNamespace(status=200, body=cosigned(size, "a", "b", "c"))
+
+    for height, size in enumerate((5, 9, 12), start=1):
+        commit(book, size, height)
+        if size < 12:
+            note = log_note(LOG, ORIGIN, size, root(size))
+            book.end_epoch(EpochEnd(height, size, root(size), note, tuple(COSIGNERS)), COSIGNERS)
+    node: Any = SimpleNamespace(
+        certificates=book, head=SimpleNamespace(size=12), engine=SimpleNamespace(at_seam=False),
+        alarms=SimpleNamespace(end=lambda _url: None),
+    )  # fmt: skip
+    with pytest.raises(LedgerError):
+        wiring.Node._peer_note(node, SimpleNamespace(url="http://a", request=request), b"nonsense")
+    assert asked == ["/v1/certificates/5", "/v1/certificates/9"] and book.pending_end() is None

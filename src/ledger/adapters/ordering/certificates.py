@@ -10,6 +10,7 @@ Not here: signing (see `cosigner`) and transport (see `peers`).
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import OrderedDict
@@ -32,6 +33,8 @@ from ledger.core.quorum import (
     verify_note,
 )
 from ledger.errors import ForkError, VerificationError
+
+log = logging.getLogger("ledger.ordering")
 
 SERVE_AGAIN_S = 1.0  # lines beyond a quorum and fresher times are shown at most this often, and no later than this
 PROPOSE_AGAIN_S = 2.0  # a proposal that nobody certifies gives way to a newer one
@@ -82,6 +85,8 @@ class CertificateBook:
         self._waiting: dict[
             str, list[VerifiedNote]
         ] = {}  # by giver (a polled node), so that nobody displaces another's
+        self.is_kept: Callable[[int], bool] = lambda _size: True
+        """Whether the store has the certificate of a size; see `may_sign`."""
         self.on_fork: list[Callable[[str, ForkError], None]] = []
         self.proposers: frozenset[str] | None = None
         """Givers whose larger checkpoint takes the place of the proposal at once; None: everybody's. See `_gives_way`."""
@@ -123,9 +128,15 @@ class CertificateBook:
             return self._epochs.pending()
 
     def may_sign(self, size: int, key_id: Digest) -> bool:
-        """Whether a cosigner's key signs checkpoints of `size`: it is in that set, and the set has been adopted."""
+        """Whether a cosigner's key signs checkpoints of `size`: it is in that set, and the set has been adopted, under
+        certificates that are on disk: who signed behind an end can never sign the end again."""
         with self._changed:
-            return self._epochs.allowed(size) and any(key.key_id == key_id for _, key in self._epochs.at(size))
+            if not self._epochs.allowed(size) or all(key.key_id != key_id for _, key in self._epochs.at(size)):
+                return False
+            before = [end for end in self._epochs.ends if end.size < size and not end.kept]
+        for end in before:
+            end.kept = self.is_kept(end.size)
+        return all(end.kept for end in before)
 
     def signs_next(self, key_id: Digest) -> bool:
         """Whether a key is in the newest set and that set has been adopted: what it signs may still be to come."""
@@ -276,22 +287,23 @@ class CertificateBook:
     def _review(self) -> None:
         """Look again at the notes that wait, whenever something changed; who contradicts us is told of."""
         with self._changed:
-            newest = self._newest[0] if self._newest else 0
-            reached = [
-                (giver, each)
-                for giver, kept in self._waiting.items()
-                for each in kept
-                if each.checkpoint.size <= newest
-            ]
-            reached = [(giver, each) for giver, each in reached if self._is_ripe(each, giver)]
+            waiting = [(giver, each) for giver, kept in self._waiting.items() for each in kept]
+            reached = [(giver, each) for giver, each in waiting if self._is_ripe(each, giver)]
             for giver, each in reached:
                 self._waiting[giver].remove(each)
         for giver, each in reached:
             try:
                 self._merge(each, giver)
             except ForkError as error:  # the giver's fault, of whom whoever is the caller knows nothing
-                for listener in self.on_fork:
-                    listener(giver, error)
+                self._tell_fork(giver, error)
+
+    def _tell_fork(self, giver: str, error: ForkError) -> None:
+        """Tell of a note that waited; what keeps evidence from being written stops neither the cosigner nor the engine."""
+        for listener in self.on_fork:
+            try:
+                listener(giver, error)
+            except Exception:
+                log.exception("a fork of %s could not be kept", giver)
 
     def _is_ripe(self, verified: VerifiedNote, giver: str) -> bool:
         return self._contradicts(verified.checkpoint) or self._gives_way(verified, giver)

@@ -28,7 +28,7 @@ PAGE = 1_000
 class EpochEnd:
     """The last block of an epoch: its checkpoint with the log-signed note, and the set that certifies it.
 
-    `certified` says that this node holds that certificate.
+    `certified` says that this node holds that certificate, `kept` that it is known to stand in the store.
     """
 
     height: int
@@ -37,6 +37,7 @@ class EpochEnd:
     note: bytes
     cosigners: tuple[Cosigner, ...]
     certified: bool = False
+    kept: bool = False
 
 
 @dataclass(slots=True)

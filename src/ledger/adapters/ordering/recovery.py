@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from http import HTTPStatus
 from threading import Event as Flag
 
 from ledger.adapters.home.signerstate import SignerState
@@ -22,9 +23,22 @@ from ledger.core.keys import PublicKey
 from ledger.core.note import NoteVerifier
 from ledger.core.quorum import threshold
 from ledger.errors import FatalError, ForkError, LedgerError, UnavailableError
+from ledger.limits import NOTE_BYTES_MAX
 
 ASK_AGAIN_S = 0.3
 PAGE = 100
+
+
+def seek_ends(peer: Peer, book: CertificateBook, size: int) -> None:
+    """Ask a peer for the certificates of the epochs' ends that this node of `size` leaves missed, as far as it has them.
+    Raises `LedgerError` where it does not answer, or answers nonsense."""
+    end = book.pending_end()
+    while end is not None and end.size < size:
+        answer = peer.request("GET", f"/v1/certificates/{end.size}", bytes_max=NOTE_BYTES_MAX)
+        if answer.status != HTTPStatus.OK:
+            return
+        book.add_end(answer.body)
+        end = book.pending_end()
 
 
 def recover(

@@ -450,3 +450,47 @@ def test_a_new_cosigner_on_an_idle_ledger_waits_without_an_alarm(tmp_path: Path)
         for signer in signers:
             signer._sign_proposal()
         assert [bool(signer.alarm) for signer in signers] == [False, True]
+
+
+def test_nothing_behind_an_end_is_signed_before_its_certificate_is_on_disk() -> None:
+    """A key that signed behind an end can never sign the end again: were all nodes to lose the certificate together, nobody
+    could make it anew."""
+    book = ended_book()
+    kept: set[int] = set()
+    book.is_kept = kept.__contains__
+    book.propose()
+    book.add_note(cosigned(5, "a", "b", "c"), "http://b")
+    assert book.pending_end() is None and book.may_sign(5, SIGNERS["d"].public.key_id)
+    assert not book.may_sign(9, NEW.public.key_id)
+    kept.add(5)
+    assert book.may_sign(9, NEW.public.key_id)
+    kept.clear()
+    assert book.may_sign(9, NEW.public.key_id)  # it was there once
+
+
+def test_evidence_that_cannot_be_written_stops_nobody() -> None:
+    """Where the evidence of a note that waited finds no room, the block is taken all the same, and what else waited too."""
+    book, told = make_book(), list[str]()
+
+    def full(giver: str, _error: ForkError) -> None:
+        told.append(giver)
+        raise OSError(28, "no space")
+
+    book.on_fork.append(full)
+    commit(book, 5, 1)
+    book.add_note(cosigned(9, "d", tree=sha256(b"another history")), "http://liar")
+    book.add_note(cosigned(9, "a", "b", "c"), "http://honest")
+    commit(book, 9, 2)
+    assert told == ["http://liar"] and book.certified_size() == 9
+
+
+def test_what_waits_behind_an_end_is_taken_without_a_note_of_ours() -> None:
+    """A node whose head bears no log line of its own merges what peers showed of it, once the end before is certified."""
+    book = make_book()
+    end = EpochEnd(1, 5, root(5), log_note(LOG, ORIGIN, 5, root(5)), tuple(COSIGNERS))
+    book.follow(Epochs(tuple(NEXT), [end]))
+    book.know(2, 9, root(9))
+    book.add_note(by_new(9, "b", "c", "d"), "http://b")
+    assert book.certified_size() == 0
+    book.add_end(cosigned(5, "a", "b", "c"))
+    assert book.certified_size() == 9
