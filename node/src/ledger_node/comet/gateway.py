@@ -97,9 +97,8 @@ class Gateway:
     ) -> None:
         self._sender, self._bundle, self._remember = sender, bundle, remember
         self._waiting: OrderedDict[Digest, _Waiting] = OrderedDict()  # in the order in which they came
-        self._queue: OrderedDict[Digest, _Waiting] = (
-            OrderedDict()
-        )  # what no transaction carries, in the order of leaving
+        # What no transaction carries, in the order of leaving.
+        self._queue: OrderedDict[Digest, _Waiting] = OrderedDict()
         self._flights: dict[int, _Flight] = {}
         self._numbers = 0
         self._expected, self._answered_at = 0, 0.0

@@ -82,9 +82,8 @@ class CertificateBook:
         self._proposed_at = 0.0
         self._note = b""
         self._certified: Certified | None = None
-        self._waiting: dict[
-            str, list[VerifiedNote]
-        ] = {}  # by giver (a polled node), so that nobody displaces another's
+        # By giver, which is a node that is polled, so that nobody displaces another's.
+        self._waiting: dict[str, list[VerifiedNote]] = {}
         self.is_kept: Callable[[int], bool] = lambda _size: True
         """Whether the store has the certificate of a size; see `may_sign`."""
         self.on_fork: list[Callable[[str, ForkError], None]] = []
