@@ -193,20 +193,29 @@ def _stolen(framed: bytes) -> bytes:
 
 
 def lie_in_app_hash(data_dir: Path) -> None:
-    """CometBFT is told another app hash than the ledger's just before its turn, so that its own proposal shows it."""
+    """CometBFT is told another app hash than the ledger's just before its turn, so that its own proposal shows it.
+
+    When its turn is follows from a proposal of its own that was decided in the first round: validators of equal power take
+    turns in it, and one that still catches up is asked for proposals that nobody waits for.
+    """
     from ledger_node.comet import abci_pb2 as pb
     from ledger_node.comet.handler import Handler
 
     tells, honest, prepare_honest = _tells(data_dir), Handler.finalize_block, Handler.prepare_proposal
-    turn = 0
+    proposed, decided, turn = (0, b""), 0, 0
 
     def prepare(self: Handler, request: pb.RequestPrepareProposal) -> pb.ResponsePrepareProposal:
-        nonlocal turn
-        turn = request.height + len(self.app.head.registry.validators())
+        nonlocal proposed
+        proposed = request.height, request.proposer_address
         return prepare_honest(self, request)
 
     def finalize(self: Handler, request: pb.RequestFinalizeBlock) -> pb.ResponseFinalizeBlock:
+        nonlocal decided, turn
         answer = honest(self, request)
+        if decided == request.height - 1 and request.decided_last_commit.round == 0:
+            turn = decided + len(self.app.head.registry.validators())
+        if (request.height, request.proposer_address) == proposed:
+            decided = request.height
         if tells() and request.height == turn - 1:
             _append_line(data_dir / "lies", f"{request.height}")
             answer.app_hash = bytes(32)
