@@ -285,16 +285,16 @@ class SqliteOpener:
 
     def certificates(self) -> dict[int, bytes]:
         with contextlib.closing(SqliteReader(self.path)) as reader, reader.snapshot() as snap:
-            found = snap.latest_certificate()
-            assert found == snap.certificate(0)
+            found = snap.certificates.latest()
+            assert found == snap.certificates.least(0)
             return dict([found])
 
     def natives(self) -> dict[int, bytes]:
         with contextlib.closing(SqliteReader(self.path)) as reader, reader.snapshot() as snap:
-            found, entry = {}, snap.native_from(0)
+            found, entry = {}, snap.natives.least(0)
             while entry is not None:
                 found[entry[0]] = entry[1]
-                entry = snap.native_from(entry[0] + 1)
+                entry = snap.natives.least(entry[0] + 1)
             return found
 
     def close(self) -> None:

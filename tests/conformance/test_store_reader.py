@@ -239,30 +239,35 @@ def test_threads_share_a_reader(network):
 def test_certificates_by_size(network):
     """The smallest certified size at or above one, and the largest of all."""
     with network.reader.snapshot() as snap:
-        assert snap.certificate(0) is None
-        assert snap.latest_certificate() is None
+        assert snap.certificates.least(0) is None
+        assert snap.certificates.latest() is None
     sizes = [network.block([network.submission("ga", [network.event()])]).size for _ in range(3)]
     network.store.write_certificates([(sizes[0], b"one")])
     network.store.write_certificates([(sizes[2], b"three")])
     with network.reader.snapshot() as snap:
-        assert snap.certificate(0) == (sizes[0], b"one")
-        assert snap.certificate(sizes[0] + 1) == (sizes[2], b"three")
-        assert snap.certificate(sizes[2] + 1) is None
-        assert snap.latest_certificate() == (sizes[2], b"three")
+        assert snap.certificates.least(0) == (sizes[0], b"one")
+        assert snap.certificates.least(sizes[0] + 1) == (sizes[2], b"three")
+        assert (snap.certificates.of(sizes[0]), snap.certificates.of(sizes[0] + 1)) == (b"one", None)
+        assert snap.certificates.least(sizes[2] + 1) is None
+        assert snap.certificates.latest() == (sizes[2], b"three")
 
 
 def test_native_commits_by_size(network):
     """The one of exactly a size, the next at or above one, and the largest of all."""
     with network.reader.snapshot() as snap:
-        assert snap.native(1) is None
-        assert snap.native_from(0) is None
-        assert snap.latest_native() is None
+        assert snap.natives.of(1) is None
+        assert snap.natives.least(0) is None
+        assert snap.natives.latest() is None
     network.store.write_native(5, b"five")
     network.store.write_native(2, b"two")
     with network.reader.snapshot() as snap:
-        assert (snap.native(5), snap.native(2), snap.native(3)) == (b"five", b"two", None)
-        assert (snap.native_from(0), snap.native_from(3), snap.native_from(6)) == ((2, b"two"), (5, b"five"), None)
-        assert snap.latest_native() == (5, b"five")
+        assert (snap.natives.of(5), snap.natives.of(2), snap.natives.of(3)) == (b"five", b"two", None)
+        assert (snap.natives.least(0), snap.natives.least(3), snap.natives.least(6)) == (
+            (2, b"two"),
+            (5, b"five"),
+            None,
+        )
+        assert snap.natives.latest() == (5, b"five")
 
 
 def test_a_closed_reader_opens_no_snapshot(network):

@@ -224,7 +224,7 @@ def _join_later(town: Town, seam: int, peers: list[str], member: str = "zr") -> 
 
         def certified() -> bool:
             with reader.snapshot() as snap:
-                found = snap.certificate(snap.head_size)
+                found = snap.certificates.least(snap.head_size)
                 return snap.head_height == seam and found is not None
 
         wait_for(certified, f"{member} holds the certified seam")

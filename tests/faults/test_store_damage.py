@@ -70,8 +70,8 @@ def dump(snap: Snapshot, model: StoreModel) -> Any:
         [snap.bucket(index) for index in range(40)],
         [snap.root_at(size) for size in range(snap.head_size + 1)],
         snap.timers(None, 1_000),
-        [snap.certificate(size) for size in range(snap.head_size + 1)],
-        [snap.native(size) for size in range(snap.head_size + 1)],
+        [snap.certificates.of(size) for size in range(snap.head_size + 1)],
+        [snap.natives.of(size) for size in range(snap.head_size + 1)],
     ]
 
 

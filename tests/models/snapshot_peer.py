@@ -55,7 +55,7 @@ class StoredPeer:
         try:
             with reader.snapshot() as snap:
                 if parts.path == "/checkpoint":
-                    newest = snap.latest_certificate()
+                    newest = snap.certificates.latest()
                     return Answer(200, newest[1], "") if newest and self.certificate else Answer(503, b"", "")
                 if parts.path == "/v1/proofs/epochs":
                     return Answer(200, b'{"checkpoint":{},"epochs":[]}', "")

@@ -73,7 +73,7 @@ def _stored(ledger: RealLedger) -> list[Parser]:
         blocks = [read_block(snap, height) for height in range(snap.head_height + 1)]
         rows = [(key, row.value) for key, row in snap.rows_with_prefix(b"", None, 5_000) if row.value]
         bundles = [snap.bundle(digest_) for digest_ in (ledger.genesis.rulebook, ledger.genesis.calendar)]
-        latest = snap.latest_certificate()
+        latest = snap.certificates.latest()
     reader.close()
     assert latest is not None
     encoded = [blockcodec.encode_block(block) for block in blocks]

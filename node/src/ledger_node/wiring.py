@@ -414,8 +414,7 @@ class Node:
 
     def _is_kept(self, size: int) -> bool:
         with self.reader.snapshot() as snap:
-            found = snap.certificate(size)
-        return found is not None and found[0] == size
+            return snap.certificates.of(size) is not None
 
     def _certified(self, certified: Certified) -> None:
         if isinstance(self.engine, Sequencer | CometEngine):
@@ -437,7 +436,7 @@ class Node:
     def _restore_certificate(self) -> None:
         self._follow_epochs()
         with self.reader.snapshot() as snap:
-            found = snap.latest_certificate()
+            found = snap.certificates.latest()
             head = self.app.head
             note = snap.block(head.height).note
             if note:

@@ -239,7 +239,7 @@ def test_completeness_says_where_refused_records_stand(live: object, call, tmp_p
 def test_consistency_of_two_certified_sizes_is_a_proof_that_holds(live: object, call, tmp_path: Path) -> None:
     """The file carries both certificates and verifies offline; a size that nobody certified has no proof."""
     with SqliteReader(live.folder / "ledger.sqlite").snapshot() as snap:  # type: ignore[attr-defined]
-        old, new = snap.certificate(1)[0], snap.latest_certificate()[0]
+        old, new = snap.certificates.least(1)[0], snap.certificates.latest()[0]
     path = tmp_path / "consistency.json"
     assert call("proof", "get", "consistency", old, new, "--out", path).code == 0
     ran = ledger("proof", "verify", path, "--trust", live.folder, "--json")  # type: ignore[attr-defined]

@@ -137,7 +137,7 @@ def read_native(node: Node, size: str) -> bytes:
     found = None
     if size.isascii() and size.isdecimal() and len(size) <= SIZE_DIGITS_MAX:
         with node.reader.snapshot() as snap:
-            found = snap.native(int(size))
+            found = snap.natives.of(int(size))
     if found is None:
         raise NotFoundError("native", "no native commit of this size is kept", size=size)
     return found
@@ -148,11 +148,11 @@ def read_natives(node: Node, first: int, limit: int) -> bytes:
     items: list[bytes] = []
     total = 0
     with node.reader.snapshot() as snap:
-        found = snap.native_from(first)
+        found = snap.natives.least(first)
         while found is not None and len(items) < limit and total < NATIVES_BYTES_MAX:
             items.append(encode_native(*found))
             total += len(items[-1])
-            found = snap.native_from(found[0] + 1)
+            found = snap.natives.least(found[0] + 1)
     return bytes(msgpack.packb(items))
 
 

@@ -52,10 +52,10 @@ def kept_certificate(node: Node, size: str) -> bytes:
     if not size.isascii() or not size.isdecimal() or len(size) > 16:
         raise NotFoundError("certificate", "no certificate of this size is kept", size=size)
     with node.reader.snapshot() as snap:
-        found = snap.certificate(int(size))
-    if found is None or found[0] != int(size):
+        found = snap.certificates.of(int(size))
+    if found is None:
         raise NotFoundError("certificate", "no certificate of this size is kept", size=size)
-    return found[1]
+    return found
 
 
 def _voters(standing: Standing) -> dict[str, Any]:

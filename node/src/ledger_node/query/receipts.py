@@ -132,7 +132,7 @@ def _receipt(
 
 
 def _first_certificate(found: Standing, seq: int) -> tuple[int, bytes]:
-    stored = found.snap.certificate(seq + 1)
+    stored = found.snap.certificates.least(seq + 1)
     # The newest certificate may not be written yet.
     return stored if stored is not None and stored[0] <= found.size else (found.size, found.state.note)
 

@@ -130,7 +130,7 @@ def _permit(snap: Snapshot, name: str) -> Permit:
         if outcome != "accepted":
             raise RejectedError("prune-record", "the pruning was not accepted", event=name, got=outcome)
         permit = parse_permit(name, fields["refs"], parse_body(leaf.body))
-        certified = snap.latest_certificate()
+        certified = snap.certificates.latest()
         needed = max(snap.block(record.height).size, _size_at(snap, permit.height))
         if certified is None or certified[0] < needed:
             raise RejectedError("prune-uncertified", "the record or its height is not certified yet", event=name)

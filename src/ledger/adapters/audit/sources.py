@@ -126,12 +126,12 @@ class StoredPiece:
                     for height in range(self.first, self.last + 1)
                 ]
                 found = [
-                    read_or_note(partial(snap.certificate, size), broken, f"certificate {size}")
+                    read_or_note(partial(snap.certificates.of, size), broken, f"certificate {size}")
                     for size in _certified_sizes(snap, self.first, self.last)
                 ]
         finally:
             reader.close()
-        notes = [each[1] for each in found if each is not None]
+        notes = [each for each in found if each is not None]
         return PieceData([block for block in blocks if block is not None], notes), broken
 
 
@@ -157,7 +157,7 @@ def _certificates(snap: Snapshot, first: int, last: int) -> list[bytes]:
     size, end = snap.block(first).size, snap.block(last).size
     notes: list[bytes] = []
     while size <= end:
-        found = snap.certificate(size)
+        found = snap.certificates.least(size)
         if found is None or found[0] > end:
             break
         notes.append(found[1])
@@ -222,7 +222,7 @@ class DataDirectorySource:
 
     def latest_certified(self) -> int | None:
         """The largest certified size."""
-        found = self._snap.latest_certificate()
+        found = self._snap.certificates.latest()
         return None if found is None else found[0]
 
     def state(self) -> Iterable[StateEntry] | None:
@@ -240,10 +240,10 @@ class DataDirectorySource:
 
     def natives(self) -> Iterator[NativeEntry]:
         """See `LedgerSource`."""
-        found = self._snap.native_from(0)
+        found = self._snap.natives.least(0)
         while found is not None:
             yield found
-            found = self._snap.native_from(found[0] + 1)
+            found = self._snap.natives.least(found[0] + 1)
 
     def inspect(self) -> Iterator[Finding | Gap]:
         """What only a data directory has: hash tiles, indexes, rows that no block shows. Each damage is a finding."""

@@ -49,13 +49,13 @@ def prove_ends(
 
 
 def _end(snap: Snapshot, configs: Configs, end: Known, keys: tuple[PublicKey, ...]) -> EpochEnd:
-    certificate = snap.certificate(end.size)
-    if certificate is None or certificate[0] != end.size:
+    certificate = snap.certificates.of(end.size)
+    if certificate is None:
         raise UnavailableError("epoch-end", "the certificate of an epoch's end is not here yet", retry_after_s=1)
     header_leaf = snap.block(end.height).header_leaf
     effect = _part(snap, end.size - 2, end.size)
     return EpochEnd(
-        certificate=certificate[1],
+        certificate=certificate,
         header=LeafPart(end.size - 1, header_leaf, _path(snap, end.size - 1, end.size)),
         config=configs.read(parse_header(header_leaf).config),
         announced=_part(snap, _announced(snap, effect), end.size),

@@ -77,8 +77,7 @@ def read_epochs(snap: Snapshot, genesis: Genesis, registry: Registry) -> Epochs:
         height = (proposal.height or 0) - 1
         block = snap.block(height)
         size = parse_header(block.header_leaf).index + 1
-        found = snap.certificate(size)
-        held = found is not None and found[0] == size
+        held = snap.certificates.of(size) is not None
         # The root is the note's own: the store keeps what was log-signed, and the head was verified against it. A node
         # that joined later may have no note for the block (SPEC R-N21), and takes the root of its own tree.
         root = _root(block.note) if block.note else snap.root_at(size)

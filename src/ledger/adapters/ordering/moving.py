@@ -201,11 +201,11 @@ def check_seam(snap: Snapshot, genesis: Genesis, in_force: Engine, head: Head) -
         raise RejectedError("seam-height", "the ledger is not at the seam", expected=first, got=head.height)
     if not in_force.moves:
         return  # block 0 needs no certificate: the origin pins it
-    found = snap.certificate(head.size)
-    if found is None or found[0] != head.size:
+    certificate = snap.certificates.of(head.size)
+    if certificate is None:
         raise RejectedError("seam-uncertified", "this node holds no certificate of the seam", height=first)
     cosigners = read_epochs(snap, genesis, head.registry).at(head.size)
-    checkpoint = verify_certificate(found[1], genesis.origin, head.registry.log_keys(), cosigners).checkpoint
+    checkpoint = verify_certificate(certificate, genesis.origin, head.registry.log_keys(), cosigners).checkpoint
     if (checkpoint.size, checkpoint.root) != (head.size, head.log.root()):
         raise RejectedError("seam-uncertified", "the certificate is over another tree", height=first)
 
@@ -219,9 +219,8 @@ def keep_seam(
 ) -> None:
     """Ask peers for the certificate of the seam at `head`, where this node came too late to collect it, and keep it."""
     with reader.snapshot() as snap:
-        found = snap.certificate(head.size)
-    if found is not None and found[0] == head.size:
-        return
+        if snap.certificates.of(head.size) is not None:
+            return
     cosigners = book.cosigners_at(head.size)
     for peer in peers:
         with suppress(LedgerError):  # who does not answer, or answers nonsense, is passed over

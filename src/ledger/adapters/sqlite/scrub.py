@@ -379,10 +379,9 @@ class _Scrub:
     def _certificates(self) -> Findings:
         for (size,) in list(rows(self._connection, "SELECT size FROM certificates ORDER BY size", (), (int,))):
             try:
-                found = self._snapshot.certificate(size)
-                if found is None or found[0] != size:
+                note = self._snapshot.certificates.of(size)
+                if note is None:
                     raise damaged("certificate", size=size)
-                note = found[1]
                 checkpoint = parse_checkpoint_text(parse_note(note).text)
                 if checkpoint.size != size or (self._sound_tiles and checkpoint.root != self._snapshot.root_at(size)):
                     yield damaged("certificate", size=size, got=checkpoint.root)
@@ -392,7 +391,7 @@ class _Scrub:
     def _natives(self) -> Findings:
         for (size,) in list(rows(self._connection, "SELECT size FROM native ORDER BY size", (), (int,))):
             try:
-                data = self._snapshot.native(size)
+                data = self._snapshot.natives.of(size)
                 native = nativecommit.parse(data or b"")
                 expected = app_hash(size, self._snapshot.root_at(size)) if self._sound_tiles else native.header.app_hash
                 if native.header.app_hash != expected:

@@ -17,6 +17,7 @@ from ledger import framing
 from ledger.adapters.sqlite import buckets, load, query
 from ledger.adapters.sqlite.blocks import BlockData, BlockReader, Body, Erased, StoredSubmission
 from ledger.adapters.sqlite.cache import Cache
+from ledger.adapters.sqlite.certificates import CertificateReader
 from ledger.adapters.sqlite.events import find_records, index_secret
 from ledger.adapters.sqlite.faults import damaged
 from ledger.adapters.sqlite.leaves import LeafReader
@@ -104,6 +105,8 @@ class Snapshot:
         self.connection = connection
         self._blocks = BlockReader(connection)
         self._leaf_reader = LeafReader(connection, self._blocks)
+        self.certificates = CertificateReader(connection, self._blocks.decompressor, "certificates")
+        self.natives = CertificateReader(connection, self._blocks.decompressor, "native")
         self._cache: Cache[int, tuple[Header, BlockData]] = Cache(BLOCKS_CACHED)
         row = connection.execute("SELECT max(height) FROM blocks").fetchone()
         self.head_height: int = -1 if row[0] is None else int(row[0])
@@ -438,38 +441,6 @@ class Snapshot:
         if self.head_height >= 0:
             index = bucket_index(key_hash(map_key), self._block(self.head_height)[0].state_buckets)
             load.check_row(map_key, value, index, self.bucket(index))
-
-    # --- certificates ------------------------------------------------------------------------------------------------
-
-    def certificate(self, size_min: int) -> tuple[int, bytes] | None:
-        """(size, note) of the smallest certified size ≥ `size_min`."""
-        return self._note("SELECT size, data FROM certificates WHERE size>=? ORDER BY size LIMIT 1", size_min)
-
-    def latest_certificate(self) -> tuple[int, bytes] | None:
-        """(size, note) of the largest certified size."""
-        return self._note("SELECT size, data FROM certificates WHERE size>=? ORDER BY size DESC LIMIT 1", 0)
-
-    def native(self, size: int) -> bytes | None:
-        """CometBFT's own commit over the checkpoint of exactly `size` leaves."""
-        found = self.native_from(size)
-        return found[1] if found is not None and found[0] == size else None
-
-    def native_from(self, size_min: int) -> tuple[int, bytes] | None:
-        """(size, commit) of the smallest size ≥ `size_min` with a native commit: one after the other gives all."""
-        return self._note("SELECT size, data FROM native WHERE size>=? ORDER BY size LIMIT 1", size_min)
-
-    def latest_native(self) -> tuple[int, bytes] | None:
-        """(size, commit) of the largest size with a native commit."""
-        return self._note("SELECT size, data FROM native WHERE size>=? ORDER BY size DESC LIMIT 1", 0)
-
-    def _note(self, sql: str, size: int) -> tuple[int, bytes] | None:
-        row = query.row(self.connection, sql, (size,), (int, bytes))
-        if row is None:
-            return None
-        note = self._blocks.decompressor.single(row[1])
-        if type(note) is not bytes:
-            raise damaged("certificate", size=row[0])
-        return row[0], note
 
 
 def _body_parts(body: Body) -> tuple[bytes | None, Digest | None]:

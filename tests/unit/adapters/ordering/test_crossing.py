@@ -48,7 +48,7 @@ class FolderPeer(Peer):
         try:
             with reader.snapshot() as snap:
                 if path == "/checkpoint":
-                    found = snap.latest_certificate()
+                    found = snap.certificates.latest()
                     return Answer(404, b"", "") if found is None else Answer(200, found[1], "text/plain")
                 query = parse_qs(urlsplit(path).query)
                 first, limit = int(query["from"][0]), int(query["limit"][0])
@@ -173,7 +173,7 @@ def test_two_certified_histories_are_never_crossed(parted: Parted) -> None:
     head = parted.ours.app.head
     reader = SqliteReader(parted.ours.folder / DATABASE)
     with reader.snapshot() as snap:
-        _, note = snap.latest_certificate() or (0, b"")
+        _, note = snap.certificates.latest() or (0, b"")
     reader.close()
     book = parted.book
     book.committed(head.height, head.size, head.log.root(), note)

@@ -76,7 +76,7 @@ def test_an_older_file_is_brought_up(path, tmp_path, version):
     network.store.close()
     reader = SqliteReader(old)
     with reader.snapshot() as snap:
-        assert snap.latest_native() == (sealed.size, b"a native commit")
+        assert snap.natives.latest() == (sealed.size, b"a native commit")
         assert snap.head_height == 2
         assert load_map(snap.connection).tree.root() == root
     reader.close()
