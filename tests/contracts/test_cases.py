@@ -159,6 +159,7 @@ def other_pythons() -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # each interpreter decides every case
 def test_every_python_gives_the_same_program_and_verdicts(program: Program) -> None:
     """Other versions of CPython, without any package, generate the same text and decide alike, byte for byte: every case and
     odd variants of them, by the program and by the rule files as they are."""

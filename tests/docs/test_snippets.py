@@ -27,7 +27,7 @@ from tests.models.traces import check_trace
 PORT = 8650  # as the documents write it; with the three after it
 P2P_PORT = 26656  # likewise
 NODES = 4
-SESSION_S = 300
+SESSION_S = 600
 MEMBERS = "city.toml"
 OPERATIONS, OPERATIONS_CHINESE = "docs/OPERATIONS.md", "docs/OPERATIONS.zh.md"
 ROTATION = re.compile(r"(systemctl stop suyuan-node\n)?ledger node renew-")

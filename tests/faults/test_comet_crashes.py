@@ -27,7 +27,7 @@ from ledger.client.request import get
 from ledger.core.submission import Submission
 from ledger.errors import LedgerError, UnavailableError
 from ledger_node.readiness import CATCHING_UP
-from tests.models.comet_network import START_S, CometNetwork, Load, Setup, Validator, comet_network, end, until
+from tests.models.comet_network import LEVEL_S, CometNetwork, Load, Setup, Validator, comet_network, end, until
 from tests.models.comet_rpc import asking
 from tests.models.transactions import encode_transaction
 
@@ -150,13 +150,13 @@ def test_a_node_that_catches_up_is_not_ready(network: CometNetwork) -> None:
         for each in others(network, node):
             stack.enter_context(each.paused())
         node.start()
-        node.wait_listening(START_S)
+        node.wait_listening()
         until(lambda: lacking(node).get("cometbft") == CATCHING_UP, "it says what it does")
         assert node.client.send(get(["readyz"])).status == 503
         assert "engine" not in lacking(node) and int(node.status()["size"]) > 0
     network.restart()
     network.await_level()
-    node.wait_ready(START_S)
+    node.wait_ready()
     assert "cometbft" not in lacking(node)
     network.check(audited=[node])
 
@@ -173,6 +173,7 @@ def test_two_of_four_are_too_few(network: CometNetwork) -> None:
     down, left = network.nodes[:2], network.nodes[2:]
     with Load(network) as load:
         network.progress()
+    network.await_level()  # nothing is under way
     for node in down:
         node.kill()
         node.kill_comet()
@@ -270,7 +271,7 @@ def test_a_node_whose_rules_always_fail(network: CometNetwork) -> None:
             network.progress(others(network, victim))
             with pytest.raises(UnavailableError):
                 network.record(network.submission("ga"), victim)
-            assert victim.comet_pid == 0  # CometBFT without its application would only wait
+            until(lambda: victim.comet_pid == 0, "CometBFT without its application, which would only wait, is ended")
     finally:
         (victim.folder / "lie").unlink()
     network.heal()
@@ -289,7 +290,7 @@ def test_a_full_disk(network: CometNetwork) -> None:
         with Load(network) as load:
             network.progress()
             fill(ballast)
-            until(lambda: _refuses(network, victim), "the full node refuses")
+            until(lambda: _refuses(network, victim), "the full node refuses", 2 * LEVEL_S)
             network.progress(others(network, victim))
     finally:
         ballast.unlink()
@@ -310,9 +311,9 @@ def fill(ballast: Path) -> None:
 def _refuses(network: CometNetwork, node: Validator) -> bool:
     """Whether a node acknowledges no more."""
     try:
-        network.record(network.submission("ga", 40), node, timeout_s=3)
-    except LedgerError:
-        return True
+        network.record(network.submission("ga", 40), node)  # longer than the node waits, which has to say so itself
+    except LedgerError as error:
+        return error.code != "node-unreachable"
     return False
 
 
@@ -325,7 +326,7 @@ def test_clocks_that_are_minutes_apart(network: CometNetwork) -> None:
         node.shift_ms = shift
         node.start()
     for node in (ahead, behind):
-        node.wait_listening(START_S)
+        node.wait_listening()
     with Load(network) as load:
         network.progress()
         until(lambda: b"ahead of this machine" in behind.client.send(get(["readyz"])).body, "it says that it withholds")

@@ -30,6 +30,7 @@ from ledger.adapters.home.handover import init_node
 from ledger.adapters.home.keyfile import read_key
 from ledger.adapters.home.network import CreatedNetwork, KeyPlan, MemberPlan, NetworkPlan, create_network, read_rulebook
 from ledger.adapters.home.nodefile import SETTINGS, event_key_file
+from ledger.adapters.ordering.evidence import evidence_files
 from ledger.adapters.sqlite.reader import SqliteReader
 from ledger.adapters.sqlite.snapshot import Snapshot
 from ledger.client.http import NodeClient
@@ -50,7 +51,6 @@ from tests.models.traces import PROGRAM, TRACE, check_trace
 
 GRANTS: Final = 8
 CLIENT_S: Final = 8.0  # how long a client waits before it asks another node
-START_S: Final = 150.0  # a machine with other work to do
 LEVEL_S: Final = 90.0
 VERIFY_TRIES: Final = 5
 APP_HASHES: Final = 12  # newest heights of CometBFT that are compared
@@ -63,7 +63,7 @@ class Validator(NodeProcess):
         super().__init__(folder, (), {VARIABLE: str(binary)})
         self.id, self.shift_ms, self.lie = folder.name, 0, ""
         self.options: tuple[str, ...] = ()
-        self.client = NodeClient(self.url, timeout_s=CLIENT_S)
+        self.client = NodeClient(self.url)
 
     def start(self) -> None:
         """See `NodeProcess`."""
@@ -138,7 +138,7 @@ class Validator(NodeProcess):
 
     def evidence(self) -> list[Path]:
         """The files of its evidence folder."""
-        return sorted(path for path in (self.folder / EVIDENCE).glob("*") if path.is_file())
+        return sorted(evidence_files(self.folder / EVIDENCE))
 
 
 def end(pid: int) -> None:
@@ -278,9 +278,9 @@ class CometNetwork:
             if not node.running:
                 node.start()
         for node in nodes:
-            node.wait_listening(START_S)
+            node.wait_listening()
         for node in nodes:
-            node.wait_ready(START_S)
+            node.wait_ready()
 
     def heal(self) -> None:
         """Everything runs as after the start, whatever a test before did."""

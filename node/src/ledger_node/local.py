@@ -24,7 +24,8 @@ from ledger.errors import UnavailableError
 from ledger_node.comet.binary import VARIABLE
 
 READY_PREFIX = "ready "
-STOP_S = 20.0
+START_S = 150.0  # several interpreters, on a machine with other work to do
+STOP_S = 60.0  # requests in hand, the cosigner, CometBFT: each has a limit of its own
 PROGRAM = ("-m", "ledger_node")
 
 
@@ -71,7 +72,7 @@ class NodeProcess:
         )
         threading.Thread(target=self._read_log, args=(self._process,), daemon=True).start()
 
-    def wait_listening(self, timeout_s: float = 30.0) -> None:
+    def wait_listening(self, timeout_s: float = START_S) -> None:
         """Wait until the node answers HTTP; raises `UnavailableError` with the end of its log."""
         until = time.monotonic() + timeout_s
         while not self._ready.wait(0.02):
@@ -80,7 +81,7 @@ class NodeProcess:
                     "node-start", "the node did not start", node=self.folder.name, log=self.log_tail()
                 )
 
-    def wait_ready(self, timeout_s: float = 60.0) -> None:
+    def wait_ready(self, timeout_s: float = START_S) -> None:
         """Wait until every check of `/readyz` passes; raises `UnavailableError` naming those that do not."""
         client, until = NodeClient(self.url), time.monotonic() + timeout_s
         while True:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from ledger.adapters.home.comethome import HOME
 from ledger.adapters.ordering.engine import moved
+from ledger.adapters.ordering.evidence import evidence_files
 from ledger.adapters.ordering.follower import Follower
 from ledger.errors import FatalError
 from ledger_node.comet.engine import CometEngine
@@ -72,8 +73,6 @@ def _alarms(node: Node) -> str:
 
 def _evidence(node: Node) -> str:
     """The newest files of the evidence folder by name: what other nodes signed that cannot be."""
-    if not node.evidence.is_dir():
-        return ""
-    names = sorted(node.evidence.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
+    names = evidence_files(node.evidence)
     more = f" and {len(names) - NAMES_MAX} more" if len(names) > NAMES_MAX else ""
     return ", ".join(path.name for path in names[:NAMES_MAX]) + more

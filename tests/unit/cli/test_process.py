@@ -9,6 +9,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,12 +37,12 @@ def run(*arguments: object, **more: object) -> subprocess.CompletedProcess[bytes
     return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, env=env, check=False, **more)  # type: ignore[call-overload]
 
 
-def cpu_seconds(*arguments: str, tries: int = 5) -> float:
-    """The least processor time of some runs: what the command costs, however busy the machine is."""
+def cpu_seconds(*command: str, tries: int = 5) -> float:
+    """The least processor time of some runs: what a command costs, however busy the machine is."""
     found = []
     for _ in range(tries):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        run(*arguments)
+        subprocess.run(command, capture_output=True, check=True, env={**PLAIN, "LANG": "en_US.UTF-8"})
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         found.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     return min(found)
@@ -49,7 +50,8 @@ def cpu_seconds(*arguments: str, tries: int = 5) -> float:
 
 def test_help_costs_less_than_a_tenth_of_a_second() -> None:
     """`ledger --help` takes under 0.1 s of processor time as a whole process."""
-    assert cpu_seconds("--help") < 0.1
+    bare = cpu_seconds(sys.executable, "-c", "pass")  # 0.01 s on the machine that the limit was set for
+    assert cpu_seconds(*COMMAND, "--help") < 0.1 * max(1.0, bare / 0.02)
 
 
 def test_client_commands_import_no_server() -> None:
@@ -92,11 +94,16 @@ def test_ctrl_c_is_clean(tmp_path: Path) -> None:
 
     small = SmallLedger()
     note = small.note(time_s=int(time.time()))
+    looks: list[str] = []
+    again = threading.Event()
 
     def answer(asked):
         if asked.path == "/v1/genesis":
             return 200, "application/json", small.genesis.data
         if asked.path == "/v1/checkpoint":
+            looks.append(asked.path)
+            if len(looks) == 2:  # it asks again once it has counted the first
+                again.set()
             time.sleep(0.2)
             return 200, "text/plain", note
         return problem(404, "path")
@@ -105,11 +112,7 @@ def test_ctrl_c_is_clean(tmp_path: Path) -> None:
         command = [*COMMAND, "watch", "--node", url, "--json"]
         env = {**PLAIN, "HOME": str(tmp_path)}
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env)
-        verified = tmp_path / ".local/state/ledger/verified"
-        until = time.monotonic() + 60
-        while not (verified.exists() and list(verified.iterdir())) and time.monotonic() < until:
-            time.sleep(0.05)
-        time.sleep(0.3)
+        assert again.wait(60)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     assert process.returncode == Exit.INTERRUPTED, err

@@ -22,6 +22,7 @@ from tests.models.raw_server import CHUNKED, HEAD, Script, answering, dripping, 
 
 LIMIT = 65_536
 SOON_S = 0.3
+LONG_S = 2.0
 LATE_S = 3.0
 
 
@@ -180,8 +181,10 @@ def test_a_long_answer_may_take_longer_than_the_timeout(monkeypatch: pytest.Monk
     """As long as it comes at the lowest rate: a catching-up node on a slow line gets its page of blocks."""
     monkeypatch.setattr(exchange, "HTTP_RATE_MIN", LIMIT // 2)
     begin = HEAD + b"Content-Length: %d\r\n\r\n" % LIMIT
-    with asking(dripping(begin, b"x" * (LIMIT // 16), 0.05)) as connection:
-        assert ask(connection, SOON_S).body == b"x" * LIMIT
+    with asking(dripping(begin, b"x" * (LIMIT // 16), 0.2)) as connection:
+        started = time.monotonic()
+        assert ask(connection, LONG_S).body == b"x" * LIMIT
+        assert time.monotonic() - started > LONG_S
 
 
 def test_a_server_that_does_not_read_ends_with_the_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -363,6 +363,7 @@ def test_health_readiness_status_metrics(live: LiveNode) -> None:
     assert {"engine", "certificate", "index"} <= {check["name"] for check in ready["checks"]}
     status = get(live, "/v1/status")
     assert (status["role"], status["signs_for"]) == ("sequencer", ["ga", "rs", "sj"])
+    live.client.get("/v1/datasets/nobody/thing/timeline")
     text = live.client.get("/metrics").text
     assert f"ledger_height {float(live.node.head.height)}" in text
     assert 'route="/v1/datasets/{id:path}/timeline"' in text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -18,6 +19,7 @@ from ledger.core.submission import Submission, new_submission
 from ledger.errors import UnavailableError
 from ledger_node.http import direct as direct_module
 from ledger_node.http.direct import DirectAppend
+from ledger_node.http.server import LimitedProtocol
 from ledger_node.intake.checker import Checker
 from tests.models.live_node import LiveNode, live_node, tell_story
 
@@ -154,12 +156,16 @@ def test_it_matters_not_who_checks(
     original = Checker._worth_asking
 
     def worth(self: Checker, size: int) -> bool:
-        while active and self._writer is None and time.monotonic() < until:
-            return False
         asked.append(original(self, 1 << 20) if active else False)
         return asked[-1]
 
     monkeypatch.setattr(Checker, "_worth_asking", worth)
+    while active and not any(asked):  # until the worker has started
+        assert time.monotonic() < until
+        more = framing.encode(live.sign("rs", [access(live)]))
+        assert b"201 Created" in ask(live, request(more, *ORDINARY))[0]
+        time.sleep(0.05)
+    served.clear()
     assert b"201 Created" in ask(live, request(good, *ORDINARY))[0]
     assert b"submission-signature" in ask(live, request(bytes(bad), *ORDINARY))[1]
     assert len(served) == 2
@@ -182,13 +188,23 @@ def test_requests_on_one_connection_are_answered_in_order(live: LiveNode, served
     assert len(served) == 3
 
 
-def test_a_body_in_pieces_takes_the_general_way(live: LiveNode, served: list[bytes]) -> None:
+def test_a_body_in_pieces_takes_the_general_way(
+    live: LiveNode, served: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A header or a body that comes bit by bit is waited for and answered the same."""
+    arrived, receive = threading.Event(), LimitedProtocol.data_received
+
+    def received(self: LimitedProtocol, data: bytes) -> None:
+        receive(self, data)
+        arrived.set()
+
+    monkeypatch.setattr(LimitedProtocol, "data_received", received)
     for cut in (10, 60, -20):
         data = request(framing.encode(live.sign("rs", [access(live)])), *ORDINARY)
         with connect(live) as found:
+            arrived.clear()
             found.sendall(data[:cut])
-            time.sleep(0.05)
+            assert arrived.wait(20)
             found.sendall(data[cut:])
             assert read_answer(found)[0].startswith(b"HTTP/1.1 201 ")
     assert len(served) == 2  # a header in pieces and its body in one are ordinary

@@ -156,17 +156,20 @@ def test_old_go_is_passed_over_and_a_newer_one_fetched(place: Path, monkeypatch:
 
 def test_build_that_hangs_is_ended_with_all_it_started(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A build is bounded in time, and its children do not outlive it."""
-    monkeypatch.setattr(golang, "BUILD_S", 0.5)
+    monkeypatch.setattr(golang, "BUILD_S", 3.0)
     monkeypatch.setenv("GO_SLEEPS", str(place / "child"))
     started_s = time.monotonic()
-    with pytest.raises(engine.EngineError, match=r"did not end within 0\.5 s"):
+    with pytest.raises(engine.EngineError, match=r"did not end within 3\.0 s"):
         engine.engine()
-    assert time.monotonic() - started_s < 10
+    assert time.monotonic() - started_s < 30
     child = int((place / "child").read_text(encoding="utf-8"))
     for _ in range(500):
         state = Path(f"/proc/{child}/stat")
-        if not state.exists() or state.read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "Z":
-            break
+        try:
+            if state.read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "Z":
+                break
+        except OSError:
+            break  # gone
         time.sleep(0.01)
     else:
         pytest.fail("a child of the build still runs")

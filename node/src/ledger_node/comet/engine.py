@@ -87,7 +87,7 @@ class CometEngine(Engine):
         self._home = home
         self.handler = Handler(app, chain_id, self, self._later)
         self.gateway = Gateway(sender, self._waiting_bundle, self.handler.transactions.put)
-        self._process = make_process(lambda _code: self.gateway.forget_flights())
+        self._process = make_process(self._ended)
         self._listening = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._turn: asyncio.Event | None = None
@@ -96,7 +96,7 @@ class CometEngine(Engine):
         self._proposed_height = -1
         self._last_note = b""
         self._server: AbciServer | None = None
-        self._asked, self._catching_up = float("-inf"), False
+        self._asked, self._catching_up = float("-inf"), True
         self.natives: NativeKeeper | None = None
         self.accuser: Accuser | None = None
         # Registries after the last three heights: the validators of a height are those after the one two before it.
@@ -126,7 +126,7 @@ class CometEngine(Engine):
             try:
                 self._catching_up = bool(rpc.status()["sync_info"]["catching_up"])
             except (LedgerError, KeyError, TypeError):
-                self._catching_up = False  # it is not there yet, and `connected` says so
+                pass  # before it has said once that it takes part, it does not
             finally:
                 rpc.close()
         return self._catching_up
@@ -273,6 +273,11 @@ class CometEngine(Engine):
     def dropped(self, submission: Submission, error: LedgerError) -> None:
         """See `Ordering`."""
         self.gateway.dropped(submission, error)
+
+    def _ended(self, _code: int) -> None:
+        """CometBFT ended: what it was sent may be lost, and the next one begins by fetching what it missed."""
+        self._catching_up = True
+        self.gateway.forget_flights()
 
     def misbehaved(self, height: int) -> None:
         """See `Ordering`."""

@@ -19,7 +19,7 @@ from ledger.core.genesis import COMETBFT, ENGINES, SEQUENCER
 from ledger.errors import LedgerError, NotFoundError, UnavailableError
 from ledger_node.demo import bft, faults, scenario
 from ledger_node.demo.permits import ledger, permit_members, record_permits
-from ledger_node.demo.stage import START_S, Stage, Told, make_network
+from ledger_node.demo.stage import Stage, Told, make_network
 from ledger_node.demo.tell import DemoError, Teller, stay
 
 CERTIFIED_S = 60  # on a machine that is busy with other things
@@ -192,7 +192,7 @@ def _flip(tell: Teller, stage: Stage) -> None:
     )
     flip.undo()
     node.start()
-    node.wait_listening(START_S)
+    node.wait_listening()
 
 
 def _kill(tell: Teller, stage: Stage, told: Told) -> None:

@@ -21,7 +21,7 @@ from ledger_node.demo import bft_story, city, liar
 from ledger_node.demo.bft_nodes import Load, await_agreement, await_lie, await_native, kill_department, wait
 from ledger_node.demo.bft_story import Story
 from ledger_node.demo.permits import ledger
-from ledger_node.demo.stage import START_S, Stage, make_network
+from ledger_node.demo.stage import Stage, make_network
 from ledger_node.demo.tell import Teller, stay
 from ledger_node.local import NodeProcess
 
@@ -185,7 +185,7 @@ def _kill(tell: Teller, stage: Stage, story: Story) -> None:
     began = time.monotonic()
     node = stage.node_of(KILLED)
     node.start()
-    node.wait_listening(START_S)
+    node.wait_listening()
     await_agreement(stage, MEMBERS)
     tell.good(
         f"{KILLED} 重新启动，{time.monotonic() - began:.1f} 秒后已追上",
@@ -207,7 +207,7 @@ def _lie(tell: Teller, stage: Stage, story: Story) -> None:
     stage.node_of(LIAR).stop()
     node = stage.replace_node(LIAR, NodeProcess(stage.made.folders[LIAR], liar.PROGRAM))
     node.start()
-    node.wait_listening(START_S)
+    node.wait_listening()
     node.wait_ready()
     step = story.access(story.register, _now(), bft_story.OTHER_PURPOSE, LIE_COUNT)
     became = stage.record(step.member, step.key, [step.event], stage.client_of(AUDITED)).events[0]

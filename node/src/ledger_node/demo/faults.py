@@ -15,7 +15,8 @@ from ledger.client.http import NodeClient
 from ledger.core.event import Event, new_event
 from ledger.core.ident import uuid7_at
 from ledger.errors import LedgerError, UnavailableError
-from ledger_node.demo.stage import START_S, Stage
+from ledger_node.demo.stage import Stage
+from ledger_node.local import START_S
 
 RETRY_S = 0.1
 KILL_AFTER = 25  # acknowledged events before the kill
@@ -97,8 +98,8 @@ def kill_under_load(stage: Stage, dataset: str, grant: str, user: str, purpose: 
     killed_at = time.monotonic()
     reached = len(load.acknowledged)
     stage.sequencer.start()
-    stage.sequencer.wait_listening(START_S)
-    stage.sequencer.wait_ready(START_S)
+    stage.sequencer.wait_listening()
+    stage.sequencer.wait_ready()
     _await(lambda: len(load.acknowledged) > reached, START_S)
     took = time.monotonic() - killed_at
     writer.join(START_S)

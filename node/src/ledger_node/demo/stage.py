@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from time import time_ns
-from typing import Any, Final
+from typing import Any
 
 from ledger import framing
 from ledger.adapters.home.datadir import TOKEN
@@ -31,8 +31,6 @@ from ledger_node.contracts_folder import rulebook_folder
 from ledger_node.demo import city
 from ledger_node.demo.scenario import START, Step
 from ledger_node.local import LocalNetwork, NodeProcess
-
-START_S: Final = 90.0  # four interpreters that start at once on a small machine
 
 
 @dataclass(slots=True)
@@ -97,7 +95,7 @@ class Stage:
             for node in self.network.nodes:
                 node.start()
             for node in self.network.nodes:
-                node.wait_listening(START_S)
+                node.wait_listening()
             self.sequencer.wait_ready()
             yield
         finally:

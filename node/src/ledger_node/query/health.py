@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 from ledger.adapters.home.datadir import EVIDENCE
+from ledger.adapters.ordering.evidence import evidence_files
 from ledger_node.query.indexer import Indexer
 from ledger_node.query.ports import Node
 
@@ -59,7 +60,7 @@ def gauges(node: Node, indexer: Indexer | None) -> dict[str, float]:
         "ledger_certified_height": certified_height,
         "ledger_uncertified_blocks": max(0, head.height - certified_height),
         "ledger_ready": 1.0 if readiness(node, indexer)["ready"] else 0.0,
-        "ledger_evidence_files": _evidence_files(node),
+        "ledger_evidence_files": len(evidence_files(node.options.data_dir / EVIDENCE)),
     }
     if node.genesis.clock == "wall":
         found["ledger_head_age_seconds"] = max(0.0, time.time() - head.time / 1000)
@@ -73,11 +74,6 @@ def gauges(node: Node, indexer: Indexer | None) -> dict[str, float]:
 def _lag(node: Node, indexer: Indexer) -> int:
     """Blocks that the index is behind: none where it holds more than a ledger that lost its end and fetches it again."""
     return max(0, node.head.height - indexer.index.height)
-
-
-def _evidence_files(node: Node) -> int:
-    folder = node.options.data_dir / EVIDENCE
-    return sum(1 for _ in folder.iterdir()) if folder.is_dir() else 0
 
 
 def labelled(node: Node, indexer: Indexer | None) -> dict[str, dict[str, float]]:

@@ -101,9 +101,10 @@ def test_of_many_the_newest_is_kept_when_it_is_quiet() -> None:
     keeper = NativeKeeper(CHAIN, rpc, store.write, every_s=3600.0)
     keeper.start()
     keeper._kept_at = time.monotonic()
-    for number in range(3):
-        keeper.offer(40 + number, STATE, 7 + number, KEYS)
-        keeper.offer(40 + number, STATE, 7 + number, KEYS)
+    with keeper._changed:  # one moment for the keeper
+        for number in range(3):
+            keeper.offer(40 + number, STATE, 7 + number, KEYS)
+            keeper.offer(40 + number, STATE, 7 + number, KEYS)
     assert store.written.wait(WAIT_S)
     keeper.close()
     assert (set(store.kept), rpc.asked) == ({42}, [9])
