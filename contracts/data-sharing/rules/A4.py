@@ -1,17 +1,17 @@
 """A4 答复有据 · Reasoned reply, no added conditions. Decree 809 Art. 14, 15, 20, 21, 25.
 
-An approval is signed by the provider's office head, not by the key that applied, and adds no condition that the
-catalogue does not list; it makes the grant, of no item, method or (conditional class) purpose but those of the entry
-as it stands. Of an entry that is not to be shared nothing is granted before the catalogue says otherwise: only law
-puts it there (Art. 14). A denial is signed by the office head too, and has a reason; one for lacking papers needs the
-notice first. A wider scope and a supply onward are answered in the same way (Art. 25), and change what the grant
-allows; items are added at its end. The grant keeps the key that applied and the key that approved: neither verifies a
-disposal later (C2).
+An approval is signed by the provider's office head, not by the key that applied, and adds no condition that the catalogue
+does not list; it makes the grant, of no item, method or (conditional class) purpose but those of the entry as it stands.
+Of an entry that is not to be shared nothing is granted before the catalogue says otherwise: only law puts it there (Art.
+14). A denial is signed by the office head too, and has a reason; while papers are lacking it needs the notice first, and
+on an entry that is not to be shared it names the law. A wider scope and a supply onward are answered in the same way
+(Art. 25), and change what the grant allows; items are added at its end. The grant keeps the key that applied and the key
+that approved: neither verifies a disposal later (C2).
 
-同意共享由数据提供部门的共享工作机构负责人签名，不得使用提出该共享申请的密钥，不得附加目录未列明的条件；
-同意即形成授权，授权的数据项、共享方式和用途（有条件共享的）不得超出目录条目的现行内容。对不予共享的目录条目，
-在目录变更之前不得授权：列为不予共享，只能依据法律规定（第十四条）。不同意共享同样由负责人签名，并说明理由；
-因材料不全不同意的，应当先一次性告知补正。扩大使用范围和向第三方提供的申请，以同样方式答复（第二十五条），
+同意共享由数据提供部门的共享工作机构负责人签名，不得使用提出该共享申请的密钥，不得附加目录未列明的条件；同意即形成授权，
+授权的数据项、共享方式和用途（有条件共享的）不得超出目录条目的现行内容。对不予共享的目录条目，在目录变更之前不得授权：
+列为不予共享，只能依据法律规定（第十四条）。不同意共享同样由负责人签名，并说明理由；材料尚有欠缺时不同意的，应当先一次
+性告知补正；对不予共享的条目不同意的，应当载明法律依据。扩大使用范围和向第三方提供的申请，以同样方式答复（第二十五条），
 并据以变更授权的内容；增加的数据项列于原有数据项之后。授权保存申请密钥和同意密钥：二者此后均不得用于处置核验（C2）。
 """
 

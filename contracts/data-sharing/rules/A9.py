@@ -1,17 +1,17 @@
 """A9 重要数据、核心数据和数据出境 · Important, core and cross-border data. NDSR Art. 31, 33, 37; DSL Art. 21; PIPL Art. 36.
 
-Before important data are supplied, entrusted or opened there is a risk assessment of them by who does so, or the
-statutory duty that exempts from it is recorded (Art. 31); analysis without one is an alert, for the law does not name
-it. Core data also need a separate approval by an authority or regulator. Personal information and important data, and
-what is analysed from them, go abroad, or are kept there, only with the number of a security assessment by the CAC.
-Whoever holds important data reports a risk assessment each year (Art. 33): the clock starts when the entry is
-announced, and each report starts it anew.
+Before important data are supplied, entrusted or opened there is a risk assessment of them by who does so, or (where they
+are supplied or entrusted) the statutory duty that exempts from it is recorded (Art. 31); analysis without one is an
+alert, for the law does not name it. Core data also need a separate approval by an authority or regulator. Personal
+information and important data, and what is analysed from them, go abroad, or are kept there, only with the number of a
+security assessment by the CAC. The provider of an entry of important data reports a risk assessment each year (Art. 33):
+the clock starts when the entry is announced or graded as such, and each report starts it anew.
 
-提供、委托处理或者开放重要数据前，由实施该行为的部门对该数据进行风险评估，
-或者依照《网络数据安全管理条例》第三十一条，记录据以免于评估的法定职责或者法定义务；未经评估而分析的，予以提醒，
-因法律未列明分析。核心数据还应当经主管部门或者监管部门单独审批。个人信息和重要数据，以及对其分析所得的结果，
-具有国家网信部门数据出境安全评估编号的，方可向境外提供或者在境外存储。
-持有重要数据的部门每年报送风险评估报告（第三十三条）：期限自目录条目发布时起算，每次报送后重新起算。
+提供、委托处理或者开放重要数据前，由实施该行为的部门对该数据进行风险评估，或者依照《网络数据安全管理条例》第三十一条，
+记录据以免于评估的法定职责或者法定义务（开放不适用）；未经评估而分析的，予以提醒，因法律未列明分析。核心数据还应当经主
+管部门或者监管部门单独审批。个人信息和重要数据，以及对其分析所得的结果，具有国家网信部门数据出境安全评估编号的，方可向
+境外提供或者在境外存储。重要数据条目的数据提供部门每年报送风险评估报告（第三十三条）：期限自目录条目发布或者定为重要、
+核心数据时起算，每次报送后重新起算。
 """
 
 GRADED = ["important", "core"]

@@ -3,16 +3,17 @@
 Purpose, items, method (where it is said) and time of an access lie inside the grant. An access that happened is recorded
 whatever it was: outside the grant it is irregular, counts, and leaves a candidate finding. Its own time decides, from the
 delivery to the end, but for a suspension until it is lifted: one of before that is recorded afterwards is inside, and an
-alert, since that time is the user's word; one of the suspension is outside, whenever it is recorded. So it is with a
-derivation and an analysis, under each of their grants. The finding is about the user, also where its processor was the one
-who used it (A10 finds about that). A wider scope is asked for, and stands only when the provider consents: the law sets no
-term for the reply.
+alert, since that time is the user's word; one of the latest suspension is outside, whenever it is recorded. So it is with
+a derivation and an analysis, under each of their grants. A record of use that names a purpose not granted is outside as
+well. The finding is about the user, also where its processor was the one who used it (A10 finds about that). A wider
+scope is asked for, and stands only when the provider consents: the law sets no term for the reply.
 
-调用的用途、数据项、方式（载明的）和时间，应当在授权之内。已经发生的调用，无论情形如何均予记录：超出授权的，记为不合
-规，计入次数，并形成涉嫌违规线索。以调用发生的时间为准，自提供数据时起，至授权终止时止，暂停期间除外：在此期间发生、
-授权终止或者暂停后才记录的，属于授权之内，但予以提醒，因其时间仅凭数据需求部门声称；暂停期间发生的，无论何时记录，均
-属越界。衍生数据和分析数据亦同，并按所属的各项授权逐一判断。线索涉及使用的部门；由受托方使用的，涉及其委托方（受托方另依A10
-形成线索）。扩大使用范围应当提出申请，经数据提供部门同意后方为有效：法律未规定答复的期限。
+调用的用途、数据项、方式（载明的）和时间，应当在授权之内。已经发生的调用，无论情形如何均予记录：超出授权的，记为不合规，
+计入次数，并形成涉嫌违规线索。以调用发生的时间为准，自提供数据时起，至授权终止时止，暂停期间除外：在此期间发生、授权终
+止或者暂停后才记录的，属于授权之内，但予以提醒，因其时间仅凭数据需求部门声称；最近一次暂停期间发生的，无论何时记录，均
+属越界。衍生数据和分析数据亦同，并按所属的各项授权逐一判断。使用记录所载用途未获授权的，同属越界。线索涉及使用的部门；
+由受托方使用的，涉及其委托方（受托方另依A10形成线索）。扩大使用范围应当提出申请，经数据提供部门同意后方为有效：法律未
+规定答复的期限。
 """
 
 OPEN = ["agreed", "live", "provider_change"]

@@ -4,18 +4,21 @@ Use beyond the scope or supply onward that has been confirmed obliges to suspend
 the provider or the authority has suspended, on that finding and with days to rectify. Where a finding is on a grant, its
 provider suspends on it, not another one, or the authority; the duty is met when the grant that the finding is on is
 suspended, or with all that its provider granted. On a finding about somebody without a grant, as a processor or a third
-party, the authority suspends the grant under which the data came there. The user reports, then who suspended resumes,
-suspends anew or terminates; without a report in the days given, termination stands open. A suspension may cover everything
-between the two, and is decided behind the end of its grant too; what was used while it stood is found also when it is
-recorded afterwards. For the decision after the report the law sets no term.
+party, its provider, where the finding is on its grant, or the authority suspends; that the data came under the grant that
+the authority names is not checked. The user reports, then who suspended, or the authority, resumes or terminates, or the
+provider or the authority suspends anew; without a report in the days given, termination stands open. A suspension may
+cover everything between the two, and is decided behind the end of its grant too; what was accessed while the latest one
+stood is found also when it is recorded afterwards (derivations and analyses under the suspended grant: B1). For the
+decision after the report the law sets no term.
 
-超出授权范围使用数据或者擅自向第三方提供数据，经认定的，应当暂停共享权限：作出认定的机关承担暂停义务，直至数据提供部
-门或者政务数据共享主管部门依据该线索作出暂停决定，并指定整改期限。线索涉及某项授权的，数据提供部门仅得就涉及本部门授
-权的线索暂停，主管部门不受此限；线索所涉授权被暂停，或者其数据提供部门给予的全部授权被暂停的，暂停义务履行完毕。线索
-涉及受托方、第三方等自身未获授权者的，由主管部门暂停有关数据所依据的授权。数据需求部门提交整改报告后，由作出暂停决定
-的部门决定恢复共享权限、再次暂停或者终止共享；整改期限届满未报告的，可以终止共享。暂停范围可以涵盖双方之间的全部授权；
-授权终止以后，仍可就暂停作出决定；暂停期间使用数据、此后才记录的，同样形成线索。收到整改报告后作出决定的期限，法律未规
-定。
+超出授权范围使用数据或者擅自向第三方提供数据，经认定的，应当暂停共享权限：作出认定的机关承担暂停义务，直至数据提供部门
+或者政务数据共享主管部门依据该线索作出暂停决定，并指定整改期限。线索涉及某项授权的，数据提供部门仅得就涉及本部门授权的
+线索暂停，主管部门不受此限；线索所涉授权被暂停，或者其数据提供部门给予的全部授权被暂停的，暂停义务履行完毕。线索涉及受
+托方、第三方等自身未获授权者的，由所涉授权的数据提供部门或者主管部门暂停；主管部门所列授权是否为数据所依据的授权，不予
+核查。数据需求部门提交整改报告后，由作出暂停决定的部门或者主管部门决定恢复共享权限或者终止共享，数据提供部门或者主管部
+门可以再次暂停；整改期限届满未报告的，可以终止共享。暂停范围可以涵盖双方之间的全部授权；授权终止以后，仍可就暂停作出决
+定；最近一次暂停期间的调用，此后才记录的，同样形成线索（衍生和分析仅就被暂停的授权本身判断，见B1）。收到整改报告后作出
+决定的期限，法律未规定。
 """
 
 GROUNDS = ["D809/40-2", "D809/40-3"]

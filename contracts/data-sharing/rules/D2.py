@@ -1,14 +1,14 @@
 """D2 监测与退回 · Monitor and return. Decree 809 Art. 18.
 
-A measurement below a target flags the entry; the plan's owner owes a return to the source, the source owes a repair,
-and the owner a new measurement, until it passes. The law names no term: an order to repair may set one; without it
-slowness is an alert under the strict reading. Nor does it name how often the loop may fail: after the third measurement
-below target in a row the strict reading escalates the case by an alert, and no finding rests on the number.
+A measurement below a target flags the entry; the plan's owner owes a return to the source, the source owes a repair, and
+the owner a new measurement, until it passes. The law names no term: an order to repair may set one; without it slowness
+is an alert under the strict reading. Nor does it name how often the loop may fail: from the third measurement below
+target in a row on the strict reading escalates the case by an alert, and no finding rests on the number.
 
-质量监测结果低于目标的，目录条目标记为未达标；质量计划的制定部门应当将数据退回数据源单位，数据源单位应当校核修复，制
-定部门应当再次监测，直至达标。法律未规定期限：退回时可以要求在一定期限内修复；未要求的，按从严理解，迟延的，予以告
-警。质量循环可以有多少次未达标，法律亦未规定：连续第三次监测未达标起，按从严理解，以提醒提请主管部门处理，不以次数为
-依据形成线索。
+质量监测结果低于目标的，目录条目标记为未达标；质量计划的制定部门应当将数据退回数据源单位，数据源单位应当校核修复，制定
+部门应当再次监测，直至达标。法律未规定期限：退回时可以要求在一定期限内修复；未要求的，按从严理解，迟延的，予以告警。质
+量循环可以有多少次未达标，法律亦未规定：连续第三次监测未达标起，按从严理解，以提醒提请主管部门处理，不以次数为依据形成
+线索。
 """
 
 DIMENSIONS = ["completeness", "accuracy", "consistency", "timeliness"]

@@ -1,11 +1,11 @@
 """D3 校核时限 · Correction clock. Decree 809 Art. 26: verify, correct and answer within 10 working days.
 
-The term runs from receipt. All three stop it: that the provider verified, that it corrected or rejected with a
-reason, and that it answered the applicant. What the provider found itself has no term in the law.
+The term runs from receipt. Two things stop it: that the provider corrected, or rejected with a reason, which stands for
+having verified, and that it answered the applicant. What it found itself needs no answer, and has no term in the law.
 
-数据提供部门应当在10个工作日内予以校核、更正并反馈（第二十六条）。期限自收到校核申请时起算。下列三项均已完成的，期限
-停止计算：数据提供部门已经校核；已经更正，或者说明理由不予更正；已经向申请方反馈。数据提供部门自行发现的，法律未规定
-期限。
+数据提供部门应当在10个工作日内予以校核、更正并反馈（第二十六条）。期限自收到校核申请时起算。下列两项均已完成的，期限停
+止计算：数据提供部门已经更正，或者说明理由不予更正（即视为已经校核）；已经向申请方反馈。数据提供部门自行发现的，无须反
+馈，法律未规定期限。
 """
 
 

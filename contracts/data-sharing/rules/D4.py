@@ -1,14 +1,14 @@
 """D4 更新及时 · Freshness. Decree 809 Art. 13, 19: data is updated as often as its catalogue entry says.
 
-A period without an update makes the entry stale, which is an alert. A department that provides an item of which
-another is the lead source (数源部门) helps that source update: after one further period, the grace, each period that
-passes without an update is a candidate finding about it. Who leads is read when the entry is published or collected
-for. The law sets no grace. Entries that are updated irregularly have no clock.
+A period without an update makes the entry stale, which is an alert. A department that provides an item of which another
+is the lead source (数源部门) helps that source update: one period is grace, and from the second in a row on each that passes
+without an update is a candidate finding about it. Who leads is read when the entry is published or collected for. The law
+sets no grace. Entries that are updated irregularly have no clock.
 
-数据应当按照目录条目载明的更新频率更新（第十三条、第十九条）。一个更新周期内未更新的，目录条目为未按频率更新，予以告
-警。部门所提供的数据项另有数源部门的，应当配合该数源部门更新数据：再经过一个周期作为宽限之后，每有一个周期未更新，形
-成涉及该部门的涉嫌违规的线索。何部门为数源部门，以目录条目发布时或者为其收集数据时的记录为准。宽限期法律未规定。不定
-期更新的目录条目，不计算周期。
+数据应当按照目录条目载明的更新频率更新（第十三条、第十九条）。一个更新周期内未更新的，目录条目为未按频率更新，予以告警。
+部门所提供的数据项另有数源部门的，应当配合该数源部门更新数据：以一个周期为宽限，自连续第二个未更新的周期起，每有一个周
+期届满仍未更新，形成涉及该部门的涉嫌违规的线索。何部门为数源部门，以目录条目发布时或者为其收集数据时的记录为准。宽限期
+法律未规定。不定期更新的目录条目，不计算周期。
 """
 
 

@@ -1,21 +1,22 @@
 """E1 目录编制完整 · Complete catalogue entry. Decree 809 Art. 3, 12, 13, 16.
 
-The provider drafts the entry with the fields of Art. 13, its department head submits it, the sharing authority
-returns or publishes it. An update is submitted as a whole and changes the entry when it is published. A head's
-consent is the signature of a key with the role `dept-head`; the authority's that of `authority`. By that signature the
-head attests that the secrecy risk and the impact on personal information were assessed, and that the entry holds no
-state or work secret (Art. 3: such data is no government data). Reports of such assessments may have to stay off the
-ledger, so the records are named where they are on it; one that is named must be the provider's own, of this entry,
-passed and valid. An entry of personal information without such a record is an alert. An update is attested when it
-adds items or makes the entry personal. An entry without a name, a format, an item or a method is no entry: it is refused.
+The provider drafts the entry with the fields of Art. 13, its department head submits it, the sharing authority returns or
+publishes it. An update is submitted as a whole and changes the entry when it is published. A head's consent is the
+signature of a key with the role `dept-head`; the authority's that of `authority`. By that signature the head attests that
+the secrecy risk and the impact on personal information were assessed, and that the entry holds no state or work secret
+(Art. 3: such data is no government data). Reports of such assessments may have to stay off the ledger, so the records are
+named where they are on it; one that is named must be the provider's own, of this entry or of none, not failed, and valid.
+An entry of personal information without such a record is an alert. An update is attested when it adds items, makes the
+entry personal, or changes how personal it is. An entry without a name, a format, an item or a method is no entry: it is
+refused.
 
-目录条目由数据提供部门按照第十三条所列内容编制，经本部门负责人同意后报送，由政务数据共享主管部门退回或者发布。目录更
-新整体报送，自发布时起变更目录条目。负责人的同意，为具有 `dept-head` 角色的密钥的签名；主管部门的决定，为具
-有 `authority` 角色的密钥的签名。负责人以该签名确认：已进行保密风险评估和个人信息保护影响评估，条目不含国家秘密和工
-作秘密（第三条：此类数据不属于政务数据）。此类评估的报告可能不得上链，因此评估记录在链上的方予列明；所列记录须为数据
-提供部门自己针对本条目作出、结论为通过且在有效期内的评估。含个人信息的目录条目未列个人信息保护影响评估记录的，予以提
-醒。目录更新增加数据项，或者使条目成为含个人信息的条目的，须由负责人重新确认。未填写名称、格式、数据项或者共享方式
-的，不成为目录条目，予以拒绝。
+目录条目由数据提供部门按照第十三条所列内容编制，经本部门负责人同意后报送，由政务数据共享主管部门退回或者发布。目录更新
+整体报送，自发布时起变更目录条目。负责人的同意，为具有 `dept-head` 角色的密钥的签名；主管部门的决定，为具有
+`authority` 角色的密钥的签名。负责人以该签名确认：已进行保密风险评估和个人信息保护影响评估，条目不含国家秘密和工作秘密
+（第三条：此类数据不属于政务数据）。此类评估的报告可能不得上链，因此评估记录在链上的方予列明；所列记录须为数据提供部门
+自己作出、针对本条目或者未指明条目、结论不是未通过且在有效期内的评估。含个人信息的目录条目未列个人信息保护影响评估记录
+的，予以提醒。目录更新增加数据项，使条目成为含个人信息的条目，或者变更其个人信息标识的，须由负责人重新确认。未填写名称、
+格式、数据项或者共享方式的，不成为目录条目，予以拒绝。
 """
 
 FILLED = ["name", "items", "format", "methods"]

@@ -2,13 +2,13 @@
 """F3 结算与链上记录一致 · Metered settlement agrees with the recorded accesses. 数据二十条 (article to be confirmed).
 
 One counter decides: every recorded access counts in the month of its claimed time, Beijing time, while that month is
-open. At most four months are open; the oldest beyond them, and what is recorded for a closed month, go to the late
-count, which the next statement carries. A statement must agree exactly; it is settled when the other side has
-confirmed it with a key of its own. Months are stated in order.
+open. At most four months are open; the oldest beyond them, and what is recorded for a closed month, go to the late count,
+which the next statement carries. A statement must agree exactly; it is settled when the other side has confirmed it with
+a key of its own, or a dispute has left it standing. Months are stated in order.
 
-以同一计数为准：每一次已记录的调用，在其所称时间（北京时间）所属月份未结期间，计入该月份。未结月份最多四个；超出的，
-最早的月份并入补记次数，为已结月份记录的调用也计入补记次数，由下一份结算单载明。结算单须与链上记录完全一致；经相对方
-以自己的密钥确认后，方可结算。各月份按顺序出单。
+以同一计数为准：每一次已记录的调用，在其所称时间（北京时间）所属月份未结期间，计入该月份。未结月份最多四个；超出的，最
+早的月份并入补记次数，为已结月份记录的调用也计入补记次数，由下一份结算单载明。结算单须与链上记录完全一致；经相对方以自
+己的密钥确认，或者经争议处理予以维持的，方可结算。各月份按顺序出单。
 """
 
 OPEN_MONTHS = 4

@@ -1,15 +1,15 @@
 """G2 个人信息泄露通知 · Breach notice. Personal Information Protection Law Art. 57; Network Data Security Regulation Art. 11.
 
-When personal information is concerned, the authority is told, and so are the persons unless measures effectively
-avoid the harm. A notice has three contents; without them it does not discharge. The law says "at once" and sets no
-number of hours: under the strict reading slowness is an alert. Personal information that is found later is stated when
-the incident is acted on: whoever was not told by then is owed the notice, counted from that statement; it is never taken
-back. An incident closed with nobody told leaves a candidate finding.
+When personal information is concerned, the authority is told, and so are the persons unless measures effectively avoid
+the harm. A notice has three contents; without them it does not discharge. The law says "at once" and sets no number of
+hours: under the strict reading slowness is an alert. Personal information that is found later is stated when the incident
+is acted on: whoever was not told by then is owed the notice, counted from that statement; it is never taken back. An
+incident closed while anybody who is owed the notice is untold leaves a candidate finding.
 
 事件涉及个人信息的，应当通知主管部门，并通知个人；已采取措施有效避免危害的，可以不通知个人。通知应当包括三项内容；内容
-不全的，通知义务不予解除。法律规定“立即”通知，未规定小时数：按从严理解，迟延的予以提醒。事后查明涉及个人信息的，在事
-件处置中载明：此前尚未通知的，自载明时起负有通知义务并计算时间；载明后不得撤回。应当通知而未通知即结束事件处置的，形成
-涉嫌违规的线索。
+不全的，通知义务不予解除。法律规定“立即”通知，未规定小时数：按从严理解，迟延的予以提醒。事后查明涉及个人信息的，在事件
+处置中载明：此前尚未通知的，自载明时起负有通知义务并计算时间；载明后不得撤回。应当通知而未通知即结束事件处置的，形成涉
+嫌违规的线索。
 """
 
 CONTENTS = ["scope", "remedy", "contact"]

@@ -1,16 +1,18 @@
 """G3 应急共享 · Emergency grant, time-boxed and reviewed. Personal Information Protection Law Art. 13(4), 18; design.
 
-An application may cite a declared emergency and stays inside its purpose and items. The grant ends after 72 hours by
-itself, with all that follows from an end: no further access, and disposal; nothing prolongs or widens it, and no third
-party is supplied under it. The authority that declared the emergency reviews the grant after its end, with another key
-than the one that declared; a review before that leaves it owed. The hours are a design value, not law: each approval
-says so by an alert. For the review no law sets a term: under the strict reading slowness is an alert, and a finding
-follows only where a term is set locally.
+An application may cite a declared emergency and stays inside its purpose and items. The grant ends by itself after 72
+hours, or at its own time limit where that is earlier, with all that follows from an end: no further access, and disposal;
+nothing prolongs or widens it, and no third party is supplied under it. The authority that declared the emergency reviews
+the grant after its end, with another key than the one that declared; a review before that leaves it owed, and an improper
+use that it finds is a candidate finding about the user. The hours are a design value, not law: each approval says so by
+an alert. For the review no law sets a term: under the strict reading slowness is an alert, and a finding follows only
+where a term is set locally.
 
-共享申请可以援引已宣告的突发事件，但不得超出宣告的用途和数据项范围。应急授权满72小时自行终止，并产生终止的一切后果，即
-不得再行调用，并应当处置数据；不得以任何方式延长或者扩大，也不得据以向第三方提供。宣告该突发事件的机关在授权终止后进行
-事后审查，所用密钥应当不同于宣告密钥；在终止前审查的，审查义务不予解除。上述小时数为设计取值，并非法律规定：每次同意共
-享均以提醒载明。事后审查的期限，法律未作规定：按从严理解，迟延的予以提醒；仅在地方设定期限的情况下，方形成线索。
+共享申请可以援引已宣告的突发事件，但不得超出宣告的用途和数据项范围。应急授权满72小时自行终止，其使用时限更早届满的，自
+届满时终止，并产生终止的一切后果，即不得再行调用，并应当处置数据；不得以任何方式延长或者扩大，也不得据以向第三方提供。
+宣告该突发事件的机关在授权终止后进行事后审查，所用密钥应当不同于宣告密钥；在终止前审查的，审查义务不予解除；审查结论为
+不当的，形成涉及数据需求部门的涉嫌违规线索。上述小时数为设计取值，并非法律规定：每次同意共享均以提醒载明。事后审查的期
+限，法律未作规定：按从严理解，迟延的予以提醒；仅在地方设定期限的情况下，方形成线索。
 """
 
 DAY = 86400000

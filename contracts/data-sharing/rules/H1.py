@@ -1,16 +1,18 @@
 """H1 线索认定与问责 · Findings decided by a human, liability by custody. Decree 809 Art. 29, 34, 35, 38 to 42.
 
-A finding is a candidate. Authorities and regulators inspect, and a provider its users. The department concerned may
-state a proper reason; the authority confirms or dismisses, orders a correction with a term, accepts it, or refers the
-persons responsible: when the order was not followed, when it is grave, or when it happened again. Nobody decides in the
-own cause, and no step is automatic. For an incident the candidate is about whoever held the data then: who manages
-answers, who uses answers. There is none about who held only its own data; a copy that came into custody after that is left
-out, and so is one whose disposal lies before that and was verified.
+A finding is a candidate. Authorities, governments and regulators inspect, and a provider its users. The department
+concerned may state a proper reason; an authority or government confirms or dismisses, never with the key that inspected,
+orders a correction with a term, accepts it, not with the key that reported, or refers the persons responsible: when the
+order was not followed, when it is grave, or when it happened again. Nobody decides in the own cause, and no step is
+automatic. For an incident the candidate is about whoever held the data then: who manages answers, who uses answers. There
+is none about who held only its own data; a copy that came into custody after that is left out, and so is one whose
+disposal lies before that and was verified.
 
-线索仅为涉嫌情形。主管部门和监管部门实施检查，数据提供部门检查其数据需求部门。有关部门可以说明正当理由；主管部门认定或
-者排除线索，责令限期改正，进行整改验收，或者对责任人员提出处分建议，提出处分建议限于拒不改正、情节严重或者屡次发生的情
-形。任何部门不得处理涉及本部门的事项，任何环节均不自动作出。发生安全事件的，线索涉及当时持有数据的部门：谁管理谁负责，
-谁使用谁负责。仅持有本部门数据的，不形成线索；此后才纳入管控的副本不计入，在此之前已处置并经核验的副本也不计入。
+线索仅为涉嫌情形。主管部门、人民政府和监管部门实施检查，数据提供部门检查其数据需求部门。有关部门可以说明正当理由；由主
+管部门或者人民政府认定或者排除线索（不得使用实施检查的密钥），责令限期改正，进行整改验收（不得使用提交整改报告的密钥），
+或者对责任人员提出处分建议，提出处分建议限于拒不改正、情节严重或者屡次发生的情形。任何部门不得处理涉及本部门的事项，任
+何环节均不自动作出。发生安全事件的，线索涉及当时持有数据的部门：谁管理谁负责，谁使用谁负责。仅持有本部门数据的，不形成
+线索；此后才纳入管控的副本不计入，在此之前已处置并经核验的副本也不计入。
 """
 
 DECIDERS = ["authority", "government"]

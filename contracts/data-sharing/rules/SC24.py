@@ -2,16 +2,18 @@
 
 Where the provider is of a jurisdiction whose own law gives the reply to the data authority, that authority owes it, and
 the nation's clock of the reply stands aside (A3). An authority that cannot determine whether to share asks the provider,
-which answers in 3; asking adds 5 to the term, once and before it has passed. When the authority has consented the
-provider supplies in 2, or refuses as the Decree allows; the Decree's own clock of the delivery (A5) runs beside. A
-provider that replies by itself ends the procedure. Silence has no effect but a candidate finding about whoever owes; while
-the applicant has not answered a notice of what is lacking, it is an alert (the open point of A3).
+which answers in 3; asking adds 5 to the term, once and before it has passed; a supplement starts the term anew, with what
+asking added. When the authority has consented the provider supplies in 2, or refuses as the Decree allows; the Decree's
+own clock of the delivery (A5) runs beside. A provider that replies by itself ends the procedure. Silence has no effect
+but a candidate finding about whoever owes; while the applicant has not answered a notice of what is lacking, it is an
+alert (the open point of A3).
 
-提供单位所属地区的地方法规规定由数据管理机构答复的，由该机构承担答复义务，不再适用全国程序的答复期限（A3）。数据管理
-机构无法确定是否共享的，征求提供单位意见，提供单位应当在3个工作日内反馈；征求意见的，答复期限延长5个工作日，限一次，
-且须在期限届满前征求。数据管理机构同意共享的，提供单位应当在2个工作日内提供数据，或者依照条例的规定不同意共享；条例
-规定的提供期限（A5）同时计算。提供单位自行答复的，本程序终结。逾期不作答复，除形成涉及义务单位的涉嫌违规的线索外，不
-产生其他效力；申请部门收到补正告知而尚未补正期间，仅予提醒（A3所列开放点）。
+提供单位所属地区的地方法规规定由数据管理机构答复的，由该机构承担答复义务，不再适用全国程序的答复期限（A3）。数据管理机
+构无法确定是否共享的，征求提供单位意见，提供单位应当在3个工作日内反馈；征求意见的，答复期限延长5个工作日，限一次，且须
+在期限届满前征求；申请部门补正的，期限重新起算，征求意见所延长的工作日一并计入。数据管理机构同意共享的，提供单位应当在
+2个工作日内提供数据，或者依照条例的规定不同意共享；条例规定的提供期限（A5）同时计算。提供单位自行答复的，本程序终结。
+逾期不作答复，除形成涉及义务单位的涉嫌违规的线索外，不产生其他效力；申请部门收到补正告知而尚未补正期间，仅予提醒（A3所
+列开放点）。
 """
 
 
@@ -34,7 +36,10 @@ def on_share_supplement(event, state, env):
     days = days_of(state, env)
     if application.get("decider") is None or days is None:
         return None
-    return [write("application", clock=env.now), reply_duty(application["decider"], working_days(env, days))]
+    term = days
+    if application["consulted"]:
+        term = days + env.params["local.reply_extension_days"][application["place"]]
+    return [write("application", clock=env.now), reply_duty(application["decider"], working_days(env, term))]
 
 
 def on_share_consult(event, state, env):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ledger.errors import LedgerError, MalformedError, NotFoundError, UnavailableError
+from ledger.errors import LedgerError, MalformedError, NotFoundError, RejectedError, UnavailableError
 
 if TYPE_CHECKING:
     from ledger.client.http import NodeClient
@@ -58,8 +58,8 @@ class Accusations:
             if name not in self._known:
                 try:
                     data = client.get_bytes(("v1", "events", member, event_id, "receipt"))
-                except (NotFoundError, UnavailableError):
-                    return found  # not certified yet: asked again from here
+                except (NotFoundError, RejectedError, UnavailableError):
+                    return found  # not certified yet, or not for this reader: asked again from here
                 made = self._checked(data, member, event_id)
                 self._known.add(name)
                 if made is not None:
@@ -68,11 +68,11 @@ class Accusations:
         return found
 
     def _listed(self, client: NodeClient) -> list[tuple[int, str, str]]:
-        """(leaf index, member, event id) of what the node lists; nothing where it keeps no index."""
+        """(leaf index, member, event id) of what the node lists; nothing where it has no index or does not tell us."""
         query = {"kind": KIND, "limit": PAGE, "after": self._after.get(client.url)}
         try:
             entries = client.get_json(("v1", "events"), query)["entries"]
-        except (NotFoundError, UnavailableError):
+        except (NotFoundError, RejectedError, UnavailableError):
             return []
         except (KeyError, TypeError):
             raise MalformedError("node-answer", "not a list of events") from None

@@ -2,8 +2,9 @@
 
 Rules: an unknown key in the TOML file is an error, and so is a LEDGER_* variable that nearly is one of ours (others
 belong to other programs); `config show` names the origin of each value; secrets are never shown. The secrets directory is
-$LEDGER_SECRETS_DIR or systemd's $CREDENTIALS_DIRECTORY, one file a setting. With `--data DIR` node, member and token come
-from that node's own settings unless something above the TOML file says otherwise.
+$LEDGER_SECRETS_DIR or systemd's $CREDENTIALS_DIRECTORY, one file a setting. With `--data DIR` node, member and token
+come from that node's own settings unless something above the TOML file says otherwise; its token is also that of a reader,
+for nobody but that node.
 Not here: a node's settings (see `ledger.adapters.home.nodefile`).
 """
 
@@ -78,6 +79,10 @@ class Settings:
             from_node = self._of_node().get(name)
             if from_node is not None:
                 return from_node
+        if name == "reader-token" and name not in self._toml:
+            token = self._of_node().get("token")
+            if token is not None and self.value("node") == self._of_node()["node"]:
+                return token  # whose node it is may read there what its member may
         if name in self._toml:
             return Value(self._toml[name], str(self.config_path))
         return Value(next(setting.default for setting in KNOWN if setting.name == name), "default")

@@ -44,6 +44,19 @@ def test_systemd_credentials_are_a_secrets_directory(tmp_path: Path) -> None:
     assert Settings({"CREDENTIALS_DIRECTORY": str(tmp_path)}).passphrase() == b"open sesame"
 
 
+def test_a_node_of_ones_own_is_read_with_its_token(tmp_path: Path) -> None:
+    """With `--data` the node's token says who asks, where it asks that node; what is set for readers wins."""
+    assert ledger("network", "demo", tmp_path / "city").code == 0
+    folder = tmp_path / "city" / "ga"
+    token = (folder / "token").read_text("utf-8").strip()
+    found = Settings({}, {"data": str(folder)})
+    assert (found.get("reader-token"), found.get("token")) == (token, token)
+    assert Settings({}, {"data": str(folder), "node": "http://127.0.0.1:1"}).get("reader-token") is None
+    assert Settings({"LEDGER_READER_TOKEN": "mine"}, {"data": str(folder)}).get("reader-token") == "mine"
+    assert Settings(config(tmp_path, 'reader-token = "toml"'), {"data": str(folder)}).get("reader-token") == "toml"
+    assert Settings({}).get("reader-token") is None
+
+
 @pytest.mark.parametrize(
     ("text", "code"),
     [

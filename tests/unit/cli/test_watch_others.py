@@ -213,6 +213,16 @@ def test_what_was_refused_or_is_of_another_kind_accuses_nobody(watched: Watched)
     assert (ran.code, ran.json["misbehaviour"], watched.evidence("misbehaviour")) == (Exit.OK, [], [])
 
 
+@pytest.mark.parametrize("path", ["/v1/events", "receipt"])
+def test_a_node_that_does_not_tell_this_reader_is_still_watched(watched: Watched, path: str) -> None:
+    """A node that answers named readers only accuses nobody to others; its checkpoints are for everybody."""
+    accuse(watched)
+    honest = watched.nodes[0].answer
+    watched.nodes[0].answer = lambda asked: problem(401, "reader") if asked.path.endswith(path) else honest(asked)  # type: ignore[method-assign]
+    ran = watched.watch("--json")
+    assert (ran.code, ran.json["misbehaviour"], ran.json["seen"]) == (Exit.OK, [], 1)
+
+
 @pytest.mark.parametrize("answer", ["receipt", "list", "entries"])
 def test_a_false_accusation_is_not_told(watched: Watched, answer: str) -> None:
     """A receipt that does not hold is kept against the node that gave it, exit 6; another list is an error."""

@@ -95,6 +95,32 @@ def test_each_reads_what_the_law_gives_it_and_the_ledger_says_who_did(tmp_path: 
         assert {row["reader"] for row in second["body"]["reads"]} == {"sj"}  # those who looked for the batches
 
 
+def test_every_member_reads_what_it_votes_on(tmp_path: Path) -> None:
+    """A proposal, and the event that it is, are shown to each department, also by `ledger approve show`; a stranger sees the
+    event as little as any other."""
+    with live_node(tmp_path / "net", **{"reads.readers": "named"}) as live:
+        live.step(1_000)
+        key, env = tmp_path / "new.key", {"LEDGER_NODE": f"http://127.0.0.1:{live.port}"}
+        assert ledger("key", "new", key).code == 0
+        author = ("--member", "sj", "--key", live.folder / "keys" / "event-sj.key")
+        parts = ("--ref", "member=rs", "--new-key", key, "--role", "system", "--reason", "a second system")
+        made = ledger("approve", "propose", "sys.key.add", *parts, *author, "--json", env=env)
+        assert made.code == 0, made.out + made.err
+        (event,) = made.json["events"]
+        name, height = f"{event['member']}/{event['id']}", live.node.head.height
+        until = time.monotonic() + 30
+        while live.node.certificates.certified().height < height:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        for reader, status in (("rs", 200), ("sj", 200), ("nobody", 403)):
+            assert live.client.get(f"/v1/events/{name}", headers=token_of(live, reader)).status_code == status, reader
+        refused = ledger("approve", "show", name, env=env)
+        assert refused.code == 1 and "reader" in refused.err
+        token = token_of(live, "rs")["authorization"].removeprefix("Bearer ")
+        shown = ledger("approve", "show", name, env={**env, "LEDGER_READER_TOKEN": token})
+        assert shown.code == 0 and "a second system" in shown.out
+
+
 def test_batch_that_was_sent_is_sent_again_unchanged(tmp_path: Path) -> None:
     """A crash between sending and knowing counts nothing twice: the same signed events go again, as duplicates."""
     with live_node(tmp_path / "net", **{"reads.readers": "named"}) as live:

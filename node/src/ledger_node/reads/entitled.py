@@ -1,9 +1,10 @@
 """Whether a reader may see something, and in which capacity (rule C4; Decree 809, Art. 29: the authority and the provider).
 
 Rules: authority, regulator and auditor, by their roles in the registry, see everything; the provider of an entry sees the
-entry and what stands below it; a party sees the object that names it, a person the stream of its own tag. The lineage of
-what a member may see shows it the neighbours that it may see too, and says how many others there are. Lists, which number
-and page what belongs to others, are for the first three, but a member sees its own stream. Judged at the certified state.
+entry and what stands below it; a party sees the object that names it, a person the stream of its own tag; every member sees
+the events of governance, on which members vote. The lineage of what a member may see shows it the neighbours that it may
+see too, and says how many others there are. Lists, which number and page what belongs to others, are for the first three,
+but a member sees its own stream. Judged at the certified state.
 Not here: tokens, and the record of reads.
 """
 
@@ -23,6 +24,7 @@ from ledger_node.query.objects import object_name
 from ledger_node.query.standing import Standing
 
 OVERSIGHT: Final = ("authority", "regulator", "auditor")
+GOVERNANCE: Final = "sys."
 PARTY_FIELDS: Final = frozenset(
     (
         "about", "agreed", "applicant", "counterparty", "holder", "member", "operator", "owner", "processor", "provider",
@@ -78,6 +80,8 @@ def entitle(standing: Standing, registry: Registry, reader: Reader, target: Targ
 
 
 def _is_party(standing: Standing, member: str, target: Target, refs: dict[tuple[str, str], None]) -> bool:
+    if target.event and any(parse_head(head)["kind"].startswith(GOVERNANCE) for head in _heads(standing, target)):
+        return True
     if (target.event or target.kind == "member") and target.id.split("/", 1)[0] == member:
         return True
     return any(
@@ -95,22 +99,26 @@ def _names(value: dict[str, Any], member: str) -> bool:
 def _named(standing: Standing, target: Target) -> Iterator[tuple[tuple[str, str], None]]:
     """(kind, id) of the objects that the answer is about: the one asked for and its entry, or those an event names."""
     if target.event:
-        member, _, event_id = target.id.rpartition("/")
-        try:
-            seqs = find_certified(standing, member, event_id)
-        except LedgerError:
-            return
-        for leaf in standing.snap.leaves(seqs, bodies=False, places=False):
-            if leaf.head is not None:
-                for kind, value in parse_head(leaf.head)["refs"].items():
-                    for identifier in value if isinstance(value, list) else (value,):
-                        yield (kind, identifier), None
+        for head in _heads(standing, target):
+            for kind, value in parse_head(head)["refs"].items():
+                for identifier in value if isinstance(value, list) else (value,):
+                    yield (kind, identifier), None
         return
     if target.kind and target.id:
         yield (target.kind, target.id), None
         entry = _object(standing, target.kind, target.id).get("dataset")
         if isinstance(entry, str):
             yield ("dataset", entry), None
+
+
+def _heads(standing: Standing, target: Target) -> list[bytes]:
+    """The head of the event that is asked for; of none where it is not certified."""
+    member, _, event_id = target.id.rpartition("/")
+    try:
+        seqs = find_certified(standing, member, event_id)
+    except LedgerError:
+        return []
+    return [leaf.head for leaf in standing.snap.leaves(seqs, bodies=False, places=False) if leaf.head is not None]
 
 
 def _object(standing: Standing, kind: str, identifier: str) -> dict[str, Any]:
