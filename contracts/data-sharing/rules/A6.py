@@ -1,25 +1,23 @@
 """A6 不得重复收集 · No repeated collection. Decree 809 Art. 19; Decree 716 Art. 7.
 
-What is published for sharing is kept in an index by item and synonym: a publication that leaves items unnamed is
-refused, for the ban could not see them; beyond the thirty-two that one event can name, and where an item has no room
-for another provider, the rest is an alert. A department that collects an item which another offers is a candidate
-finding, unless it shows that sharing cannot serve: its application was denied or left unanswered, the delivery is
-overdue, or an assessment says that the shared data are unfit. The claimed time of the collection decides: a denial or
-an overdue answer counts from then until the provider consents or the application is withdrawn, also while it is
-disputed, and while a consent that a data authority gave too late is not carried out; an overdue delivery until the data
-come. Asked beforehand, such a collection is refused; one that happened stays on record and is to be justified (the law
-sets no term). One proof against one entry is enough for there to be no finding; whether the other entries would have
-served is left open and is an alert.
+What is published for sharing is kept in an index by item and synonym: a publication that leaves items unnamed is refused,
+for the ban could not see them; beyond the thirty-two that one event can name, and where an item has no room for another
+provider, the rest is an alert. A department that collects an item which another offers is a candidate finding, unless it
+shows that sharing cannot serve: its application was denied or left unanswered, the delivery is overdue, or an assessment
+says that the shared data are unfit. The claimed time of the collection decides: a denial or an overdue answer counts from
+then until the provider consents or the application is withdrawn, also while it is disputed, and while a consent that a
+data authority gave too late is not carried out; an overdue delivery, whenever the collection was, until the data come or
+the grant ends. Asked beforehand, such a collection is refused; one that happened stays on record and is to be justified
+(the law sets no term). One proof against one entry is enough for there to be no finding; whether the other entries would
+have served is left open and is an alert.
 
-为共享而发布的内容，按数据项及其同义数据项编入索引：发布时遗漏数据项未列明的，予以拒绝，
-否则无从适用不得重复收集的规定；超出一个事件所能列明的三十二个数据项的部分，
-以及数据项的索引已无余量再列入其他数据提供部门的，予以提醒。部门收集其他部门可以共享的数据项的，
-形成涉嫌重复收集线索，但能够证明通过共享无法满足需要的除外：其共享申请被答复不同意或者逾期未获答复，数据逾期未提供，
-或者评估认定所共享的数据不适用。以收集行为所称的发生时间为准：答复不同意或者逾期未答复的，自其时起，
-至数据提供部门同意或者申请撤回时止，均可作为证明，争议期间以及数据管理机构逾期同意而尚未落实期间亦同；
-数据逾期未提供的，至数据提供时止。事前询问此类收集的，予以拒绝；已经收集的，记录在案，
-并应当说明理由（法律未规定期限）。就其中一个目录条目有一项证明的，即不形成线索；其他目录条目能否满足需要，不作认定，
-予以提醒。
+为共享而发布的内容，按数据项及其同义数据项编入索引：发布时遗漏数据项未列明的，予以拒绝，否则无从适用不得重复收集的规定；
+超出一个事件所能列明的三十二个数据项的部分，以及数据项的索引已无余量再列入其他数据提供部门的，予以提醒。部门收集其他部
+门可以共享的数据项的，形成涉嫌重复收集线索，但能够证明通过共享无法满足需要的除外：其共享申请被答复不同意或者逾期未获答
+复，数据逾期未提供，或者评估认定所共享的数据不适用。以收集行为所称的发生时间为准：答复不同意或者逾期未答复的，自其时起，
+至数据提供部门同意或者申请撤回时止，均可作为证明，争议期间以及数据管理机构逾期同意而尚未落实期间亦同；数据逾期未提供的，
+无论收集何时发生，至数据提供或者授权终止时止。事前询问此类收集的，予以拒绝；已经收集的，记录在案，并应当说明理由（法律
+未规定期限）。就其中一个目录条目有一项证明的，即不形成线索；其他目录条目能否满足需要，不作认定，予以提醒。
 """
 
 NAMED = 32  # items that one publication can name

@@ -1,13 +1,13 @@
 """C1 留存期限 · Retention floors. Decree 809 Art. 29; NDSR Art. 12; PIPL Art. 56; CSL Art. 23.
 
-Bodies may be erased when they are older than the longest floor of their classes and nothing of theirs is on hold. The
-law does not say from when the three years run: an erasure cannot be undone, so a grant's records count from its end.
-What is asked for here is decided here; the node erases a body only when every grant and entry it names has been asked
-for, and keeps the state export that the request names.
+Bodies may be erased when they are older than the longest floor of their classes and nothing of theirs is on hold. The law
+does not say from when the three years run: an erasure cannot be undone, so a grant's records count from its end. What is
+asked for here is decided here; a grant with copies left is not asked for. The node erases a body only when every grant
+and entry it names has been asked for, and after it has checked the state export that the request names.
 
-记录的内容超过其各留存类别中最长的留存期限，且与其有关的副本均未依法留存的，可以清理。三年自何时起算，法律未规定：清
-理不可撤销，因此授权的记录自授权终止时起算。所申请的清理，由本规则决定；节点只有在内容所引用的每一项授权和每一个目录
-条目均已申请清理时，方予清理该内容，并保存清理申请所载明的状态导出。
+记录的内容超过其各留存类别中最长的留存期限，且与其有关的副本均未依法留存的，可以清理。三年自何时起算，法律未规定：清理
+不可撤销，因此授权的记录自授权终止时起算。所申请的清理，由本规则决定，授权仍有副本的，不得申请；节点只有在内容所引用的
+每一项授权和每一个目录条目均已申请清理时，且核对清理申请所载明的状态导出之后，方予清理该内容。
 """
 
 DAY = 86400000

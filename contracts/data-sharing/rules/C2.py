@@ -1,20 +1,24 @@
 """C2 目的终止后处置 · Disposal over the custody tree when the purpose ends. Decree 809 Art. 27; PIPL Art. 21, 47.
 
 Every copy stands under the grants that it comes from (roots), whoever holds it and whatever it was made from (parents). A
-grant counts its live copies by holder: a supply, a derivation or a copy found adds one, a verified disposal or a release by
-the provider takes one away. When the purpose ends, the time limit passes or the grant is terminated, the grant stays open
-until no holder is left but for copies on legal hold. The law names no term: the provider's instruction sets one; without it
-the duty has no due date, and under the strict reading slowness is an alert. A disposal is verified by a key other than the
-key that disposed, and than the keys that applied for and approved any of the grants that the copy stands under, a wider
-scope or a third party of theirs included. A hold on a copy under no grant stands on the entries that it is a copy of. A
-copy is in custody since it was delivered, a derivative since the earliest of its sources was; of a copy found nobody knows.
+grant counts its live copies by holder: a supply, a derivation or a copy found adds one, a verified disposal or a release
+by the provider takes one away. When the purpose ends, the time limit passes or the grant is terminated, the grant stays
+open until no holder is left but for copies on legal hold. The law names no term: the provider's instruction sets one;
+without it the duty has no due date, and under the strict reading slowness is an alert. A disposal is verified by a key
+other than the key that disposed, and than the keys that applied for and approved any of the grants that the copy stands
+under, a wider scope or a third party of theirs included. A hold on a copy under no grant stands on the entries that it is
+a copy of. To dispose of a copy on hold, or of one from which copies are still derived, leaves a finding, and so does a
+copy that is found; where several providers have a part in a copy, none releases it alone. A copy is in custody since it
+was delivered, a derivative since the earliest of its sources was; of a copy found nobody knows.
 
-副本无论由何部门持有、由何上级副本（`parents`）形成，均归属其所源自的各项授权（`roots`）。授权按持有部门计算在管副本
-数：提供、衍生或者发现一份副本的，加一；处置经核验，或者数据提供部门解除副本管控的，减一。使用目的终止、使用时限届满
-或者共享被终止的，授权继续保持未了结状态，直至除依法留存的副本外，不再有任何持有部门。处置期限法律未规定，由数据提供
-部门在处置要求中设定；未设定的，处置义务没有期限，按从严理解，迟延的，予以提醒。处置核验所用的密钥，应当不同于处置密
-钥，也不同于该副本所属任何一项授权的申请密钥和同意密钥，包括该授权扩大使用范围、向第三方提供的申请密钥和同意密钥。不
-属于任何授权的副本依法留存的，留存记在其所源自的目录条目。副本自提供之时起在管，衍生数据自其来源中最早的在管之时起在管；发现的在管外副本，何时起在管无从得知。
+副本无论由何部门持有、由何上级副本（`parents`）形成，均归属其所源自的各项授权（`roots`）。授权按持有部门计算在管副本数：
+提供、衍生或者发现一份副本的，加一；处置经核验，或者数据提供部门解除副本管控的，减一。使用目的终止、使用时限届满或者共
+享被终止的，授权继续保持未了结状态，直至除依法留存的副本外，不再有任何持有部门。处置期限法律未规定，由数据提供部门在处
+置要求中设定；未设定的，处置义务没有期限，按从严理解，迟延的，予以提醒。处置核验所用的密钥，应当不同于处置密钥，也不同
+于该副本所属任何一项授权的申请密钥和同意密钥，包括该授权扩大使用范围、向第三方提供的申请密钥和同意密钥。不属于任何授权
+的副本依法留存的，留存记在其所源自的目录条目。处置依法留存的副本，或者处置仍有下级副本的副本，形成线索；发现在管外副本
+的，亦同；涉及多个数据提供部门的副本，任何一方不得单独解除管控。副本自提供之时起在管，衍生数据自其来源中最早的在管之时
+起在管；发现的在管外副本，何时起在管无从得知。
 """
 
 DAY = 86400000

@@ -1,15 +1,16 @@
 """C3 来源链条不断 · Unbroken lineage. Decree 809 Art. 19, 25; NDSR Art. 12.
 
 Where data comes from is settled when it is made, and inherited: an entry is lawful when the collection of its data cited
-power and procedure; a copy is as good as what it was taken or derived from, to any depth, and a supply to somebody who may
-not have it, under each of its grants and while they run (B2), is unlawful. To derive from, release or settle what is of
-unlawful origin is a breach or refused; what was never recorded, or imported as history, is marked broken, and using it is
-an alert.
+power and procedure; a copy is as good as what it was taken or derived from, to any depth, and a supply to somebody who
+may not have it, under each of its grants and while they run (B2), is unlawful. To derive from, release or settle what is
+of unlawful origin is a breach or refused; what was never recorded, or imported as history, is marked broken, and deriving
+from, analysing, releasing or settling it is an alert. A supply under an entry that the copy does not come from is a
+breach.
 
-数据的来源在数据形成时确定，并由此承继：收集数据载明法定职权和法定程序的，目录条目的来源合法；副本的来源与其取自或者
-衍生自的数据相同，不论经过多少层；提供给依B2无权取得的一方的（须每一项所属授权均允许，且在其有效期间），来源违规。对
-来源违规的数据进行衍生、开放或者结算的，记为不合规或者予以拒绝；来源从未记录，或者作为历史记录导入的，标记为来源链条
-不完整，使用时予以提醒。
+数据的来源在数据形成时确定，并由此承继：收集数据载明法定职权和法定程序的，目录条目的来源合法；副本的来源与其取自或者衍
+生自的数据相同，不论经过多少层；提供给依B2无权取得的一方的（须每一项所属授权均允许，且在其有效期间），来源违规。对来源
+违规的数据进行衍生、开放或者结算的，记为不合规或者予以拒绝；来源从未记录，或者作为历史记录导入的，标记为来源链条不完整，
+对其衍生、分析、开放或者结算的，予以提醒。以副本所不源自的目录条目提供的，记为不合规。
 """
 
 IN_FORCE = ["published", "change_due", "change_overdue", "updated"]

@@ -1,11 +1,13 @@
 """E4 就高定级 · The highest grade wins. Data Security Law Art. 21; GB/T 43697.
 
-The grade of an entry is at least that of each of its parts, and goes down only after a review by another department.
-A change counts the version of the grade up; users and holders learn of it when they next act: lazily, so that a
-change touches the entry alone. What is derived is graded at least as its sources are graded on that day.
+Set or changed without a review, the grade of an entry is at least that of each part stated; it goes down, below these
+too, only after a valid review by another department. A change counts the version of the grade up; users and holders learn
+of it when they next act: lazily, so that a change touches the entry alone. What is derived is graded at least as its
+sources are graded on that day.
 
-目录条目的级别不得低于其各数据项的级别，经其他部门复核后方可降低。级别变更的，定级版本加一；数据需求部门和持有部门在
-其下一次行为时获知变更：不逐一通知，因此一次变更只涉及该目录条目本身。衍生数据的级别，不得低于其来源数据当日的级别。
+未经复核而定级或者变更级别的，目录条目的级别不得低于所列各数据项的级别；经其他部门有效复核后方可降低，包括降至各数据项
+的级别以下。级别变更的，定级版本加一；数据需求部门和持有部门在其下一次行为时获知变更：不逐一通知，因此一次变更只涉及该
+目录条目本身。衍生数据的级别，不得低于其来源数据当日的级别。
 """
 
 RANK = {"general": 0, "important": 1, "core": 2}
